@@ -1,0 +1,372 @@
+"""Preprocessing and its inverse: exact geometry, MONAI's numbers."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mimseg.data.intensity import Intensity
+from mimseg.data.preprocessing import Preprocessing, prepare, restore, restore_probability
+from mimseg.data.regions import Box, bounding_box, box_from_ras, ras_bounds
+from mimseg.data.volume import Grid, Volume
+from mimseg.errors import UserError
+
+TURNS = [
+    np.eye(3)[:, list(order)] * signs
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1.0, -1.0), repeat=3)
+]
+OBLIQUE = [(0.0, 0.0, 0.0), (0.1, -0.05, 0.2), (0.3, 0.25, -0.35), (-0.6, 0.4, 0.5)]
+
+
+def rotation(angles):
+    a, b, c = angles
+    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    turn_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    turn_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return turn_x @ turn_y @ turn_z
+
+
+def grid_of(size, spacing=(1.0, 1.0, 1.0), turn=0, angles=(0.0, 0.0, 0.0), origin=(11.0, -7.5, 3.25)):
+    return Grid(tuple(size), tuple(spacing), origin, rotation(angles) @ TURNS[turn])
+
+
+def object_in(size):
+    """A box off the centre and of three different edges, so that no flip or swap leaves it in place."""
+    mask = np.zeros(size, bool)
+    i, j, k = (max(1, edge // 5) for edge in size)
+    mask[i : i + max(2, size[0] // 2), j : j + max(2, size[1] // 3), k : k + max(2, size[2] // 4)] = True
+    return mask
+
+
+def one_hot(array):
+    return np.stack([1 - array, array]).astype(np.float32)
+
+
+PLAIN = Preprocessing(intensity=Intensity("window", 0, 1))
+
+
+@pytest.mark.parametrize("turn", range(48))
+def test_a_labelled_object_returns_to_its_voxels_from_every_axis_orientation(turn):
+    grid = grid_of((10, 13, 16), (0.9, 1.1, 2.0), turn)
+    mask = object_in(grid.size)
+    prepared = prepare(Volume(mask.astype(np.int16), grid), PLAIN)
+    labels = restore(one_hot(prepared.array[0]), prepared)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, mask)
+
+
+@pytest.mark.parametrize("turn", range(48))
+def test_the_prepared_axes_point_right_front_and_up(turn):
+    prepared = prepare(Volume(np.zeros((4, 5, 6), np.float32), grid_of((4, 5, 6), turn=turn)), PLAIN)
+    assert np.allclose(prepared.grid.direction, np.diag([-1.0, -1.0, 1.0]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(5, 18)] * 3),
+    spacing=st.tuples(*[st.floats(0.4, 5.0)] * 3),
+    turn=st.integers(0, 47),
+    angles=st.sampled_from(OBLIQUE),
+    orientation=st.sampled_from(["RAS", "LPS", "SAR", "ILP"]),
+    data=st.data(),
+)
+def test_every_voxel_of_the_prepared_grid_holds_what_lies_there_in_the_scan(
+    size, spacing, turn, angles, orientation, data
+):
+    grid = grid_of(size, spacing, turn, angles)
+    start = [data.draw(st.integers(0, edge - 3)) for edge in size]
+    stop = [data.draw(st.integers(low + 2, edge)) for low, edge in zip(start, size, strict=True)]
+    region = Box(tuple(start), tuple(stop))
+    target = data.draw(st.sampled_from([None, (1.0, 1.0, 1.0), (2.0, 0.7, 1.3)]))
+    # A function linear in space is interpolated exactly, up to the clamped far border.
+    slope = np.array([0.3, -0.7, 0.45])
+    indices = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1).reshape(-1, 3)
+    values = (grid.to_point(indices) @ slope).reshape(size)
+    wide = Preprocessing(orientation, target, Intensity("window", -1e4, 1e4))
+    prepared = prepare(Volume(values, grid), wide, region)
+    seen = prepared.array[0] * 2e4 - 1e4
+    indices = np.stack(np.meshgrid(*map(np.arange, prepared.grid.size), indexing="ij"), -1).reshape(-1, 3)
+    points = prepared.grid.to_point(indices)
+    source = grid.to_index(points)
+    inside = ((source >= np.array(start) - 1e-6) & (source <= np.array(stop) - 1 + 1e-6)).all(axis=1)
+    assert inside.any()
+    assert np.abs(seen.reshape(-1) - points @ slope)[inside].max() < 0.01
+    assert prepared.region == region
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(6, 16)] * 3),
+    spacing=st.tuples(*[st.floats(0.5, 4.0)] * 3),
+    turn=st.integers(0, 47),
+    angles=st.sampled_from(OBLIQUE),
+    target=st.sampled_from([None, (1.0, 1.0, 1.0), (1.5, 1.5, 3.0)]),
+)
+def test_restored_probabilities_lie_where_they_were_predicted(size, spacing, turn, angles, target):
+    grid = grid_of(size, spacing, turn, angles)
+    prepared = prepare(Volume(np.zeros(size, np.float32), grid), Preprocessing("RAS", target))
+    slope = np.array([0.3, -0.7, 0.45])
+    indices = np.stack(np.meshgrid(*map(np.arange, prepared.grid.size), indexing="ij"), -1).reshape(-1, 3)
+    predicted = (prepared.grid.to_point(indices) @ slope).reshape(prepared.grid.size).astype(np.float32)
+    restored = restore_probability(predicted, prepared)
+    indices = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1).reshape(-1, 3)
+    points = grid.to_point(indices)
+    inner = (prepared.grid.to_index(points) <= np.array(prepared.grid.size) - 1 + 1e-6).all(axis=1)
+    assert inner.any()
+    assert np.abs(restored.reshape(-1) - points @ slope)[inner].max() < 1e-3
+
+
+@pytest.mark.parametrize("angles", OBLIQUE)
+@pytest.mark.parametrize("turn", [0, 5, 17, 30, 47])
+def test_an_object_on_an_anisotropic_oblique_scan_returns_within_half_a_working_voxel(turn, angles):
+    grid = grid_of((24, 20, 9), (0.8, 0.9, 3.0), turn, angles)
+    mask = np.zeros(grid.size, bool)
+    mask[6:16, 5:13, 2:6] = True
+    prepared = prepare(
+        Volume(mask.astype(np.float32), grid), Preprocessing("RAS", (1.0, 1.0, 1.0), Intensity("window", 0, 1))
+    )
+    labels = restore(one_hot(prepared.array[0]), prepared)
+    assert labels.shape == mask.shape
+    wrong = np.argwhere(labels.astype(bool) != mask)
+    border = mask ^ np.all([np.roll(mask, step, axis) for step in (-1, 1) for axis in range(3)], axis=0)
+    border |= np.any([np.roll(mask, step, axis) for step in (-1, 1) for axis in range(3)], axis=0) & ~mask
+    assert len(wrong) < 0.1 * mask.sum()
+    assert all(border[tuple(index)] for index in wrong)
+
+
+def test_the_best_of_many_classes_equals_the_argmax_of_all_restored_probabilities():
+    random = np.random.default_rng(3)
+    grid = grid_of((11, 9, 14), (1.3, 0.7, 2.2), 21, OBLIQUE[2])
+    prepared = prepare(Volume(np.zeros(grid.size, np.float32), grid), Preprocessing("RAS", (1.7, 1.1, 0.9)))
+    for sharpness in (0.3, 2.0, 20.0):
+        logits = sharpness * random.normal(size=(7, *prepared.grid.size))
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=0)
+        probabilities = probabilities.astype(np.float32)
+        restored = np.stack([restore_probability(channel, prepared) for channel in probabilities])
+        assert np.array_equal(restore(probabilities, prepared), restored.argmax(axis=0))
+
+
+def test_with_independent_classes_a_voxel_needs_more_than_one_half():
+    grid = grid_of((4, 4, 4))
+    prepared = prepare(Volume(np.zeros(grid.size, np.float32), grid), Preprocessing("LPS"))
+    probabilities = np.full((2, 4, 4, 4), 0.4, np.float32)
+    probabilities[0, 0], probabilities[1, 0, 0], probabilities[1, 1] = 0.7, 0.8, 0.6
+    labels = restore(probabilities, prepared, multilabel=True)
+    assert (labels[0, 0] == 2).all()
+    assert (labels[0, 1:] == 1).all()
+    assert (labels[1] == 2).all()
+    assert not labels[2:].any()
+
+
+def test_more_than_256_classes_need_16_bits():
+    prepared = prepare(Volume(np.zeros((2, 2, 2), np.float32), grid_of((2, 2, 2))), PLAIN)
+    probabilities = np.zeros((300, 2, 2, 2), np.float32)
+    probabilities[299] = 1
+    assert (restore(probabilities, prepared) == 299).all()
+
+
+def test_outside_of_the_region_all_is_background():
+    grid = grid_of((9, 10, 11), turn=13)
+    region = Box((2, 3, 4), (6, 8, 10))
+    prepared = prepare(Volume(np.ones(grid.size, np.float32), grid), PLAIN, region)
+    labels = restore(one_hot(np.ones(prepared.array.shape[1:])), prepared)
+    expected = np.zeros(grid.size, np.uint8)
+    expected[region.slices] = 1
+    assert np.array_equal(labels, expected)
+
+
+def test_the_foreground_crop_is_cut_out_and_put_back():
+    grid = grid_of((12, 10, 8), turn=9)
+    array = np.zeros(grid.size, np.int16)
+    array[3:9, 2:7, 4:6] = 50
+    prepared = prepare(Volume(array, grid), Preprocessing(intensity=Intensity("window", 0, 100), crop_foreground=True))
+    assert sorted(prepared.array.shape[1:]) == [2, 5, 6]
+    assert prepared.region == Box((3, 2, 4), (9, 7, 6))
+    assert np.array_equal(restore(one_hot(prepared.array[0] > 0), prepared), array > 0)
+
+
+def test_a_crop_to_the_foreground_of_nothing_keeps_the_volume():
+    prepared = prepare(Volume(np.zeros((3, 4, 5), np.int16), grid_of((3, 4, 5))), Preprocessing(crop_foreground=True))
+    assert prepared.array.shape == (1, 3, 4, 5)
+    assert not prepared.foreground.any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, ">i2", np.uint16, np.float32, np.float64])
+def test_the_input_is_left_unchanged_whatever_its_type(dtype):
+    array = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    before = array.copy()
+    prepared = prepare(Volume(array, grid_of((3, 4, 5), turn=40)), Preprocessing())
+    assert prepared.array.dtype == np.float32
+    assert prepared.array.flags.c_contiguous
+    assert np.array_equal(array, before)
+
+
+def test_z_scores_leave_zero_alone_and_are_cut_at_five():
+    array = np.zeros((20, 20, 20), np.float32)
+    array[5:15, 5:15, 5:15] = np.random.default_rng(0).normal(100, 10, (10, 10, 10))
+    array[7, 7, 7] = 1e6
+    scaled = prepare(Volume(array, grid_of(array.shape)), Preprocessing()).array[0]
+    assert scaled.max() == 5
+    assert (scaled == 0).sum() == 7000
+
+
+def test_each_channel_is_scaled_on_its_own():
+    random = np.random.default_rng(0)
+    array = np.stack([random.normal(5, 1, (8, 8, 8)), random.normal(-900, 70, (8, 8, 8))])
+    scaled = prepare(Volume(array, grid_of((8, 8, 8))), Preprocessing()).array
+    assert np.allclose(scaled.mean(axis=(1, 2, 3)), 0, atol=1e-5)
+    assert np.allclose(scaled.std(axis=(1, 2, 3)), 1, atol=1e-5)
+
+
+def test_percentile_scaling_uses_the_stored_numbers():
+    array = np.array([-2000.0, -100, 50, 3000]).reshape(1, 1, 4)
+    scaled = prepare(
+        Volume(array, grid_of((1, 1, 4))), Preprocessing("LPS", None, Intensity("percentile", -100, 300, 50, 25))
+    ).array
+    assert scaled.ravel().tolist() == [-6, -6, 0, 10]
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(),
+        Preprocessing("LPS", (1.5, 1.5, 2.0), Intensity("window", -160, 240), True),
+        Preprocessing("RAS", None, Intensity("percentile", -900, 300, 12.5, 99.0)),
+    ],
+)
+def test_settings_survive_json(preprocessing):
+    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"orientation": "RAR"},
+        {"orientation": 3},
+        {"spacing": [1, 2]},
+        {"spacing": [1, 2, -3]},
+        {"spacing": "fine"},
+        {"intensity": {"kind": "magic"}},
+        {"intensity": {"kind": "window", "lower": 3, "upper": 1}},
+        {"intensity": {"kind": "window", "lower": 3}},
+        {"intensity": {"kind": "zscore", "lower": 3}},
+        {"intensity": {"kind": "window", "lower": "low", "upper": float("nan")}},
+        {"intensity": None},
+        {"crop_foreground": "yes"},
+        {"extra": 1},
+    ],
+)
+def test_damaged_settings_are_refused(change):
+    with pytest.raises(UserError):
+        Preprocessing.from_json({**Preprocessing().to_json(), **change})
+
+
+def test_a_region_in_millimetres_is_cut_out_where_3d_slicer_shows_it():
+    grid = Grid((20, 30, 40), (2.0, 1.0, 1.5), (10.0, -20.0, 5.0))
+    # Voxel i covers LPS x from 10 + 2 i - 1 to 10 + 2 i + 1, that is RAS x from -11 - 2 i to -9 - 2 i.
+    box = box_from_ras((-21.0, -13.0, 10.5, 15.5, 4.25, 100.0), grid)
+    assert box.start == (2, 5, 0)
+    assert box.stop == (6, 10, 40)
+
+
+def test_a_region_on_an_oblique_scan_encloses_the_rotated_box():
+    grid = grid_of((40, 40, 40), (1.0, 1.0, 1.0), 33, OBLIQUE[3])
+    centre = grid.to_point(np.array([[20.0, 19.0, 18.0]]))[0] * [-1, -1, 1]
+    bounds = [value for c in centre for value in (c - 4, c + 4)]
+    box = box_from_ras(bounds, grid)
+    corners = np.array(list(itertools.product(bounds[0:2], bounds[2:4], bounds[4:6]))) * [-1, -1, 1]
+    indices = grid.to_index(corners)
+    assert (indices.min(axis=0) >= np.array(box.start) - 0.5).all()
+    assert (indices.max(axis=0) <= np.array(box.stop) - 0.5).all()
+    assert max(box.size) < 18
+
+
+def test_the_bounds_of_the_whole_volume_select_the_whole_volume():
+    for turn in range(48):
+        grid = grid_of((5, 6, 7), (0.7, 1.9, 3.1), turn)
+        assert box_from_ras(ras_bounds(grid), grid) == Box.whole(grid.size)
+
+
+@pytest.mark.parametrize(
+    "bounds", [(0, 1, 2), (5, 1, 0, 1, 0, 1), (900, 910, 0, 5, 0, 5), (float("nan"), 1, 0, 1, 0, 1)]
+)
+def test_a_region_that_is_no_box_or_misses_the_volume_is_refused(bounds):
+    with pytest.raises(UserError) as refusal:
+        box_from_ras(bounds, grid_of((5, 5, 5)))
+    assert refusal.value.code == "bad-region"
+    assert refusal.value.hint
+
+
+def test_the_bounding_box_of_nothing_is_none():
+    assert bounding_box(np.zeros((3, 3, 3), bool)) is None
+
+
+SPACINGS = [None, (1.0, 1.0, 1.0), (1.5, 1.5, 2.0), (0.8, 2.0, 0.65), (1.1305, 1.13, 0.7)]
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("turn", [0, 7, 11, 22, 29, 38, 47])
+@pytest.mark.parametrize("angles", OBLIQUE)
+def test_prepared_arrays_equal_those_of_monai(turn, spacing, angles):
+    pytest.importorskip("torch")
+    transforms = pytest.importorskip("monai.transforms")
+    from monai.data import MetaTensor
+
+    # No size comes out as a half: there the last bits of the affine decide which way MONAI rounds.
+    grid = grid_of((13, 16, 11), (1.13, 0.71, 2.37), turn, angles)
+    array = np.random.default_rng(turn).normal(300, 80, grid.size).astype(np.float32)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
+    steps = [transforms.Orientationd("image", "RAS", labels=None)]
+    if spacing is not None:
+        steps.append(transforms.Spacingd("image", spacing, mode="bilinear", align_corners=True))
+    steps += [
+        transforms.NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+        transforms.ScaleIntensityRanged("image", -5, 5, -5, 5, clip=True),
+    ]
+    expected = transforms.Compose(steps)({"image": MetaTensor(array[None], affine=affine)})["image"]
+    prepared = prepare(Volume(array, grid), Preprocessing("RAS", spacing))
+    assert prepared.array.shape == tuple(expected.shape)
+    assert np.abs(prepared.array - expected.numpy()).max() < 2e-4
+    assert np.allclose(np.diag([-1.0, -1.0, 1.0, 1.0]) @ prepared.grid.affine, expected.affine, atol=1e-5)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("turn", [0, 13, 26, 45])
+@pytest.mark.parametrize("spacing", SPACINGS[:3])
+def test_restored_labels_equal_those_of_monai_inverted(turn, spacing):
+    torch = pytest.importorskip("torch")
+    transforms = pytest.importorskip("monai.transforms")
+    from monai.data import MetaTensor
+
+    grid = grid_of((13, 16, 11), (1.13, 0.71, 2.37), turn, OBLIQUE[1])
+    random = np.random.default_rng(turn)
+    array = random.normal(20, 60, grid.size).astype(np.float32)
+    array[:3] = -500
+    array[:, :, -2:] = -500
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
+    steps = [
+        transforms.Orientationd("image", "RAS", labels=None),
+        transforms.CropForegroundd("image", "image", select_fn=lambda values: values > -100),
+    ]
+    if spacing is not None:
+        steps.append(transforms.Spacingd("image", spacing, mode="bilinear", align_corners=True))
+    steps.append(transforms.ScaleIntensityRanged("image", -100, 200, 0, 1, clip=True))
+    forward = transforms.Compose(steps)
+    image = forward({"image": MetaTensor(array[None], affine=affine)})["image"]
+    intensity = Intensity("window", -100, 200)
+    prepared = prepare(Volume(array, grid), Preprocessing("RAS", spacing, intensity, crop_foreground=True))
+    assert np.abs(prepared.array - image.numpy()).max() < 1e-4
+
+    logits = random.normal(size=(4, *prepared.array.shape[1:])).astype(np.float32)
+    probabilities = torch.softmax(torch.from_numpy(logits), 0)
+    probabilities = MetaTensor(probabilities, affine=image.affine, applied_operations=image.applied_operations)
+    inverted = forward.inverse({"image": probabilities})["image"]
+    expected = inverted.argmax(0).numpy()
+    labels = restore(probabilities.numpy(), prepared)
+    assert labels.shape == expected.shape
+    assert (labels != expected).mean() < 1e-3

@@ -1,0 +1,1 @@
+"""Model bundles: describing, reading, finding, writing and exchanging them. Reading needs neither torch nor monai."""

@@ -1,0 +1,1 @@
+"""The command line: arguments in, exit code out; each command is one module named like it."""

@@ -1,0 +1,92 @@
+"""`mimseg finetune`: a UNETR from labelled cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mimseg.cli.training_options import add_network_options, add_run_options, network_from, spacing_from, window_from
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+HELP = "train a segmentation model on labelled cases"
+EPILOG = """examples:
+  mimseg finetune Task04_Hippocampus -o my-model --init my-pretraining --minutes 60
+  mimseg finetune cases.csv -o my-model --init none --labels labels.json --minutes 60"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("data", type=Path, help="folder with imagesTr and labelsTr, dataset.json, or a case list")
+    parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the new model")
+    parser.add_argument("--init", required=True, help="pre-training run, model, or none")
+    parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key")
+    parser.add_argument("--validation", help="validation cases, likewise (default: every fifth case)")
+    parser.add_argument("--labels", type=Path, help="JSON file with value, name, color and codes of each structure")
+    parser.add_argument("--name", help="name of the model (default: that of its folder)")
+    parser.add_argument("--title", default="", help="one line about the model")
+    parser.add_argument("--licence", default="Not stated", help="licence of the model")
+    parser.add_argument("--attribution", default="", help="where the training data come from")
+    parser.add_argument("--card", type=Path, help="JSON file with more entries for the model's description")
+    parser.add_argument("--overlap", type=float, default=0.5, help="of windows at inference (default: %(default)s)")
+    parser.add_argument(
+        "--layer-decay", type=float, default=0.9, help="learning-rate factor per pre-trained block (default: %(default)s)"
+    )
+    add_run_options(parser)
+    add_network_options(parser)
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    """Fine-tune."""
+    from mimseg.cli.requirements import need_training_runtime
+
+    need_training_runtime()
+    from mimseg.tasks.finetune import FinetuneSettings, finetune
+    from mimseg.training.loop import Budget
+
+    settings = FinetuneSettings(
+        data=arguments.data,
+        output=arguments.output,
+        budget=Budget(arguments.steps, arguments.minutes),
+        initial=None if arguments.init.lower() == "none" else arguments.init,
+        network=network_from(arguments),
+        cases=arguments.cases,
+        validation=arguments.validation,
+        labels=arguments.labels,
+        name=arguments.name,
+        title=arguments.title,
+        window=window_from(arguments),
+        spacing=spacing_from(arguments),
+        modality=arguments.modality,
+        batch=arguments.batch or 2,
+        learning_rate=arguments.learning_rate,
+        layer_decay=arguments.layer_decay,
+        overlap=arguments.overlap,
+        seed=arguments.seed,
+        device=arguments.device,
+        precision=arguments.precision,
+        devices=arguments.devices,
+        nodes=arguments.nodes,
+        licence=arguments.licence,
+        attribution=arguments.attribution,
+        notes=_read_card(arguments.card),
+        resume=arguments.resume,
+    )
+    augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)
+    finetune(replace(settings, augmentation=augmentation), reporter)
+
+
+def _read_card(path: Path | None) -> dict[str, Any] | None:
+    allowed = {"title", "description", "version", "citation", "intended_use", "channels"}
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise UserError(f"The card {path} cannot be read ({fault}).", "Give a JSON object.", "bad-card") from fault
+    if not isinstance(content, dict) or set(content) - allowed:
+        raise UserError(f"The card {path} has entries other than {sorted(allowed)}.", "Remove them.", code="bad-card")
+    return content

@@ -1,0 +1,100 @@
+"""`mimseg segment`: labels for scans."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+HELP = "Segment scans with a model. For research use only."
+EPILOG = """\
+examples:
+  mimseg segment brain.nii.gz --model hippocampus-mr --roi 8,48,-45,5,-40,15 -o hippocampus.seg.nrrd
+  mimseg segment dicom_folder scan.nrrd --model hippocampus-mr -o results --table results/volumes.csv
+
+The result lies exactly on the scan's grid. Formats by ending: .nii.gz .nii .nrrd .mha (labelmap), .seg.nrrd
+(3D Slicer segmentation with names, colours and SNOMED CT codes).
+"""
+
+_FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    # Lets `--roi -45,-5,...` through, which argparse takes for an option; `--roi=-45,...` works without.
+    parser._negative_number_matcher = re.compile(r"^-\.?\d[\d.,eE+-]*$")  # type: ignore[assignment]
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; for a model of several channels, "
+        "the files of each case one after the other",
+    )
+    parser.add_argument("-m", "--model", required=True, help="name (see `mimseg models list`), folder or .zip")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="file, or folder for several")
+    parser.add_argument("--format", choices=_FORMATS, default=".nii.gz", help="of files in an output folder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--engine", choices=("auto", "openvino", "torch"), default="auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")
+    parser.add_argument("--labels", default="", metavar="A,B", help="keep only these structures")
+    parser.add_argument(
+        "--roi",
+        action="append",
+        default=[],
+        metavar="X0,X1,Y0,Y1,Z0,Z1",
+        help="segment only this box, in mm, RAS as 3D Slicer shows them; may be repeated",
+    )
+    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D file, from 0")
+    parser.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring windows, default the model's")
+    parser.add_argument("--table", type=Path, metavar="CSV", help="write the volume of each structure in mL")
+    parser.add_argument("--preview", type=Path, metavar="PNG", help="write a picture of three planes with overlay")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    """Carry out the command."""
+    regions = tuple(parse_region(text) for text in arguments.roi)
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"--threads {arguments.threads} is too few.", "Give 1 or more, or leave it out.", "usage")
+    if arguments.overlap is not None and not 0 <= arguments.overlap <= 0.95:
+        raise UserError(f"--overlap {arguments.overlap} is not usable.", "Give a share from 0 to 0.95.", "usage")
+    from mimseg.tasks.segment import SegmentSettings, segment
+
+    settings = SegmentSettings(
+        inputs=tuple(arguments.inputs),
+        model=arguments.model,
+        output=arguments.output,
+        device=arguments.device,
+        engine=arguments.engine,
+        labels=tuple(name.strip() for name in arguments.labels.split(",") if name.strip()),
+        regions=regions,
+        file_format=arguments.format,
+        table=arguments.table,
+        preview=arguments.preview,
+        frame=arguments.frame,
+        overlap=arguments.overlap,
+        threads=arguments.threads,
+    )
+    segment(settings, reporter)
+
+
+def parse_region(text: str) -> tuple[float, ...]:
+    """Six numbers separated by commas.
+
+    Raises:
+        UserError: They are not.
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 6:
+        raise UserError(
+            f"--roi {text} is not six numbers.",
+            "Write X0,X1,Y0,Y1,Z0,Z1 in mm with commas and without spaces, for example --roi=-48,-8,-45,5,-40,15.",
+            "usage",
+        )
+    return numbers

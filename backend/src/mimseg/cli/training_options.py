@@ -1,0 +1,93 @@
+"""Options that pretrain and finetune share, and what they mean as settings. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from mimseg.errors import UserError
+from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
+
+# `small` trains in minutes on two CPU cores; `base` is UNETR-B of the papers and wants a GPU.
+NETWORKS = {
+    "small": NetworkSettings(
+        window=(48, 48, 48), patch_size=8, hidden_size=192, mlp_size=320, layers=6, heads=6, stem="convolution"
+    ),
+    "base": NetworkSettings(),
+}
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Shape of the network."""
+    group = parser.add_argument_group("network (taken over from the start weights where there are some)")
+    group.add_argument("--network", choices=sorted(NETWORKS), default="small", help="preset (default: %(default)s)")
+    group.add_argument("--patch-size", type=int, choices=PATCH_SIZES, help="edge of a patch in voxels")
+    group.add_argument("--stem", choices=STEMS, help="how voxels become tokens")
+    group.add_argument("--positions", choices=POSITIONS, help="position embeddings")
+    for option, text in (
+        ("--hidden-size", "width of a token"),
+        ("--mlp-size", "width of the perceptrons"),
+        ("--layers", "transformer blocks"),
+        ("--heads", "attention heads"),
+        ("--feature-size", "channels of the full-resolution convolutions"),
+    ):
+        group.add_argument(option, type=int, help=text)
+    group.add_argument("--window", help="voxels of a crop, e.g. 96,96,96 (default: planned from the data)")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Budget, data, device."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--minutes", type=float, help="how long to train")
+    group.add_argument("--steps", type=int, help="how many steps to train, instead of --minutes")
+    group.add_argument("--seed", type=int, default=0, help="decides everything random (default: %(default)s)")
+    group.add_argument("--resume", action="store_true", help="continue a stopped run, with the same settings")
+    group.add_argument("--batch", type=int, help="crops per step and process")
+    group.add_argument("--learning-rate", type=float, default=1e-3, help="peak rate (default: %(default)s)")
+    group.add_argument("--modality", choices=("CT", "MR"), help="default: guessed from the values")
+    group.add_argument("--spacing", help="target spacing in mm, e.g. 1.5,1.5,2 (default: median of the data)")
+    group.add_argument(
+        "--flip-left-right",
+        action="store_true",
+        help="mirror half of the crops; only where no structure is named left or right",
+    )
+    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
+    group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
+    group.add_argument("--nodes", type=int, default=1, help="number of nodes")
+
+
+def network_from(arguments: argparse.Namespace) -> NetworkSettings:
+    """The preset with the given changes."""
+    names = ("patch_size", "stem", "positions", "hidden_size", "mlp_size", "layers", "heads", "feature_size")
+    changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    preset = NETWORKS[arguments.network]
+    patch = changes.get("patch_size", preset.patch_size)
+    return replace(preset, window=(6 * patch, 6 * patch, 6 * patch), **changes)
+
+
+def window_from(arguments: argparse.Namespace) -> tuple[int, int, int] | None:
+    """Three whole numbers, or None."""
+    if arguments.window is None:
+        return None
+    x, y, z = (int(value) for value in _three(arguments.window, "--window"))
+    return x, y, z
+
+
+def spacing_from(arguments: argparse.Namespace) -> tuple[float, float, float] | None:
+    """Three numbers in mm, or None."""
+    if arguments.spacing is None:
+        return None
+    x, y, z = _three(arguments.spacing, "--spacing")
+    if min(x, y, z) <= 0:
+        raise UserError(f"--spacing {arguments.spacing} is not positive.", "Give millimetres.", code="bad-usage")
+    return x, y, z
+
+
+def _three(text: str, option: str) -> tuple[float, float, float]:
+    try:
+        values = [float(part) for part in text.replace("x", ",").split(",")]
+        x, y, z = values * 3 if len(values) == 1 else values
+    except ValueError as fault:
+        raise UserError(f"{option} {text} is not one or three numbers.", f"For example {option} 48,48,48.") from fault
+    return x, y, z

@@ -1,0 +1,1 @@
+"""What this computer is and has: processor, memory, graphics cards, installed packages, speed."""

@@ -1,0 +1,1 @@
+"""Volumes, their geometry and preprocessing, labels, cases. numpy and SimpleITK only."""

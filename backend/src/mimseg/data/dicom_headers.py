@@ -1,0 +1,231 @@
+"""The header of one DICOM file, as far as it is needed to stack slices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+_SOP_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.([0-9.]*[0-9])")
+_KINDS = {
+    "481.3": "an RT structure set (contours, no image)",
+    "481.2": "an RT dose",
+    "481.5": "an RT plan",
+    "66.4": "a DICOM segmentation",
+    "66.1": "a registration",
+    "104.1": "a document",
+}
+_KINDS_BY_START = {"88.": "a structured report", "11.": "a presentation state", "9.": "a waveform"}
+_KINDS_BY_MODALITY = {
+    "RTSTRUCT": _KINDS["481.3"],
+    "RTDOSE": _KINDS["481.2"],
+    "RTPLAN": _KINDS["481.5"],
+    "SEG": _KINDS["66.4"],
+    "REG": _KINDS["66.1"],
+    "SR": "a structured report",
+    "PR": "a presentation state",
+    "KO": "a list of key images",
+    "DOC": "a document",
+}
+_ENHANCED = {"2.1", "2.2", "4.1", "4.3", "4.4", "130", "128.1"}
+_NEED_IMAGES = "Give the folder with the CT or MR images themselves."
+
+# Tags by which the frames of one series may differ, most telling first.
+FRAME_TAGS = {
+    "0020|0100": "TemporalPositionIdentifier",
+    "0020|9128": "TemporalPositionIndex",
+    "0018|9087": "DiffusionBValue",
+    "0018|0081": "EchoTime",
+    "0018|0086": "EchoNumbers",
+    "0018|1060": "TriggerTime",
+    "0020|0012": "AcquisitionNumber",
+    "0008|0032": "AcquisitionTime",
+    "0008|0033": "ContentTime",
+    "0008|0008": "ImageType",
+}
+
+
+class NotAnImage(Exception):
+    """A DICOM file that is no slice to stack.
+
+    Args:
+        reason: Completes the sentence "<file> ...".
+        hint: What to do.
+        code: For `UserError`.
+        damaged: The file could not be read at all, and may have been a slice.
+        blocks_series: The image data of the folder are in this file, so it must not be passed over.
+    """
+
+    def __init__(self, reason: str, hint: str, code: str, damaged: bool = False, blocks_series: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.hint, self.code = reason, hint, code
+        self.damaged, self.blocks_series = damaged, blocks_series
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image file of a series.
+
+    Attributes:
+        position: LPS mm of the first pixel's centre.
+        axes: 2x3; unit vectors along a row (axis i) and along a column (axis j).
+        size, spacing: Pixels and mm along i and j.
+        frame_tags: Values of `FRAME_TAGS` that the file has.
+    """
+
+    path: Path
+    series: str
+    instance: str
+    modality: str
+    number: int | None
+    position: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    size: tuple[int, int]
+    spacing: tuple[float, float]
+    frame_tags: dict[str, str]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector across the slice."""
+        return np.cross(self.axes[0], self.axes[1])
+
+
+def is_dicom(path: Path) -> bool:
+    """True if the file carries the DICOM mark or a DICOM ending."""
+    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def slice_reader(path: Path) -> sitk.ImageFileReader:
+    """A reader bound to GDCM that does not look at private tags."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.LoadPrivateTagsOff()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def read_slice_header(path: Path) -> Slice:
+    """Read the header of one file.
+
+    Raises:
+        NotAnImage: The file is damaged, another kind of object, multi-frame, mosaic, in colour, or has no position.
+    """
+    reader = slice_reader(path)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as fault:
+        raise _unreadable(path) from fault
+    tags = {key: reader.GetMetaData(key).strip("\0 ") for key in reader.GetMetaDataKeys()}
+    _refuse_other_objects(tags, reader)
+    axes, position = _geometry(tags)
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    return Slice(
+        path=path,
+        series=tags.get("0020|000e", ""),
+        instance=tags.get("0008|0018", ""),
+        modality=tags.get("0008|0060", ""),
+        number=_integer(tags.get("0020|0013", "")),
+        position=position,
+        axes=axes,
+        size=(size[0], size[1]),
+        spacing=(spacing[0], spacing[1]),
+        frame_tags={key: tags[key] for key in FRAME_TAGS if tags.get(key)},
+    )
+
+
+def _refuse_other_objects(tags: dict[str, str], reader: sitk.ImageFileReader) -> None:
+    sop_class = tags.get("0008|0016", "").removeprefix("1.2.840.10008.5.1.4.1.1.")
+    kind = _kind(sop_class) or _KINDS_BY_MODALITY.get(tags.get("0008|0060", ""))
+    if kind:
+        raise NotAnImage(f"is {kind}", _NEED_IMAGES, "dicom-not-an-image")
+    frames = _integer(tags.get("0028|0008", "")) or 1
+    if sop_class in _ENHANCED or frames > 1 or (reader.GetDimension() > 2 and reader.GetSize()[2] > 1):
+        raise NotAnImage(
+            f"is an enhanced (multi-frame) DICOM file with {frames} frames",
+            "Convert it to NIfTI or NRRD first, e.g. with dcm2niix or 3D Slicer.",
+            "dicom-multiframe",
+            blocks_series=True,
+        )
+    if "MOSAIC" in tags.get("0008|0008", "").upper().split("\\"):
+        raise NotAnImage(
+            "is a Siemens mosaic (all slices side by side in one picture)",
+            "Convert it to NIfTI first, e.g. with dcm2niix.",
+            "dicom-mosaic",
+            blocks_series=True,
+        )
+    if reader.GetNumberOfComponents() > 1:
+        raise NotAnImage("is a colour picture", _NEED_IMAGES, "not-scalar")
+
+
+def _geometry(tags: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Axes `(2, 3)` at right angles and position `(3,)`.
+
+    Raises:
+        NotAnImage: Position, orientation or pixel spacing is missing or no usable number.
+    """
+    position, orientation = _numbers(tags.get("0020|0032", ""), 3), _numbers(tags.get("0020|0037", ""), 6)
+    spacing = _numbers(tags.get("0028|0030", ""), 2)
+    if position is None or orientation is None or spacing is None or spacing.min() <= 0:
+        raise NotAnImage(
+            "does not say where it lies (position, orientation or pixel spacing is missing)",
+            "Give the original series: screenshots, localizers and X-ray pictures cannot be stacked.",
+            "dicom-no-geometry",
+        )
+    axes = orientation.reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if np.abs(lengths - 1).max() > 0.01 or abs(float(axes[0] @ axes[1])) > 0.01:
+        raise NotAnImage(
+            "has an orientation whose axes are not at right angles", "Export the series again.", "bad-geometry"
+        )
+    axes = axes / lengths[:, np.newaxis]
+    second = axes[1] - (axes[0] @ axes[1]) * axes[0]
+    return np.stack([axes[0], second / np.linalg.norm(second)]), position
+
+
+def _unreadable(path: Path) -> NotAnImage:
+    """What a file is that GDCM cannot open, from its first kilobytes."""
+    with path.open("rb") as file:
+        found = _SOP_CLASS.search(file.read(8192))
+    kind = _kind(found[1].decode()) if found else None
+    if kind:
+        return NotAnImage(f"is {kind}", _NEED_IMAGES, "dicom-not-an-image")
+    if found:
+        reason = "is a damaged DICOM file (cut off, or without its leading meta header)"
+    else:
+        reason = "is a DICOM file of an unknown kind or damaged (no standard SOP Class UID in its header)"
+    return NotAnImage(
+        reason,
+        "Export or copy it again from the archive; anonymisation must keep the SOP Class UID.",
+        "unreadable",
+        damaged=True,
+    )
+
+
+def _kind(sop_class: str) -> str | None:
+    by_start = (kind for start, kind in _KINDS_BY_START.items() if sop_class.startswith(start))
+    return _KINDS.get(sop_class) or next(by_start, None)
+
+
+def _numbers(text: str, count: int) -> NDArray[np.float64] | None:
+    try:
+        values = np.array([float(part) for part in text.split("\\")])
+    except ValueError:
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None

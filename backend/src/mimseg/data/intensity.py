@@ -1,0 +1,113 @@
+"""Scaling of voxel values: a CT window, percentiles of CT foreground, or the z-score of MR foreground."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.errors import UserError
+
+KINDS = ("window", "percentile", "zscore")
+# z-scores are cut at this many standard deviations: one bright vessel or metal must not set the scale.
+ZSCORE_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How voxel values are scaled.
+
+    Attributes:
+        kind: `window`: (x - lower) / (upper - lower), cut to 0..1. `percentile`: cut to lower..upper (0.5 and
+            99.5 percentile of the training foreground, HU), then (x - mean) / std with the stored numbers.
+            `zscore`: per channel and volume, mean and standard deviation over voxels that are not 0, which stay 0;
+            cut to -5..5.
+        lower: Lower bound, in the unit of the scan (HU for CT); unused by `zscore`.
+        upper: Upper bound.
+        mean: Subtracted after cutting; `percentile` only.
+        std: Divided by; `percentile` only.
+    """
+
+    kind: str = "zscore"
+    lower: float = 0.0
+    upper: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = (self.lower, self.upper, self.mean, self.std)
+        if self.kind not in KINDS:
+            raise UserError(
+                f"Unknown intensity scaling {self.kind!r}.", f"Choose one of {', '.join(KINDS)}.", "bad-preprocessing"
+            )
+        if not all(math.isfinite(number) for number in numbers) or self.lower >= self.upper or self.std <= 0:
+            raise UserError(
+                f"The intensity scaling {numbers} is not usable.",
+                "lower must be below upper, and std above 0.",
+                code="bad-preprocessing",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary with the entries that `kind` uses."""
+        used = {"window": ("lower", "upper"), "percentile": ("lower", "upper", "mean", "std"), "zscore": ()}
+        return {"kind": self.kind, **{name: getattr(self, name) for name in used[self.kind]}}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Intensity:
+        """The settings that `to_json` wrote.
+
+        Raises:
+            UserError: An entry is unknown, missing or not a number.
+        """
+        try:
+            kind = values["kind"]
+            settings = cls(kind, **{name: float(value) for name, value in values.items() if name != "kind"})
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
+            raise UserError(
+                f"The intensity scaling {values!r} is not usable ({fault}).",
+                "The model is damaged or was made by another version of mimseg.",
+                code="bad-preprocessing",
+            ) from fault
+        if set(settings.to_json()) != set(values):
+            raise UserError(
+                f"The intensity scaling {values!r} needs exactly {', '.join(settings.to_json())}.",
+                code="bad-preprocessing",
+            )
+        return settings
+
+    def foreground(self, array: NDArray) -> NDArray[np.bool_]:
+        """Voxels `(x, y, z)` of unscaled `array` `(C, x, y, z)` that are not background in some channel.
+
+        Background is 0 for `zscore` (MR), anything up to `lower` for the two CT kinds.
+        """
+        mask = np.zeros(array.shape[1:], bool)
+        for channel in array:
+            mask |= channel != 0 if self.kind == "zscore" else channel > self.lower
+        return mask
+
+    def scale(self, array: NDArray[np.float32]) -> None:
+        """Scale float32 `array` `(C, x, y, z)` in place."""
+        if self.kind == "zscore":
+            for channel in array:
+                _zscore(channel)
+            return
+        np.clip(array, self.lower, self.upper, out=array)
+        if self.kind == "window":
+            array -= np.float32(self.lower)
+            array /= np.float32(self.upper - self.lower)
+        else:
+            array -= np.float32(self.mean)
+            array /= np.float32(self.std)
+
+
+def _zscore(channel: NDArray[np.float32]) -> None:
+    inside = channel != 0
+    values = channel[inside]
+    if values.size == 0:
+        return
+    mean = values.mean(dtype=np.float64)
+    deviation = math.sqrt(np.square(values - mean, dtype=np.float64).mean())
+    channel[inside] = np.clip((values - mean) / (deviation or 1.0), -ZSCORE_LIMIT, ZSCORE_LIMIT)

@@ -1,0 +1,111 @@
+"""Boxes of voxels: regions of interest given in millimetres, foreground boxes, crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.data.volume import Grid
+from mimseg.errors import UserError
+
+_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Box:
+    """Voxels `start <= index < stop` along three axes.
+
+    Attributes:
+        start: First index along each axis.
+        stop: One past the last index along each axis.
+    """
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+
+    @classmethod
+    def whole(cls, size: Sequence[int]) -> Box:
+        """The box of all voxels of an array of that size."""
+        x, y, z = (int(edge) for edge in size)
+        return cls((0, 0, 0), (x, y, z))
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Number of voxels along each axis."""
+        x, y, z = (high - low for low, high in zip(self.start, self.stop, strict=True))
+        return x, y, z
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the box in an array."""
+        x, y, z = (slice(low, high) for low, high in zip(self.start, self.stop, strict=True))
+        return x, y, z
+
+    def shifted(self, offset: Sequence[int]) -> Box:
+        """The same box, `offset` voxels further along each axis."""
+        moved = [(low + o, high + o) for low, high, o in zip(self.start, self.stop, offset, strict=True)]
+        (a, b), (c, d), (e, f) = moved
+        return Box((a, c, e), (b, d, f))
+
+
+def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
+    """The smallest box of voxels of `grid` that encloses a box given in physical coordinates.
+
+    Args:
+        bounds: x0, x1, y0, y1, z0, z1 in mm, RAS, as 3D Slicer shows the bounds of an ROI.
+        grid: The volume to cut from; on an oblique grid the result encloses the rotated box.
+
+    Raises:
+        UserError: The bounds are not six ascending numbers, or the box misses the volume.
+    """
+    values = np.asarray(bounds, float)
+    if values.shape != (6,) or not np.isfinite(values).all() or (values[0::2] >= values[1::2]).any():
+        raise UserError(
+            f"The region {_shown(bounds)} is not a box.",
+            "Give x0,x1,y0,y1,z0,z1 in mm (RAS), each lower bound first, for example -45,-5,-45,5,-40,15.",
+            code="bad-region",
+        )
+    corners = np.array([[x, y, z] for x in values[0:2] for y in values[2:4] for z in values[4:6]])
+    indices = grid.to_index(corners * _RAS_TO_LPS)
+    # Half a voxel further, each bound lies on the face between two voxels; a voxel belongs to the box if any
+    # part of it does. The tolerance keeps a bound on a face from drawing in the voxel on its other side.
+    low = np.floor(indices.min(axis=0) + 0.5 + 1e-6).astype(int)
+    high = np.ceil(indices.max(axis=0) + 0.5 - 1e-6).astype(int)
+    start, stop = np.maximum(low, 0), np.minimum(high, grid.size)
+    if (start >= stop).any():
+        centre = values.reshape(3, 2).mean(axis=1)
+        raise UserError(
+            f"The region {_shown(bounds)}, centred at RAS {_shown(centre)} mm, lies outside of the volume, which "
+            f"spans RAS {_shown(ras_bounds(grid))} mm.",
+            "Check the signs: coordinates are RAS (x grows to the right, y to the front, z upwards).",
+            code="bad-region",
+        )
+    return Box((int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2])))
+
+
+def ras_bounds(grid: Grid) -> tuple[float, ...]:
+    """x0, x1, y0, y1, z0, z1 in mm (RAS) of the axis-parallel box around all voxels of `grid`."""
+    faces = [(-0.5, edge - 0.5) for edge in grid.size]
+    corners = np.array([[i, j, k] for i in faces[0] for j in faces[1] for k in faces[2]])
+    points = grid.to_point(corners) * _RAS_TO_LPS
+    return tuple(float(v) for v in np.column_stack((points.min(axis=0), points.max(axis=0))).ravel())
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
+    """The smallest box around the true voxels of `mask` `(x, y, z)`, or None if there are none."""
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        if hits.size == 0:
+            return None
+        start.append(int(hits[0]))
+        stop.append(int(hits[-1]) + 1)
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _shown(numbers: Sequence[float] | NDArray) -> str:
+    return ", ".join(f"{number:.4g}" if isinstance(number, (int, float)) else str(number) for number in numbers)

@@ -1,0 +1,207 @@
+"""Reading images: one volume, several channels, or whatever a folder holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mimseg.data.dicom import read_dicom_folder, refuse_single_file
+from mimseg.data.dicom_headers import is_dicom
+from mimseg.data.images import IMAGE_SUFFIXES, array_of, grid_of, read_with_header, suffix_of
+from mimseg.data.nifti import geometry_warnings
+from mimseg.data.volume import Grid, Volume
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+
+def read_volume(path: Path, frame: int | None = None, reporter: Reporter | None = None) -> Volume:
+    """Read one three-dimensional volume.
+
+    Args:
+        path: A `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd` file, or a folder with one DICOM series.
+        frame: Which volume of a series over time (4D), from 0; None where the file holds one volume.
+        reporter: Is told what was corrected: non-finite values, a constant image, gantry tilt.
+
+    Returns:
+        Array `(i, j, k)` in the file's own type (float64 becomes float32) with finite values only.
+
+    Raises:
+        UserError: The input is not one readable, scalar, three-dimensional volume.
+    """
+    path, reporter = Path(path), reporter or Reporter()
+    if path.is_dir():
+        volume = read_dicom_folder(path, frame, reporter)
+    elif path.is_file() and not suffix_of(path) and is_dicom(path):
+        raise refuse_single_file(path)
+    else:
+        volume = _read_file(path, frame)
+        for code, message in geometry_warnings(path, volume.grid):
+            reporter.warning(code, message)
+    check_grid(volume.grid, path)
+    return Volume(_finite(volume.array, path, reporter), volume.grid)
+
+
+def read_channels(paths: Sequence[Path], frame: int | None = None, reporter: Reporter | None = None) -> Volume:
+    """Read the channels of one case, each from its own file.
+
+    Returns:
+        Array `(C, i, j, k)` on the grid of the first channel.
+
+    Raises:
+        UserError: A channel cannot be read, or lies on another grid than the first.
+    """
+    volumes = [read_volume(path, frame, reporter) for path in paths]
+    first = volumes[0]
+    for path, volume in zip(paths, volumes, strict=True):
+        if not volume.grid.same_as(first.grid):
+            raise UserError(
+                f"{path} lies on another grid ({describe_grid(volume.grid)}) than {paths[0]} "
+                f"({describe_grid(first.grid)}).",
+                "Channels of one case must be registered and resampled on one grid first.",
+                "grid-mismatch",
+            )
+    return Volume(np.stack([volume.array for volume in volumes]), first.grid)
+
+
+def find_volumes(folder_or_file: Path) -> list[Path]:
+    """Image files and DICOM series folders at or below a path, sorted.
+
+    Left out: hidden files, `.seg.nrrd` segmentations, and files and folders whose name begins with
+    `label` (`labelsTr`, `label.nrrd`): a labelmap is not an image to learn from.
+
+    Raises:
+        UserError: The path does not exist, or nothing below it can be an image.
+    """
+    path = Path(folder_or_file)
+    if not path.exists():
+        raise UserError(f"{path} does not exist.", "Check the path.", "file-missing")
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for parent, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if _may_be_image(name))
+        files = [Path(parent, name) for name in sorted(names) if _may_be_image(name)]
+        images = [file for file in files if suffix_of(file) in IMAGE_SUFFIXES]
+        found.extend(images)
+        if any(not suffix_of(file) and is_dicom(file) for file in files):
+            found.append(Path(parent))
+    if not found:
+        raise UserError(
+            f"{path} holds no image.",
+            f"Give a folder with files ending in {', '.join(IMAGE_SUFFIXES)}, or with DICOM series.",
+            "no-images",
+        )
+    return sorted(found)
+
+
+def _may_be_image(name: str) -> bool:
+    return not name.startswith(".") and not name.lower().startswith("label")
+
+
+def describe_grid(grid: Grid) -> str:
+    """Size, spacing and origin in words, for messages."""
+    size = "x".join(str(value) for value in grid.size)
+    spacing = "x".join(f"{value:.4g}" for value in grid.spacing)
+    origin = ", ".join(f"{value:.4g}" for value in grid.origin)
+    return f"{size} voxels of {spacing} mm at ({origin})"
+
+
+def check_grid(grid: Grid, path: Path) -> None:
+    """Refuse grids that are empty or flat, or whose axes have no length or no right angles.
+
+    Raises:
+        UserError: naming `path` and the fault.
+    """
+    numbers = np.concatenate([np.asarray(grid.spacing), np.asarray(grid.origin), np.ravel(grid.direction)])
+    if not np.isfinite(numbers).all() or min(grid.spacing) <= 0:
+        raise UserError(
+            f"{path} has a spacing, origin or direction that is no usable number ({describe_grid(grid)}).",
+            "Repair its header.",
+            "bad-geometry",
+        )
+    if np.abs(grid.direction.T @ grid.direction - np.eye(3)).max() > 1e-3:
+        raise UserError(
+            f"{path} has axes that are not at right angles.",
+            "Resample it on a regular grid, e.g. in 3D Slicer with 'Resample Scalar/Vector/DWI Volume'.",
+            "bad-geometry",
+        )
+
+
+def _read_file(path: Path, frame: int | None) -> Volume:
+    def choose(reader: sitk.ImageFileReader) -> None:
+        _refuse_all_but_scalars(reader, path)
+        _choose_frame(reader, path, frame)
+
+    image = read_with_header(path, choose)
+    return Volume(array_of(image), grid_of(image))
+
+
+def _refuse_all_but_scalars(reader: sitk.ImageFileReader, path: Path) -> None:
+    components = reader.GetNumberOfComponents()
+    if components > 1:
+        raise UserError(
+            f"{path} has {components} numbers in each voxel (colour, vectors or a deformation field).",
+            "Give a volume with one number in each voxel.",
+            "not-scalar",
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise UserError(f"{path} has complex numbers.", "Give its magnitude.", "not-scalar")
+
+
+def _choose_frame(reader: sitk.ImageFileReader, path: Path, frame: int | None) -> None:
+    """Refuse what is not 3D and let the reader extract one frame of what is 4D."""
+    size = list(reader.GetSize())
+    shape = "x".join(str(value) for value in size)
+    if 0 in size:
+        raise UserError(f"{path} is empty ({shape} voxels).", "Give a volume with voxels.", "empty")
+    frames = size[3] if len(size) == 4 else 1
+    if len(size) < 3 or (len(size) > 2 and min(size[:3]) < 2):
+        raise UserError(f"{path} is a flat picture ({shape}).", "Give a volume with several slices.", "not-3d")
+    if len(size) > 4:
+        raise UserError(f"{path} has {len(size)} dimensions ({shape}).", "Give a volume of three.", "not-3d")
+    if frames > 1 and frame is None:
+        raise UserError(
+            f"{path} holds {frames} volumes ({shape}).",
+            f"Choose one with --frame 0 to --frame {frames - 1}.",
+            "needs-frame",
+        )
+    check_frame(frame, frames, path)
+    if len(size) == 4:
+        reader.SetExtractSize([*size[:3], 0])
+        reader.SetExtractIndex([0, 0, 0, frame or 0])
+
+
+def check_frame(frame: int | None, frames: int, path: Path) -> None:
+    """Refuse a frame number that `path` does not have.
+
+    Raises:
+        UserError: `frame` is not in 0..frames-1.
+    """
+    if frame is not None and not 0 <= frame < frames:
+        raise UserError(
+            f"{path} has no frame {frame}: it holds {frames}.", f"Choose one from 0 to {frames - 1}.", "no-such-frame"
+        )
+
+
+def _finite(array: NDArray, path: Path, reporter: Reporter) -> NDArray:
+    """Replace NaN and infinity by the lowest finite value and say so; float64 becomes float32."""
+    if array.dtype.kind == "f":
+        if array.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32)
+        finite = np.isfinite(array)
+        if not finite.any():
+            raise UserError(f"{path} holds no finite number.", "Give a volume with intensities.", "empty")
+        if not finite.all():
+            lowest = array[finite].min()
+            count = array.size - int(finite.sum())
+            array = np.where(finite, array, lowest)
+            reporter.warning("non-finite", f"{path}: {count} voxels were NaN or infinite and became {lowest:g}.")
+    if array.min() == array.max():
+        reporter.warning("constant", f"{path}: all voxels have the same value ({array.flat[0]:g}).")
+    return array

@@ -1,0 +1,94 @@
+"""The network in PyTorch: on a CUDA or Apple GPU, or on the CPU as the reference. Imports torch when created."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.errors import OutOfMemory, UserError
+from mimseg.inference.memory import HINT, is_out_of_memory, memory_errors_named
+
+if TYPE_CHECKING:
+    from mimseg.bundle.reader import Bundle
+
+
+class TorchEngine:
+    """Runs windows in float32 without gradients.
+
+    Args:
+        bundle: The model.
+        device: `cpu`, `cuda` (or `cuda:1`), `mps`.
+        threads: Processor threads on the CPU, or None for torch's own choice.
+
+    Raises:
+        UserError: The device is not there, or the weights do not fit the network.
+        OutOfMemory: Memory ran out.
+    """
+
+    name = "torch"
+
+    def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None) -> None:
+        import torch
+
+        check_device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.device = device
+        with memory_errors_named("load the network"):
+            self._network = _load_network(bundle).eval().to(device)
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits `(B, K, x, y, z)` of windows `(B, C, x, y, z)`, both float32.
+
+        Raises:
+            OutOfMemory: Memory ran out, on the GPU with code `gpu-out-of-memory`.
+        """
+        import torch
+
+        try:
+            with torch.inference_mode():
+                windows = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self.device)
+                return self._network(windows).float().cpu().numpy()
+        except RuntimeError as fault:
+            if not is_out_of_memory(fault):
+                raise
+            code = "out-of-memory" if self.device == "cpu" else "gpu-out-of-memory"
+            raise OutOfMemory(
+                f"The memory of {self.device} does not suffice to run the network.", HINT, code
+            ) from fault
+
+
+def check_device(device: str) -> None:
+    """Raise UserError unless torch can use `device`."""
+    import torch
+
+    kind = device.split(":")[0]
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "No CUDA GPU can be used.",
+            "Use --device cpu, or install the CUDA build of torch; `mimseg doctor` says what is missing.",
+            code="no-device",
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("No Apple GPU can be used.", "Use --device cpu.", code="no-device")
+
+
+def _load_network(bundle: Bundle) -> Any:
+    from safetensors.torch import load_file
+
+    from mimseg.networks.settings import NetworkSettings
+    from mimseg.networks.unetr import UNETR
+
+    network = UNETR(NetworkSettings.from_json(bundle.description.network))
+    weights = {name: tensor.float() for name, tensor in load_file(str(bundle.weights_path)).items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as fault:
+        raise UserError(
+            f"The weights of the model {bundle.path} do not fit its network.",
+            "The model is damaged: import it again.",
+            code="model-damaged",
+        ) from fault
+    return network

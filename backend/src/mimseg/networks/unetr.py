@@ -1,0 +1,74 @@
+"""UNETR: a ViT encoder and a convolutional decoder with skip connections from the transformer's states.
+
+Hatamizadeh et al., UNETR: Transformers for 3D Medical Image Segmentation (WACV 2022), section 3. For patch size
+16 with 12 blocks and the stem `patch`, names and outputs equal MONAI 1.6 `UNETR` (test_networks.py). The decoder
+has one stage for each halving from voxel to patch, so patch size 8 has three.
+"""
+
+from __future__ import annotations
+
+from monai.networks.blocks.dynunet_block import UnetOutBlock
+from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
+from torch import Tensor, nn
+
+from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.vit import ViT
+
+
+class UNETR(nn.Module):
+    """Logits `(B, classes, X, Y, Z)` of a window `(B, channels, X, Y, Z)`."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.vit = ViT(settings)
+        stages, feature_size, hidden_size = settings.stages, settings.feature_size, settings.hidden_size
+        shared = {"spatial_dims": 3, "kernel_size": 3, "norm_name": "instance"}
+        self.encoder1 = UnetrBasicBlock(
+            in_channels=settings.channels, out_channels=feature_size, stride=1, res_block=True, **shared
+        )
+        for level in range(1, stages):
+            # With a convolutional stem its feature maps bring the detail; the states only add context.
+            block = UnetrPrUpBlock(
+                in_channels=hidden_size,
+                out_channels=feature_size * 2**level,
+                num_layer=stages - 1 - level,
+                stride=1,
+                upsample_kernel_size=2,
+                conv_block=settings.stem == "patch",
+                res_block=settings.stem == "patch",
+                **shared,
+            )
+            self.add_module(f"encoder{level + 1}", block)
+        for level in range(stages - 1, -1, -1):
+            block = UnetrUpBlock(
+                in_channels=hidden_size if level == stages - 1 else feature_size * 2 ** (level + 1),
+                out_channels=feature_size * 2**level,
+                upsample_kernel_size=2,
+                res_block=True,
+                **shared,
+            )
+            self.add_module(f"decoder{level + 2}", block)
+        self.out = UnetOutBlock(spatial_dims=3, in_channels=feature_size, out_channels=settings.classes)
+
+    def _to_volume(self, tokens: Tensor) -> Tensor:
+        """`(B, N, hidden)` to `(B, hidden, x, y, z)` on the grid of patches."""
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.settings.grid)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        tokens, states, features = self.vit(volume)
+        stages, layers = self.settings.stages, self.settings.layers
+        up = self._to_volume(tokens)
+        for level in range(stages - 1, 0, -1):
+            # 12 blocks and 4 stages: the states after blocks 10, 7, 4 (counted from 1), as in MONAI's UNETR.
+            state = states[min(level * layers // stages, layers - 1)]
+            skip = getattr(self, f"encoder{level + 1}")(self._to_volume(state))
+            if features:
+                skip = skip + features[level - 1]
+            up = getattr(self, f"decoder{level + 2}")(up, skip)
+        return self.out(self.decoder2(up, self.encoder1(volume)))
+
+
+def build(settings: NetworkSettings) -> UNETR:
+    """The network of these settings, with random weights."""
+    return UNETR(settings)

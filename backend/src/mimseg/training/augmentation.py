@@ -1,0 +1,151 @@
+"""Random crops and augmentation of a training volume, reproducible from a seed, on any torch device.
+
+One resampling does crop, rotation, scaling, elastic deformation and flips together, so voxels are interpolated once
+and real neighbours, not padding, move into the window. Ranges follow nnU-Net's (Isensee et al., Nature Methods 2021,
+supplement section 4), milder in rotation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Strengths; 0 switches a part off.
+
+    Attributes:
+        rotation: Largest rotation about each axis, degrees.
+        scale: Largest relative change of size.
+        elastic: Standard deviation of the coarse random displacements, voxels.
+        spatial_share: Share of crops that are deformed at all.
+        flip_left_right: Mirror half of the crops along x. Only where labels have no side.
+        shift: Largest random displacement of a crop from its centre, as a share of the window.
+        intensity: Change brightness, contrast, gamma, noise, sharpness.
+    """
+
+    rotation: float = 15.0
+    scale: float = 0.2
+    elastic: float = 2.0
+    spatial_share: float = 0.8
+    flip_left_right: bool = False
+    shift: float = 0.1
+    intensity: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary."""
+        return asdict(self)
+
+
+def _uniform(generator: torch.Generator, low: float, high: float, size: tuple[int, ...] = ()) -> Tensor:
+    return torch.rand(size, generator=generator) * (high - low) + low
+
+
+def _chance(generator: torch.Generator, probability: float) -> bool:
+    return bool(torch.rand((), generator=generator) < probability)
+
+
+def rotation_matrix(angles: Tensor) -> Tensor:
+    """3x3 rotation about x, then y, then z by `angles` `(3,)` in radians."""
+    (cx, cy, cz), (sx, sy, sz) = angles.cos().tolist(), angles.sin().tolist()
+    about_x = torch.tensor([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = torch.tensor([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = torch.tensor([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return about_z @ about_y @ about_x
+
+
+def sampling_points(
+    window: tuple[int, int, int], centre: Tensor, settings: AugmentationSettings, generator: torch.Generator
+) -> Tensor:
+    """Where to read the volume for each voxel of a crop.
+
+    Args:
+        window: Voxels of the crop.
+        centre: `(3,)` voxel index in the volume that the crop is centred on.
+        settings: Strengths.
+        generator: Source of randomness on the CPU.
+
+    Returns:
+        `(X, Y, Z, 3)` continuous voxel indices into the volume.
+    """
+    axes = [torch.arange(edge, dtype=torch.float32) - (edge - 1) / 2 for edge in window]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    if _chance(generator, settings.spatial_share):
+        angles = _uniform(generator, -1, 1, (3,)) * math.radians(settings.rotation)
+        scales = 1 + settings.scale * (_uniform(generator, -1, 1) + 0.3 * _uniform(generator, -1, 1, (3,)))
+        points = points @ (rotation_matrix(angles) * scales[None]).T
+        if settings.elastic > 0:
+            coarse = [max(2, round(edge / 12)) for edge in window]
+            strength = settings.elastic * float(torch.rand((), generator=generator))
+            field = torch.randn((1, 3, *coarse), generator=generator) * strength
+            smooth = functional.interpolate(field, size=window, mode="trilinear", align_corners=True)
+            points = points + smooth[0].permute(1, 2, 3, 0)
+    if settings.flip_left_right and _chance(generator, 0.5):
+        points = points * torch.tensor([-1.0, 1.0, 1.0])
+    return points + centre
+
+
+def sample(volume: Tensor, points: Tensor, mode: str) -> Tensor:
+    """Read `volume` `(C, I, J, K)` at `points` `(X, Y, Z, 3)`: `(C, X, Y, Z)`; outside the volume 0.
+
+    Args:
+        mode: `bilinear` (trilinear in three dimensions) or `nearest`.
+    """
+    size = torch.tensor(volume.shape[1:], dtype=torch.float32)
+    normalized = (2 * points + 1) / size - 1
+    grid = normalized.flip(-1)[None]
+    return functional.grid_sample(volume[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+
+
+def change_intensity(crop: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly change brightness, contrast, gamma, sharpness and noise of a crop `(C, X, Y, Z)`."""
+    deviation = float(crop.std()) + 1e-6
+    if _chance(generator, 0.15):
+        sigma = float(_uniform(generator, 0.5, 1.0))
+        crop = _blur(crop, sigma)
+    if _chance(generator, 0.15):
+        crop = _low_resolution(crop, float(_uniform(generator, 0.5, 0.9)))
+    if _chance(generator, 0.3):
+        crop = crop * float(_uniform(generator, 0.75, 1.25))
+    if _chance(generator, 0.3):
+        mean = crop.mean()
+        crop = (crop - mean) * float(_uniform(generator, 0.7, 1.3)) + mean
+    if _chance(generator, 0.3):
+        crop = crop + deviation * float(_uniform(generator, -0.2, 0.2))
+    if _chance(generator, 0.3):
+        low, high = crop.amin(), crop.amax()
+        reach = (high - low).clamp_min(1e-6)
+        crop = ((crop - low) / reach) ** float(_uniform(generator, 0.7, 1.5)) * reach + low
+    if _chance(generator, 0.2):
+        amount = deviation * float(_uniform(generator, 0.0, 0.15))
+        crop = crop + torch.randn(crop.shape, generator=generator) * amount
+    return crop
+
+
+def _blur(crop: Tensor, sigma: float) -> Tensor:
+    """Separable Gaussian of 5 voxels."""
+    offsets = torch.arange(-2, 3, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    blurred = crop[:, None]
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = 5
+        padding = [0, 0, 0, 0, 0, 0]
+        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = 2
+        blurred = functional.conv3d(functional.pad(blurred, padding, mode="replicate"), kernel.reshape(shape))
+    return blurred[:, 0]
+
+
+def _low_resolution(crop: Tensor, factor: float) -> Tensor:
+    """Lose detail: sample down by `factor`, then up again."""
+    size = crop.shape[1:]
+    small = [max(2, round(edge * factor)) for edge in size]
+    low = functional.interpolate(crop[None], size=small, mode="nearest-exact")
+    return functional.interpolate(low, size=tuple(size), mode="trilinear", align_corners=False)[0]

@@ -1,0 +1,136 @@
+"""Batches of crops, a pure function of (seed, step, process): a resumed run draws what an unbroken one would."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mimseg.training.augmentation import AugmentationSettings, change_intensity, sample, sampling_points
+from mimseg.training.cache import TrainingCase
+
+Batch = TypeVar("Batch")
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A CPU generator that depends on all numbers of `key` (seed, purpose, step, process, ...)."""
+    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) * 2**31 + int(state[1]) // 2)
+
+
+def case_indices(seed: int, first: int, count: int, cases: int) -> list[int]:
+    """Cases number `first` .. `first + count - 1` of an endless sequence of shuffled passes over all cases."""
+    indices = []
+    for number in range(first, first + count):
+        permutation = np.random.default_rng([seed, number // cases]).permutation(cases)
+        indices.append(int(permutation[number % cases]))
+    return indices
+
+
+def crop_centre(
+    case: TrainingCase, window: tuple[int, int, int], foreground_share: float, shift: float, generator: torch.Generator
+) -> Tensor:
+    """Voxel index `(3,)` to centre a crop on: a voxel of a random structure, or anywhere the window fits.
+
+    Along an axis that the window covers, the crop is centred on the volume as inference does.
+    """
+    size = torch.tensor(case.image.shape[1:], dtype=torch.float32)
+    edges = torch.tensor(window, dtype=torch.float32)
+    room = (size - edges).clamp_min(0)
+    middle = (size - 1) / 2
+    centre = middle + (torch.rand(3, generator=generator) - 0.5) * room
+    present = [points for points in case.points if len(points)]
+    if present and torch.rand((), generator=generator) < foreground_share:
+        points = present[int(torch.randint(len(present), (), generator=generator))]
+        chosen = points[int(torch.randint(len(points), (), generator=generator))].float()
+        centre = torch.minimum(torch.maximum(chosen, middle - room / 2), middle + room / 2)
+    centre = centre + (torch.rand(3, generator=generator) * 2 - 1) * shift * edges
+    # An undeformed crop consists of whole voxels, as inference's windows do.
+    return (centre - (edges - 1) / 2).round() + (edges - 1) / 2
+
+
+def draw_crop(
+    case: TrainingCase,
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    foreground_share: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor | None]:
+    """One augmented crop: image `(C, X, Y, Z)` and class indices `(1, X, Y, Z)` (None without labels)."""
+    centre = crop_centre(case, window, foreground_share, augmentation.shift, generator)
+    points = sampling_points(window, centre, augmentation, generator)
+    image = sample(case.image, points, "bilinear")
+    if augmentation.intensity:
+        image = change_intensity(image, generator)
+    if case.label is None:
+        return image, None
+    return image, sample(case.label[None].float(), points, "nearest")
+
+
+def draw_batch(
+    cases: Sequence[TrainingCase],
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    foreground_share: float,
+    batch: int,
+    seed: int,
+    step: int,
+    process: int = 0,
+    processes: int = 1,
+) -> tuple[Tensor, Tensor | None]:
+    """Images `(B, C, X, Y, Z)` and class indices `(B, 1, X, Y, Z)` of one step of one process."""
+    first = (step * processes + process) * batch
+    generator = generator_for(seed, 1, step, process)
+    crops = [
+        draw_crop(cases[index], window, augmentation, foreground_share, generator)
+        for index in case_indices(seed, first, batch, len(cases))
+    ]
+    labels = [label for _, label in crops if label is not None]
+    return torch.stack([image for image, _ in crops]), torch.stack(labels) if labels else None
+
+
+def fixed_crops(
+    cases: Sequence[TrainingCase], window: tuple[int, int, int], count: int, seed: int
+) -> Tensor:
+    """Unaugmented crops `(count, C, X, Y, Z)` that are the same in every call (validation of pre-training)."""
+    plain = AugmentationSettings(spatial_share=0, shift=0, intensity=False)
+    generator = generator_for(seed, 2)
+    chosen = [cases[index % len(cases)] for index in range(count)]
+    return torch.stack([draw_crop(case, window, plain, 0.0, generator)[0] for case in chosen])
+
+
+def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Iterator[Batch]:
+    """Yield `make(start)`, `make(start + 1)`, ... computed by a thread up to `depth` steps ahead."""
+    waiting: queue.Queue = queue.Queue(maxsize=depth)
+    finished = threading.Event()
+
+    def offer(item: tuple[Batch | None, BaseException | None]) -> None:
+        while not finished.is_set():
+            try:
+                return waiting.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        step = start
+        try:
+            while not finished.is_set():
+                offer((make(step), None))
+                step += 1
+        except BaseException as fault:
+            offer((None, fault))
+
+    threading.Thread(target=work, daemon=True, name="mimseg-crops").start()
+    try:
+        while True:
+            batch, fault = waiting.get()
+            if fault is not None:
+                raise fault
+            yield batch  # type: ignore[misc]
+    finally:
+        finished.set()

@@ -1,0 +1,67 @@
+"""The weights that fine-tuning starts from: a pre-training run, or a model bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mimseg.data.preprocessing import Preprocessing
+from mimseg.networks.settings import NetworkSettings
+from mimseg.training.run_folder import read_run
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Weights with what they belong to.
+
+    Attributes:
+        name: For the report.
+        weights: Tensors by the names of a UNETR.
+        network: Settings of the network they come from.
+        preprocessing: What its volumes went through.
+        modality: `CT` or `MR`.
+        provenance: How they were made.
+    """
+
+    name: str
+    weights: dict[str, Tensor]
+    network: NetworkSettings
+    preprocessing: Preprocessing
+    modality: str
+    provenance: dict[str, Any]
+
+
+def read_initial_weights(source: str) -> InitialWeights:
+    """Read a pre-training run or a model.
+
+    Args:
+        source: Folder of a run, or name, folder or zip file of a model.
+
+    Raises:
+        UserError: It is neither, or is damaged.
+    """
+    folder = Path(source)
+    if (folder / "pretraining.json").is_file() or (folder / "checkpoint.pt").is_file():
+        run, weights = read_run(folder)
+        return InitialWeights(
+            "the pre-training run", weights, run.network, run.preprocessing, run.modality, run.provenance
+        )
+    from safetensors.torch import load_file
+
+    from mimseg.bundle.locations import find_bundle
+    from mimseg.bundle.reader import open_bundle
+
+    bundle = open_bundle(find_bundle(source))
+    description = bundle.description
+    weights = {name: value.float() for name, value in load_file(bundle.weights_path).items()}
+    return InitialWeights(
+        f"the model {description.name}",
+        weights,
+        NetworkSettings.from_json(description.network),
+        description.preprocessing,
+        description.modality,
+        {"model": description.name, "version": description.version, "training": description.training},
+    )

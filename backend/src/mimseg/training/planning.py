@@ -1,0 +1,69 @@
+"""Settings that follow from the data when the user gave none: modality, spacing, intensity, window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mimseg.data.preprocessing import Intensity, Preprocessing
+from mimseg.data.volume import Volume
+
+SPACING_SAMPLES = 20
+
+
+def guess_modality(volumes: Sequence[Volume]) -> str:
+    """`CT` if most volumes reach below -500 (air in HU), else `MR`."""
+    low = [float(np.min(volume.array)) <= -500 for volume in volumes]
+    return "CT" if sum(low) * 2 > len(low) else "MR"
+
+
+def plan_preprocessing(
+    volumes: Sequence[Volume], modality: str | None, spacing: tuple[float, float, float] | None
+) -> tuple[str, Preprocessing]:
+    """Choose modality and preprocessing.
+
+    Args:
+        volumes: A sample of the data.
+        modality: `CT`, `MR`, or None to guess.
+        spacing: Target spacing in mm along R, A, S; None for the median of the data, rounded to 0.05 mm.
+
+    Returns:
+        The modality and the preprocessing: HU window -175..250 to 0..1 for CT (the paper's BTCV setting), z-score over
+        non-zero voxels for MR.
+    """
+    modality = modality or guess_modality(volumes)
+    if spacing is None:
+        rows = np.array([_canonical_spacing(volume) for volume in volumes])
+        chosen = np.maximum(np.round(np.median(rows, axis=0) / 0.05) * 0.05, 0.05)
+        spacing = (round(float(chosen[0]), 4), round(float(chosen[1]), 4), round(float(chosen[2]), 4))
+    intensity = Intensity("window", lower=-175.0, upper=250.0) if modality == "CT" else Intensity("zscore")
+    return modality, Preprocessing(orientation="RAS", spacing=spacing, intensity=intensity)
+
+
+def _canonical_spacing(volume: Volume) -> NDArrayRow:
+    """Spacing along the axes nearest to R, A, S."""
+    direction = np.abs(np.asarray(volume.grid.direction, float))
+    return tuple(volume.grid.spacing[int(direction[row].argmax())] for row in range(3))
+
+
+NDArrayRow = tuple[float, ...]
+
+
+def plan_window(sizes: Sequence[tuple[int, ...]], patch_size: int, largest: int) -> tuple[int, int, int]:
+    """A window that covers most volumes, or the largest that is affordable.
+
+    Args:
+        sizes: Voxels along x, y, z of the prepared volumes.
+        patch_size: The window is a multiple of it.
+        largest: Cube root of the most voxels allowed.
+
+    Returns:
+        Voxels along x, y, z: the 80th percentile of the sizes rounded up to whole patches, its longest axes
+        shortened until the window has at most `largest`^3 voxels.
+    """
+    wanted = np.percentile(np.array(sizes, float), 80, axis=0)
+    window = np.maximum(np.ceil(wanted / patch_size - 1e-6) * patch_size, patch_size)
+    while np.prod(window) > largest**3:
+        window[int(window.argmax())] -= patch_size
+    return int(window[0]), int(window[1]), int(window[2])

@@ -1,0 +1,80 @@
+"""Learning rates over a run and over the depth of the network, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def warmup_cosine(fraction: float, warmup: float = 0.1, floor: float = 0.01) -> float:
+    """Factor on the peak learning rate: linear from 0, then half a cosine down to `floor`.
+
+    Args:
+        fraction: Finished share of the run, 0..1.
+        warmup: Share of the run spent on the way up.
+        floor: Factor at the end.
+    """
+    fraction = min(max(fraction, 0.0), 1.0)
+    if fraction < warmup:
+        return max(fraction / warmup, 1e-3)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+
+
+def parameter_groups(
+    network: nn.Module, peak: float, weight_decay: float, layers: int, decay: float, pretrained: set[str]
+) -> list[dict]:
+    """Group a UNETR's parameters for AdamW: lower rates deep inside what was pre-trained.
+
+    A pre-trained parameter of block l of L gets `peak * decay^(L - l)`, the embedding `peak * decay^(L + 1)`
+    (layer-wise decay, Bao et al., BEiT, 2021, appendix); everything else gets `peak`. Vectors (norms, biases,
+    positions) have no weight decay.
+
+    Args:
+        network: The network; parameters of its encoder are named `vit.*`.
+        peak: Highest learning rate.
+        weight_decay: AdamW's decay for matrices and kernels.
+        layers: Transformer blocks L.
+        decay: Factor per block, in (0, 1]; 1 switches layer-wise decay off.
+        pretrained: Names of the parameters that were loaded.
+
+    Returns:
+        Groups for `torch.optim.AdamW`, each with `peak_lr`.
+    """
+    groups: dict[tuple[float, float], dict] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        scale = 1.0
+        if name in pretrained and name.startswith("vit."):
+            parts = name.split(".")
+            depth = int(parts[2]) + 1 if parts[1] == "blocks" else (layers + 1 if parts[1] == "norm" else 0)
+            scale = decay ** (layers + 1 - depth)
+        plain = parameter.ndim < 2 or name.endswith(("position_embeddings", "decoder_positions", "mask_token"))
+        key = (scale, 0.0 if plain else weight_decay)
+        group = groups.setdefault(
+            key, {"params": [], "lr": peak * scale, "peak_lr": peak * scale, "weight_decay": key[1]}
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set each group's rate to `factor` times its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Averaging function for `torch.optim.swa_utils.AveragedModel`: exponential, with a short memory at first."""
+
+    @torch.no_grad()
+    def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
+        steps = float(count)
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
+        for mean, value in zip(average, current, strict=True):
+            mean.lerp_(value, weight)
+
+    return update

@@ -1,0 +1,112 @@
+"""Scores on whole validation cases, on each case's own grid: sliding window, then back to the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mimseg.data.labels import Label
+from mimseg.data.preprocessing import restore
+from mimseg.events import Reporter
+from mimseg.inference.sliding_window import sliding_window
+from mimseg.metrics.bootstrap import bootstrap_interval
+from mimseg.metrics.overlap import dice
+from mimseg.metrics.surface import surface_distances
+from mimseg.networks.settings import NetworkSettings
+from mimseg.stopping import check
+from mimseg.training.cache import TrainingCase
+
+
+def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings, overlap: float) -> NDArray:
+    """Class indices `(i, j, k)` on the case's own grid."""
+    device = next(network.parameters()).device
+
+    def predict(batch: NDArray) -> NDArray:
+        with torch.no_grad():
+            return network(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+
+    if case.prepared is None:
+        raise ValueError("the case was loaded without what validation needs")
+    logits = torch.from_numpy(sliding_window(case.prepared.array, predict, shape.window, overlap))
+    return restore(logits.softmax(dim=0).numpy(), case.prepared)
+
+
+def mean_dice(prediction: NDArray, case: TrainingCase, structures: int) -> float:
+    """Mean Dice over the structures; one that is absent in both counts as 1."""
+    scores = []
+    for index in range(1, structures + 1):
+        found, true = prediction == index, case.truth == index
+        total = int(found.sum()) + int(true.sum())
+        scores.append(2 * int((found & true).sum()) / total if total else 1.0)
+    return float(np.mean(scores))
+
+
+def score_cases(
+    network: nn.Module,
+    cases: Sequence[TrainingCase],
+    labels: Sequence[Label],
+    shape: NetworkSettings,
+    overlap: float,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Dice, surface Dice at 1 mm, HD95 and volume error of every case and structure, and their summary.
+
+    Cases are numbered, not named: the scores travel with the model.
+    """
+    rows = []
+    for number, case in enumerate(cases):
+        check()
+        reporter.progress("score", number, len(cases))
+        prediction = predict_case(network, case, shape, overlap)
+        spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
+        for index, label in enumerate(labels, start=1):
+            rows.append(
+                {"case": number + 1, "label": label.name, **_measure(prediction == index, case.truth == index, spacing)}
+            )
+    reporter.progress("score", len(cases), len(cases))
+    return {"validation": rows, "summary": summarize(rows, labels)}
+
+
+def _measure(found: NDArray, true: NDArray, spacing: tuple[float, float, float]) -> dict[str, float | None]:
+    """Scores of one structure of one case; None where a score is undefined."""
+    distances = surface_distances(found, true, spacing)
+    scores = {
+        "dice": dice(found, true),
+        "surface_dice_1mm": distances.surface_dice(1.0),
+        "hd95_mm": distances.hd95_mm(),
+        "volume_error_ml": (int(found.sum()) - int(true.sum())) * float(np.prod(spacing)) / 1000,
+    }
+    return {name: round(value, 5) if np.isfinite(value) else None for name, value in scores.items()}
+
+
+def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[str, Any]:
+    """Mean over cases per structure, and mean foreground Dice per case with its median and bootstrap interval."""
+    per_label = {}
+    for label in labels:
+        own = [row for row in rows if row["label"] == label.name]
+        per_label[label.name] = {
+            key: _mean([row[key] for row in own]) for key in own[0] if key not in ("case", "label")
+        }
+    numbers = sorted({row["case"] for row in rows})
+    by_case = [[row["dice"] for row in rows if row["case"] == number] for number in numbers]
+    means = np.array([value for value in map(_mean, by_case) if value is not None])
+    low, high = bootstrap_interval(means)
+    return {
+        "cases": len(numbers),
+        "mean_dice": float(means.mean()),
+        "median_dice": float(np.median(means)),
+        "worst_dice": float(means.min()),
+        "interval_95": [low, high],
+        "per_label": per_label,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the defined values, None if there are none."""
+    defined = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(defined)) if defined else None
