@@ -83,10 +83,11 @@ def finetune(options: argparse.Namespace, name: str, init: str) -> None:
 def bundle(options: argparse.Namespace) -> None:
     """Copy the model to where it ships, with the scores of its twin from scratch in its card."""
     import torch
+    from safetensors.torch import load_file
+
     from mimseg.bundle.reader import open_bundle
     from mimseg.bundle.writer import write_bundle
     from mimseg.networks.unetr import build
-    from safetensors.torch import load_file
 
     mim, scratch = (open_bundle(options.work / name) for name in ("mim", "scratch"))
     scores = {**mim.description.scores, "same network from scratch": scratch.description.scores["summary"]}

@@ -40,7 +40,13 @@ def describe(**changes: Any) -> Description:
         network=NETWORK.to_json(),
         field_of_view_mm=(35.0, 50.0, 36.0),
         training={"finetuning": {"steps": 3, "training_sha256": ["0" * 64]}, "pretraining": None},
-        scores={"summary": {"mean_dice": 0.5, "per_label": {"left": {"dice": 0.4, "hd95_mm": None}}}},
+        scores={
+            "summary": {
+                "mean_dice": 0.5,
+                "interval_95": [0.25, 0.75],
+                "per_label": {"left": {"dice": 0.4, "hd95_mm": None}},
+            }
+        },
         licence="CC-BY-SA-4.0",
         attribution="Nobody's data.",
         citation="Nobody, 2026.",
@@ -51,7 +57,6 @@ def describe(**changes: Any) -> Description:
 
 def make_bundle(folder: Path, half: bool = True, stem: str = "convolution", **changes: Any) -> Bundle:
     """A model with a small UNETR of random weights that are far from uniform."""
-    import torch
 
     from mimseg.bundle.writer import write_bundle
 
@@ -96,7 +101,11 @@ def safetensors_bytes(tensors: dict[str, np.ndarray]) -> bytes:
     data = b""
     for name, array in tensors.items():
         kind = {"float16": "F16", "float32": "F32"}[array.dtype.name]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+        header[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + array.nbytes],
+        }
         data += array.tobytes()
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
@@ -122,3 +131,13 @@ def varint(value: int) -> bytes:
         parts.append(value & 127 | 128)
         value >>= 7
     return bytes([*parts, value])
+
+
+_made: dict[str, Bundle] = {}
+
+
+def shared_bundle(folder: Path) -> Bundle:
+    """One model with a network for all tests that only read it: exporting takes seconds."""
+    if "bundle" not in _made:
+        _made["bundle"] = make_bundle(folder / "test-model")
+    return _made["bundle"]

@@ -36,8 +36,8 @@ NEVER = {"slicer", "qt", "vtk", "ctk", "multiprocessing", "socket", "urllib", "h
 # What trains, exports or runs PyTorch may load it; the rest must work where it is not installed.
 MAY_BE_HEAVY = {
     *(path for path in FILES if path.parent.name in ("networks", "training") and path.stem != "settings"),
-    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune")),
-    *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export")),
+    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune", "finetune_record")),
+    *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
     ROOT / "inference" / "torch_engine.py",
 } - {ROOT / "networks" / "__init__.py"}
 

@@ -17,17 +17,17 @@ SMALL = {"hidden_size": 48, "mlp_size": 96, "heads": 6, "feature_size": 4}
 
 
 def test_weights_move_between_our_unetr_and_monais_and_outputs_agree() -> None:
-    from monai.networks.nets import UNETR as MonaiUNETR
+    from monai.networks import nets
 
     torch.manual_seed(0)
-    theirs = MonaiUNETR(2, 3, (32, 16, 48), feature_size=4, hidden_size=48, mlp_dim=96, num_heads=6).eval()
+    theirs = nets.UNETR(2, 3, (32, 16, 48), feature_size=4, hidden_size=48, mlp_dim=96, num_heads=6).eval()
     ours = UNETR(NetworkSettings(window=(32, 16, 48), channels=2, classes=3, **SMALL)).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
     volume = torch.randn(2, 2, 32, 16, 48)
     with torch.no_grad():
         assert torch.allclose(ours(volume), theirs(volume), atol=1e-5)
-        fresh = MonaiUNETR(2, 3, (32, 16, 48), feature_size=4, hidden_size=48, mlp_dim=96, num_heads=6).eval()
+        fresh = nets.UNETR(2, 3, (32, 16, 48), feature_size=4, hidden_size=48, mlp_dim=96, num_heads=6).eval()
         assert not torch.allclose(fresh(volume), theirs(volume), atol=1e-2)
 
 

@@ -31,9 +31,24 @@ from mimseg.training.transfer import transfer  # noqa: E402
 
 SMALL = {"hidden_size": 24, "mlp_size": 24, "heads": 2, "feature_size": 2, "layers": 3, "patch_size": 8}
 OPTIONS = [
-    "--hidden-size", "24", "--mlp-size", "24", "--heads", "2", "--feature-size", "2", "--layers", "3",
-    "--window", "16,16,16", "--device", "cpu", "--precision", "32-true",
-]  # fmt: skip
+    "--hidden-size",
+    "24",
+    "--mlp-size",
+    "24",
+    "--heads",
+    "2",
+    "--feature-size",
+    "2",
+    "--layers",
+    "3",
+    "--window",
+    "16,16,16",
+    "--device",
+    "cpu",
+    "--precision",
+    "32-true",
+]
+DECODER = ["--decoder-size", "24", "--decoder-heads", "2"]  # fmt: skip
 
 
 def case(size: tuple[int, int, int] = (20, 22, 18)) -> TrainingCase:
@@ -193,7 +208,7 @@ def encoder_of(folder: Path) -> dict:
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_exactly_the_result_of_an_unbroken_one(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", 3) / "imagesTr"
-    arguments = ["pretrain", str(data), "--steps", "40", "--batch", "2", "--seed", "5", "--decoder-size", "24", *OPTIONS]
+    arguments = ["pretrain", str(data), "--steps", "40", "--batch", "2", "--seed", "5", *OPTIONS, *DECODER]
     unbroken = run(*arguments, "-o", str(tmp_path / "unbroken"))
     assert unbroken.wait(120) == 0, unbroken.stderr.read().decode()
 
@@ -226,7 +241,7 @@ def test_two_cpu_processes_train_together(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mimseg",
         "pretrain", str(data), "-o", str(tmp_path / "run"), "--steps", "6", "--batch", "2", "--json-lines",
-        "--decoder-size", "24", *OPTIONS,
+        *OPTIONS, *DECODER,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr.decode()[-3000:]

@@ -169,7 +169,7 @@ class TerminalReporter(Reporter):
 
 def format_seconds(seconds: float) -> str:
     """`75.2` becomes `1 min 15 s`."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

@@ -20,7 +20,7 @@ from typing import IO
 
 from mimseg.bundle.documents import write_configuration, write_hashes
 from mimseg.bundle.folders import replace_folder, temporary_sibling
-from mimseg.bundle.foreign_files import check_checkpoint, check_onnx, check_safetensors
+from mimseg.bundle.foreign_files import ZIP_FAULTS, check_checkpoint, check_onnx, check_safetensors
 from mimseg.bundle.locations import DESCRIPTION_FILE, user_folder
 from mimseg.bundle.reader import CHECKPOINT_FILE, IGNORED_NAMES, WEIGHTS_FILE, Bundle, list_files, open_bundle
 from mimseg.errors import UserError
@@ -149,10 +149,8 @@ def _unpack(path: Path, folder: Path) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, (folder / name).open("wb") as unpacked:
                     _copy(packed, unpacked, entry.file_size, path)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as fault:
+    except ZIP_FAULTS as fault:
         raise UserError(f"{path} is no readable zip file ({fault}).", "Get it again.", "bad-archive") from fault
-    except OSError as fault:
-        raise UserError(f"{path} cannot be unpacked ({fault}).", "Get it again.", "bad-archive") from fault
 
 
 def _copy(packed: IO[bytes], unpacked: IO[bytes], size: int, path: Path) -> None:
@@ -203,8 +201,8 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
         raise _unsafe(path, f"the entry {name!r} leads out of the model")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _unsafe(path, f"the entry {name!r} is a link or no plain file")
-    if entry.flag_bits & 1:
-        raise _unsafe(path, f"the entry {name!r} is encrypted")
+    if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _unsafe(path, f"the entry {name!r} is encrypted or packed in an unusual way")
     if entry.file_size > max(_SMALL, LARGEST_RATIO * entry.compress_size):
         raise _unsafe(path, f"the entry {name!r} unpacks to {entry.file_size / max(1, entry.compress_size):.0f} times")
 

@@ -6,12 +6,28 @@ import io
 import json
 import pickletools
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mimseg.errors import UserError
+
+# All that zipfile raises on damaged archives.
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 _LARGEST_HEADER = 64 * 1024 * 1024
 _TYPE_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -77,7 +93,7 @@ def check_checkpoint(path: Path) -> None:
             if archive.getinfo(pickles[0]).file_size > _LARGEST_HEADER:
                 raise _refused(path, "has an unusually large pickle")
             instructions = archive.read(pickles[0])
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as fault:
+    except ZIP_FAULTS as fault:
         raise _refused(path, f"cannot be read ({fault})") from fault
     _check_pickle(instructions, path)
 
@@ -133,7 +149,7 @@ def _check_pickle(instructions: bytes, path: Path) -> None:
             if opcode.name == "GLOBAL" and argument not in _GLOBALS and not _STORAGE.fullmatch(str(argument)):
                 raise _refused(path, f"would run code of its own ({argument})")
             end = (position or 0) + 1
-    except (ValueError, IndexError, UnicodeError) as fault:
+    except (ValueError, IndexError, OverflowError) as fault:
         raise _refused(path, f"has a damaged pickle ({fault})") from fault
     if end != len(instructions):
         raise _refused(path, "has a damaged pickle")

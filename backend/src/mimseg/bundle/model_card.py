@@ -110,16 +110,17 @@ def _sources(description: Description) -> str:
 
 def _rendered(value: dict[str, Any], level: int = 3) -> str:
     """Nested results as tables: numbers together, like records as rows, everything else under its own heading."""
-    plain = {name: item for name, item in value.items() if not isinstance(item, (dict, list))}
+    plain = {name: _joined(item) for name, item in value.items() if _joined(item) is not None}
     parts = []
     if plain:
-        parts.append(_table(["", ""], [[_words(name), item] for name, item in plain.items() if item is not None]))
-    for name, item in value.items():
+        parts.append(_table(["", ""], [[_words(name), item] for name, item in plain.items()]))
+    # Long tables of single cases come last.
+    for name, item in sorted(value.items(), key=lambda entry: isinstance(entry[1], list)):
         heading = f"{'#' * level} {_words(name)[:1].upper()}{_words(name)[1:]}"
         if isinstance(item, dict) and item:
-            records = _records([{"": key, **inner} for key, inner in item.items() if isinstance(inner, dict)])
             complete = all(isinstance(inner, dict) for inner in item.values())
-            body = records if records and complete else _rendered(item, min(level + 1, 6))
+            records = _records([{"": key, **inner} for key, inner in item.items()]) if complete else ""
+            body = records or _rendered(item, min(level + 1, 6))
         elif isinstance(item, list) and item and all(isinstance(inner, dict) for inner in item):
             body = _records(item)
         else:
@@ -127,6 +128,13 @@ def _rendered(value: dict[str, Any], level: int = 3) -> str:
         if body:
             parts.append(f"{heading}\n\n{body}")
     return "\n\n".join(parts)
+
+
+def _joined(value: Any) -> Any:
+    """A simple value, or a few numbers (an interval, a size) in one text; None for everything else."""
+    if isinstance(value, list) and 0 < len(value) <= 4 and all(type(item) in (int, float) for item in value):
+        return ", ".join(_cell(item) for item in value)
+    return None if isinstance(value, (dict, list)) else value
 
 
 def _records(records: list[dict[str, Any]]) -> str:

@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", type=Path, help="JSON file with more entries for the model's description")
     parser.add_argument("--overlap", type=float, default=0.5, help="of windows at inference (default: %(default)s)")
     parser.add_argument(
-        "--layer-decay", type=float, default=0.9, help="learning-rate factor per pre-trained block (default: %(default)s)"
+        "--layer-decay", type=float, default=0.9, help="rate factor per pre-trained block (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--finish", action="store_true", help="train no further: make the model of a stopped training's best weights"
     )
     add_run_options(parser)
     add_network_options(parser)
@@ -44,13 +47,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.cli.requirements import need_training_runtime
 
     need_training_runtime()
-    from mimseg.tasks.finetune import FinetuneSettings, finetune
+    from mimseg.tasks.finetune import finetune
+    from mimseg.tasks.finetune_settings import FinetuneSettings
     from mimseg.training.loop import Budget
 
     settings = FinetuneSettings(
         data=arguments.data,
         output=arguments.output,
-        budget=Budget(arguments.steps, arguments.minutes),
+        budget=Budget(1) if arguments.finish else Budget(arguments.steps, arguments.minutes),
         initial=None if arguments.init.lower() == "none" else arguments.init,
         network=network_from(arguments),
         cases=arguments.cases,
@@ -73,7 +77,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         licence=arguments.licence,
         attribution=arguments.attribution,
         notes=_read_card(arguments.card),
-        resume=arguments.resume,
+        resume=arguments.resume or arguments.finish,
+        finish=arguments.finish,
     )
     augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)
     finetune(replace(settings, augmentation=augmentation), reporter)

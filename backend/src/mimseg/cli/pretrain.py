@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
     need_training_runtime()
     from mimseg.networks.mae import MaeSettings
-    from mimseg.tasks.pretrain import PretrainSettings, pretrain
+    from mimseg.tasks.pretrain import pretrain
+    from mimseg.tasks.pretrain_settings import PretrainSettings
     from mimseg.training.loop import Budget
 
     settings = PretrainSettings(

@@ -80,9 +80,7 @@ def labels_from_json(entries: Iterable[dict[str, Any]], where: str) -> tuple[Lab
             )
         labels.append(Label(value, name, color, **codes))  # type: ignore[arg-type]
     if len({label.value for label in labels}) != len(labels) or len({label.name for label in labels}) != len(labels):
-        raise UserError(
-            f"Two labels in {where} share a value or a name.", "Give each its own.", code="bad-labels"
-        )
+        raise UserError(f"Two labels in {where} share a value or a name.", "Give each its own.", code="bad-labels")
     return tuple(sorted(labels, key=lambda label: label.value))
 
 
@@ -95,8 +93,12 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
-        raise UserError(f"The label file {path} cannot be read ({fault}).", "Give a JSON file.", "bad-labels") from fault
+        raise UserError(
+            f"The label file {path} cannot be read ({fault}).", "Give a JSON file.", code="bad-labels"
+        ) from fault
     entries = content.get("labels") if isinstance(content, dict) else content
     if not isinstance(entries, list):
-        raise UserError(f"The label file {path} holds no list of labels.", "See the README for an example.", "bad-labels")
+        raise UserError(
+            f"The label file {path} holds no list of labels.", "See the README for an example.", code="bad-labels"
+        )
     return labels_from_json(entries, str(path))

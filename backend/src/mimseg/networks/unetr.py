@@ -7,6 +7,8 @@ has one stage for each halving from voxel to patch, so patch size 8 has three.
 
 from __future__ import annotations
 
+from typing import Any
+
 from monai.networks.blocks.dynunet_block import UnetOutBlock
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
@@ -23,13 +25,13 @@ class UNETR(nn.Module):
         self.settings = settings
         self.vit = ViT(settings)
         stages, feature_size, hidden_size = settings.stages, settings.feature_size, settings.hidden_size
-        shared = {"spatial_dims": 3, "kernel_size": 3, "norm_name": "instance"}
+        shared: dict[str, Any] = {"spatial_dims": 3, "kernel_size": 3, "norm_name": "instance"}
         self.encoder1 = UnetrBasicBlock(
             in_channels=settings.channels, out_channels=feature_size, stride=1, res_block=True, **shared
         )
         for level in range(1, stages):
             # With a convolutional stem its feature maps bring the detail; the states only add context.
-            block = UnetrPrUpBlock(
+            lift = UnetrPrUpBlock(
                 in_channels=hidden_size,
                 out_channels=feature_size * 2**level,
                 num_layer=stages - 1 - level,
@@ -39,16 +41,16 @@ class UNETR(nn.Module):
                 res_block=settings.stem == "patch",
                 **shared,
             )
-            self.add_module(f"encoder{level + 1}", block)
+            self.add_module(f"encoder{level + 1}", lift)
         for level in range(stages - 1, -1, -1):
-            block = UnetrUpBlock(
+            merge = UnetrUpBlock(
                 in_channels=hidden_size if level == stages - 1 else feature_size * 2 ** (level + 1),
                 out_channels=feature_size * 2**level,
                 upsample_kernel_size=2,
                 res_block=True,
                 **shared,
             )
-            self.add_module(f"decoder{level + 2}", block)
+            self.add_module(f"decoder{level + 2}", merge)
         self.out = UnetOutBlock(spatial_dims=3, in_channels=feature_size, out_channels=settings.classes)
 
     def _to_volume(self, tokens: Tensor) -> Tensor:
@@ -62,11 +64,11 @@ class UNETR(nn.Module):
         for level in range(stages - 1, 0, -1):
             # 12 blocks and 4 stages: the states after blocks 10, 7, 4 (counted from 1), as in MONAI's UNETR.
             state = states[min(level * layers // stages, layers - 1)]
-            skip = getattr(self, f"encoder{level + 1}")(self._to_volume(state))
+            skip = self.get_submodule(f"encoder{level + 1}")(self._to_volume(state))
             if features:
                 skip = skip + features[level - 1]
-            up = getattr(self, f"decoder{level + 2}")(up, skip)
-        return self.out(self.decoder2(up, self.encoder1(volume)))
+            up = self.get_submodule(f"decoder{level + 2}")(up, skip)
+        return self.out(self.get_submodule("decoder2")(up, self.encoder1(volume)))
 
 
 def build(settings: NetworkSettings) -> UNETR:

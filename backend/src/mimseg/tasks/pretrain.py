@@ -3,78 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from mimseg import __version__
 from mimseg.data.cases import Case, pick_cases, stem
+from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import find_volumes, read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.networks.mae import MaeSettings, MaskedAutoencoder, random_mask
+from mimseg.networks.mae import MaskedAutoencoder, random_mask
 from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
-from mimseg.training.augmentation import AugmentationSettings
+from mimseg.tasks.pretrain_settings import PretrainSettings
 from mimseg.training.cache import TrainingCase, load_cases
 from mimseg.training.crops import draw_batch, fixed_crops, generator_for
-from mimseg.training.loop import Budget, LoopSettings, make_fabric, train
+from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
 from mimseg.training.planning import SPACING_SAMPLES, plan_preprocessing, plan_window
 from mimseg.training.precision import choose_precision
 from mimseg.training.reconstruction import draw_reconstruction
-from mimseg.training.run_folder import PretrainedRun, data_hashes, write_json, write_run
+from mimseg.training.run_folder import PretrainedRun, check_same_settings, data_hashes, write_json, write_run
 from mimseg.training.schedule import parameter_groups
 
 VALIDATION_CROPS = 16
+WEIGHT_DECAY = 0.05
 LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """Choices of `mimseg pretrain`.
-
-    Attributes:
-        data: Files or folders with unlabelled volumes.
-        cases: Selection among them by file name without extension, or None for all.
-        output: Folder of the run.
-        budget: Steps or minutes.
-        network: Shape of the encoder; its window is planned from the data where `window` is None.
-        mae: Mask ratio, decoder, target.
-        window: Voxels, or None to plan.
-        spacing: Target spacing in mm, or None for the median of the data.
-        modality: `CT`, `MR` or None to guess.
-        batch: Crops per step and process.
-        learning_rate: AdamW's peak.
-        augmentation: Of the crops.
-        seed: Decides everything random.
-        device: `auto`, `cpu`, `cuda`, `mps`.
-        precision: `auto` or a Fabric precision.
-        devices: Processes per node.
-        nodes: Number of nodes.
-        resume: Continue the run in `output`.
-    """
-
-    data: tuple[Path, ...]
-    output: Path
-    budget: Budget
-    network: NetworkSettings
-    mae: MaeSettings
-    cases: str | None = None
-    window: tuple[int, int, int] | None = None
-    spacing: tuple[float, float, float] | None = None
-    modality: str | None = None
-    batch: int = 16
-    learning_rate: float = 1e-3
-    augmentation: AugmentationSettings = AugmentationSettings(rotation=10, scale=0.15, elastic=0, spatial_share=0.5)
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    devices: int | None = None
-    nodes: int = 1
-    resume: bool = False
 
 
 def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
@@ -94,75 +52,89 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     if not fabric.is_global_zero:
         reporter = Reporter()
     cases, modality, preprocessing = _load(settings, reporter)
-    window = settings.window or plan_window(
-        [tuple(case.image.shape[1:]) for case in cases],
-        settings.network.patch_size,
-        LARGEST_WINDOW[fabric.device.type],
-    )
-    channels = int(cases[0].image.shape[0])
-    shape = replace(settings.network, window=window, channels=channels, classes=1)
+    sizes = [tuple(case.image.shape[1:]) for case in cases]
+    window = settings.window or plan_window(sizes, settings.network.patch_size, LARGEST_WINDOW[fabric.device.type])
+    shape = replace(settings.network, window=window, channels=int(cases[0].image.shape[0]), classes=1)
     torch.manual_seed(settings.seed)
     network = MaskedAutoencoder(shape, settings.mae)
-    precision = settings.precision
-    if precision == "auto":
-        example = torch.randn(1, channels, *window)
-        precision = choose_precision(fabric.device, _Whole(network), example)
-    if precision != "32-true":
-        fabric = make_fabric(settings.device, precision, settings.devices, settings.nodes)
+    fabric, precision = _with_precision(settings, fabric, network)
+    _announce(fabric, precision, settings, cases, network, reporter)
+    provenance = _provenance(settings, shape, modality, cases)
+    if settings.resume:
+        check_same_settings(folder, provenance)
+    elif fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "settings.json", provenance)
+    task = _task(settings, fabric, cases, network, folder)
+    training = Training(fabric, task, LoopSettings(settings.budget, settings.seed), folder, reporter, settings.resume)
+    training.run()
+    if fabric.is_global_zero:
+        state = training.state
+        provenance.update(steps=state.step, seconds=round(state.seconds, 1), validation_loss=state.best)
+        weights = training.best_weights()
+        encoder = {f"vit.{name[8:]}": value for name, value in weights.items() if name.startswith("encoder.")}
+        write_run(folder, PretrainedRun(shape, preprocessing, modality, provenance), encoder)
+        reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
+    return folder
+
+
+def _announce(
+    fabric: Fabric,
+    precision: str,
+    settings: PretrainSettings,
+    cases: Sequence[TrainingCase],
+    network: MaskedAutoencoder,
+    reporter: Reporter,
+) -> None:
+    encoder, all_parameters = _count(network.encoder), _count(network)
     reporter.start(
         "pretrain",
         device=str(fabric.device),
         processes=fabric.world_size,
         precision=precision,
         volumes=len(cases),
-        window=list(window),
-        patches=shape.tokens,
+        window=list(network.network.window),
+        patches=network.network.tokens,
         mask_ratio=settings.mae.mask_ratio,
-        encoder_parameters=_count(network.encoder),
-        decoder_parameters=_count(network) - _count(network.encoder),
+        encoder_parameters=encoder,
+        decoder_parameters=all_parameters - encoder,
     )
-    provenance = _provenance(settings, shape, modality, cases)
-    if fabric.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "settings.json", provenance)
-    crops = fixed_crops(cases, window, VALIDATION_CROPS, settings.seed).to(fabric.device)
-    masks = random_mask(len(crops), shape.tokens, settings.mae.mask_ratio, generator_for(settings.seed, 3))
-    masks = masks.to(fabric.device)
+
+
+def _with_precision(settings: PretrainSettings, fabric: Fabric, network: MaskedAutoencoder) -> tuple[Fabric, str]:
+    precision = settings.precision
+    if precision == "auto":
+        example = torch.randn(1, network.network.channels, *network.network.window)
+        precision = choose_precision(fabric.device, _Whole(network), example)
+    if precision != "32-true":
+        fabric = make_fabric(settings.device, precision, settings.devices, settings.nodes)
+    return fabric, precision
+
+
+def _task(
+    settings: PretrainSettings, fabric: Fabric, cases: Sequence[TrainingCase], network: MaskedAutoencoder, folder: Path
+) -> Task:
+    shape, ratio, seed = network.network, settings.mae.mask_ratio, settings.seed
+    crops = fixed_crops(cases, shape.window, VALIDATION_CROPS, seed).to(fabric.device)
+    masks = random_mask(len(crops), shape.tokens, ratio, generator_for(seed, 3)).to(fabric.device)
 
     def make_batch(step: int) -> tuple[Tensor, Tensor]:
         images, _ = draw_batch(
-            cases, window, settings.augmentation, 0.0, settings.batch, settings.seed, step,
+            cases, shape.window, settings.augmentation, 0.0, settings.batch, seed, step,
             fabric.global_rank, fabric.world_size,
         )  # fmt: skip
-        generator = generator_for(settings.seed, 4, step, fabric.global_rank)
-        return images, random_mask(len(images), shape.tokens, settings.mae.mask_ratio, generator)
+        return images, random_mask(len(images), shape.tokens, ratio, generator_for(seed, 4, step, fabric.global_rank))
 
     def validate(average: nn.Module, step: int) -> dict[str, float]:
         if fabric.is_global_zero:
             draw_reconstruction(folder / "reconstruction.png", average, crops, masks)  # type: ignore[arg-type]
         return {"validation_loss": float(average(crops, masks))}
 
-    weights, state = train(
-        fabric,
-        network,
-        parameter_groups(network, settings.learning_rate, 0.05, shape.layers, 1.0, set()),
-        LoopSettings(settings.budget, settings.seed),
-        folder,
-        make_batch,
-        lambda module, batch, step: module(*batch),
-        validate,
-        "validation_loss",
-        False,
-        reporter,
-        settings.resume,
-        betas=(0.9, 0.95),
-    )
-    if fabric.is_global_zero:
-        provenance.update(steps=state.step, seconds=round(state.seconds, 1), validation_loss=state.best)
-        encoder = {f"vit.{name[8:]}": value for name, value in weights.items() if name.startswith("encoder.")}
-        write_run(folder, PretrainedRun(shape, preprocessing, modality, provenance), encoder)
-        reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
-    return folder
+    def loss_of(module: nn.Module, batch: Any) -> Tensor:
+        return module(*batch)
+
+    groups = parameter_groups(network, settings.learning_rate, WEIGHT_DECAY, shape.layers, 1.0, set())
+    return Task(network, groups, make_batch, loss_of, validate, "validation_loss", False, betas=(0.9, 0.95))
 
 
 class _Whole(nn.Module):
@@ -187,7 +159,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _load(settings: PretrainSettings, reporter: Reporter) -> tuple[list[TrainingCase], str, Any]:
+def _load(settings: PretrainSettings, reporter: Reporter) -> tuple[list[TrainingCase], str, Preprocessing]:
     """All readable volumes, prepared, with modality and preprocessing."""
     paths = [path for entry in settings.data for path in find_volumes(entry)]
     if settings.cases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -94,9 +94,7 @@ def draw_batch(
     return torch.stack([image for image, _ in crops]), torch.stack(labels) if labels else None
 
 
-def fixed_crops(
-    cases: Sequence[TrainingCase], window: tuple[int, int, int], count: int, seed: int
-) -> Tensor:
+def fixed_crops(cases: Sequence[TrainingCase], window: tuple[int, int, int], count: int, seed: int) -> Tensor:
     """Unaugmented crops `(count, C, X, Y, Z)` that are the same in every call (validation of pre-training)."""
     plain = AugmentationSettings(spatial_share=0, shift=0, intensity=False)
     generator = generator_for(seed, 2)
@@ -104,7 +102,7 @@ def fixed_crops(
     return torch.stack([draw_crop(case, window, plain, 0.0, generator)[0] for case in chosen])
 
 
-def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Iterator[Batch]:
+def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Generator[Batch, None, None]:
     """Yield `make(start)`, `make(start + 1)`, ... computed by a thread up to `depth` steps ahead."""
     waiting: queue.Queue = queue.Queue(maxsize=depth)
     finished = threading.Event()

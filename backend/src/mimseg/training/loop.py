@@ -112,121 +112,147 @@ def make_fabric(device: str = "auto", precision: str = "32-true", devices: int |
     return fabric
 
 
-def train(
-    fabric: Fabric,
-    network: nn.Module,
-    groups: list[dict],
-    settings: LoopSettings,
-    folder: Path,
-    make_batch: Callable[[int], Any],
-    compute_loss: Callable[[nn.Module, Any, int], Tensor],
-    validate: Callable[[nn.Module, int], dict[str, float]],
-    score: str,
-    higher_is_better: bool,
-    reporter: Reporter,
-    resume: bool,
-    betas: tuple[float, float] = (0.9, 0.98),
-) -> tuple[dict[str, Tensor], LoopState]:
-    """Train `network` within the budget; keeps the weights that validate best.
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how it is measured.
 
-    Args:
-        fabric: Where to run.
+    Attributes:
         network: Trained in place.
         groups: Parameter groups with `peak_lr`, for AdamW.
-        settings: Budget, seed, schedule.
-        folder: Gets `checkpoint.pt`, `log.csv`, `curves.png`.
         make_batch: Batch of a step, on the CPU; a pure function of the step.
-        compute_loss: Loss of (network, batch, step).
+        compute_loss: Loss of (network, batch).
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
+        betas: AdamW's.
+    """
+
+    network: nn.Module
+    groups: list[dict]
+    make_batch: Callable[[int], Any]
+    compute_loss: Callable[[nn.Module, Any], Tensor]
+    validate: Callable[[nn.Module, int], dict[str, float]]
+    score: str
+    higher_is_better: bool
+    betas: tuple[float, float] = (0.9, 0.98)
+
+
+class Training:
+    """One run: trains within a budget and keeps the averaged weights that validate best.
+
+    Args:
+        fabric: Where to run.
+        task: What to train.
+        settings: Budget, seed, schedule.
+        folder: Gets `checkpoint.pt`, `log.csv`, `curves.png`.
         reporter: Progress and metrics.
         resume: Continue from `folder/checkpoint.pt`.
-        betas: AdamW's.
 
-    Returns:
-        The best averaged weights by name (the last ones if nothing was validated), and the final state.
-
-    Raises:
-        Stopped: The user stopped; a checkpoint was written before.
+    Attributes:
+        state: Where the run stands.
     """
-    optimizer = torch.optim.AdamW(groups, betas=betas)
-    state, average, best = LoopState(), _Average(network, settings.average), {}
-    path = folder / "checkpoint.pt"
-    curves = Curves(folder, reporter if fabric.is_global_zero else Reporter())
-    if resume:
-        content = load_checkpoint(path)
-        network.load_state_dict(content["network"])
-        average.load(content["average"])
-        state, best = LoopState(**content["state"]), content["best"]
-        curves.restore(content["curves"])
-    module, optimizer = fabric.setup(network, optimizer)
-    average.to(fabric.device)
-    if resume:
-        optimizer.load_state_dict(content["optimizer"])
 
-    def save() -> None:
-        if fabric.is_global_zero:
-            content = {
-                "network": network.state_dict(),
-                "average": average.state(),
-                "optimizer": optimizer.state_dict(),
-                "state": vars(state),
-                "best": best,
-                "curves": curves.state(),
-            }
-            save_checkpoint(path, content)
-            curves.write()
+    def __init__(
+        self, fabric: Fabric, task: Task, settings: LoopSettings, folder: Path, reporter: Reporter, resume: bool
+    ) -> None:
+        self._fabric, self._task, self._settings, self._reporter = fabric, task, settings, reporter
+        self._path = folder / "checkpoint.pt"
+        self.state = LoopState()
+        self._best: dict[str, Tensor] = {}
+        self._average = _Average(task.network, settings.average)
+        self._curves = Curves(folder, reporter)
+        content = load_checkpoint(self._path) if resume else None
+        if content is not None:
+            task.network.load_state_dict(content["network"])
+            self._average.load(content["average"])
+            self.state, self._best = LoopState(**content["state"]), content["best"]
+            self._curves.restore(content["curves"])
+        optimizer = torch.optim.AdamW(task.groups, betas=task.betas)
+        self._module, self._optimizer = fabric.setup(task.network, optimizer)
+        self._average.to(fabric.device)
+        if content is not None:
+            self._optimizer.load_state_dict(content["optimizer"])
 
-    def examine() -> None:
-        nonlocal best
-        network.eval()
-        with torch.no_grad():
-            measured = validate(average.module, state.step)
-        network.train()
+    def best_weights(self) -> dict[str, Tensor]:
+        """The averaged weights that validated best; the latest ones if nothing was validated."""
+        return self._best or self._average.weights()
+
+    def run(self) -> None:
+        """Train until the budget is used up.
+
+        Raises:
+            Stopped: The user stopped; a checkpoint was written before.
+        """
+        self._task.network.train()
+        batches = ahead(self._task.make_batch, self.state.step)
+        saved = time.monotonic()
+        try:
+            while (fraction := self._fraction()) < 1.0:
+                self._step(next(batches), fraction)
+                self._reporter.progress("train", *_done(self._settings.budget, self.state))
+                due = int(self._fraction() * self._settings.validations + 1e-9) > self.state.validations
+                stop = self._agreed(float(requested())) > 0
+                if due and not stop:
+                    self._examine()
+                if due or stop or time.monotonic() - saved > self._settings.checkpoint_seconds:
+                    self._save()
+                    saved = time.monotonic()
+                if stop:
+                    raise Stopped("Stopped by the user; what was trained is kept.", "Continue with --resume.")
+        finally:
+            batches.close()
+        self._save()
+
+    def _step(self, batch: Any, fraction: float) -> None:
+        began = time.monotonic()
+        set_learning_rate(self._optimizer, warmup_cosine(fraction, self._settings.warmup))
+        loss = self._task.compute_loss(self._module, _move(batch, self._fabric.device))
+        self._optimizer.zero_grad(set_to_none=True)
+        self._fabric.backward(loss)
+        self._fabric.clip_gradients(self._module, self._optimizer, max_norm=self._settings.clip)
+        self._optimizer.step()
+        self._average.update(self._task.network)
+        self.state.step += 1
+        self._curves.loss(self.state.step, float(loss.detach()), self._optimizer.param_groups[-1]["lr"])
+        self.state.seconds += time.monotonic() - began
+
+    def _examine(self) -> None:
+        """Validate the averaged weights; a stop in the middle leaves this validation to the resumed run."""
+        self._task.network.eval()
+        try:
+            with torch.no_grad():
+                measured = self._task.validate(self._average.module, self.state.step)
+        except Stopped:
+            self._save()
+            raise
+        self._task.network.train()
         if measured:
-            curves.add(state.step, state.seconds, measured)
-            value = measured[score]
-            if state.best is None or (value > state.best) == higher_is_better:
-                state.best = value
-                best = average.weights()
-        state.validations += 1
+            self._curves.add(self.state.step, self.state.seconds, measured)
+            value, best = measured[self._task.score], self.state.best
+            if best is None or (value > best) == self._task.higher_is_better:
+                self.state.best, self._best = value, self._average.weights()
+        self.state.validations += 1
 
-    network.train()
-    batches = ahead(make_batch, state.step)
-    saved = time.monotonic()
-    try:
-        while (fraction := _agreed(fabric, settings.budget.fraction(state.step, state.seconds))) < 1.0:
-            began = time.monotonic()
-            set_learning_rate(optimizer, warmup_cosine(fraction, settings.warmup))
-            batch = _move(next(batches), fabric.device)
-            loss = compute_loss(module, batch, state.step)
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            fabric.clip_gradients(module, optimizer, max_norm=settings.clip)
-            optimizer.step()
-            average.update(network)
-            state.step += 1
-            curves.loss(state.step, float(loss.detach()), optimizer.param_groups[-1]["lr"])
-            state.seconds += time.monotonic() - began
-            fraction = _agreed(fabric, settings.budget.fraction(state.step, state.seconds))
-            reporter.progress("train", *_done(settings.budget, state))
-            if int(fraction * settings.validations + 1e-9) > state.validations:
-                try:
-                    examine()
-                finally:  # also when the user stops during a long validation
-                    save()
-                saved = time.monotonic()
-            if time.monotonic() - saved > settings.checkpoint_seconds:
-                save()
-                saved = time.monotonic()
-            if _agreed(fabric, float(requested())) > 0:
-                save()
-                raise Stopped("Stopped by the user; what was trained is kept.", "Continue with --resume.")
-    finally:
-        batches.close()
-    save()
-    return best or average.weights(), state
+    def _save(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        content = {
+            "network": self._task.network.state_dict(),
+            "average": self._average.state(),
+            "optimizer": self._optimizer.state_dict(),
+            "state": vars(self.state),
+            "best": self._best,
+            "curves": self._curves.state(),
+        }
+        save_checkpoint(self._path, content)
+        self._curves.write()
+
+    def _fraction(self) -> float:
+        return self._agreed(self._settings.budget.fraction(self.state.step, self.state.seconds))
+
+    def _agreed(self, value: float) -> float:
+        """The value of the first process: all must take the same decision."""
+        return float(self._fabric.broadcast(value)) if self._fabric.world_size > 1 else value
 
 
 class _Average:
@@ -253,11 +279,6 @@ class _Average:
 
     def to(self, device: torch.device) -> None:
         self._model.to(device)
-
-
-def _agreed(fabric: Fabric, value: float) -> float:
-    """The value of the first process: all must take the same decision."""
-    return float(fabric.broadcast(value)) if fabric.world_size > 1 else value
 
 
 def _done(budget: Budget, state: LoopState) -> tuple[float, float]:

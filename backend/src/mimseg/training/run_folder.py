@@ -91,6 +91,29 @@ def read_run(folder: Path) -> tuple[PretrainedRun, dict[str, Tensor]]:
         ) from fault
 
 
+def check_same_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse to resume a run with other settings than it was started with; the budget may change.
+
+    Raises:
+        UserError: naming the settings that differ.
+    """
+    try:
+        started = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise UserError(
+            f"The settings of the run in {folder} cannot be read ({fault}).", "Start again.", "bad-run"
+        ) from fault
+    now = json.loads(json.dumps(settings))
+    free = {"budget", "versions"}
+    differing = [key for key in now if key not in free and now[key] != started.get(key)]
+    if differing:
+        raise UserError(
+            f"The run in {folder} was started with other settings: {', '.join(differing)}.",
+            "Resume with the same options and data, or start a new run in another folder.",
+            code="settings-differ",
+        )
+
+
 def data_hashes(cases: Sequence[Any]) -> list[str]:
     """Sorted SHA-256 of the cases' first image files: identifies data without naming anyone."""
     return sorted(case.sha256 for case in cases if case.sha256)

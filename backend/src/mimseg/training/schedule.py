@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,11 +67,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak_lr"] * factor
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """Averaging function for `torch.optim.swa_utils.AveragedModel`: exponential, with a short memory at first."""
 
     @torch.no_grad()
-    def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
+    def update(average: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         steps = float(count)
         weight = 1 - min(decay, (1 + steps) / (10 + steps))
         for mean, value in zip(average, current, strict=True):

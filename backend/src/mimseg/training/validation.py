@@ -39,11 +39,18 @@ def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings,
 def mean_dice(prediction: NDArray, case: TrainingCase, structures: int) -> float:
     """Mean Dice over the structures; one that is absent in both counts as 1."""
     scores = []
+    truth = _truth(case)
     for index in range(1, structures + 1):
-        found, true = prediction == index, case.truth == index
+        found, true = prediction == index, truth == index
         total = int(found.sum()) + int(true.sum())
         scores.append(2 * int((found & true).sum()) / total if total else 1.0)
     return float(np.mean(scores))
+
+
+def _truth(case: TrainingCase) -> NDArray:
+    if case.truth is None:
+        raise ValueError("the case was loaded without what validation needs")
+    return case.truth
 
 
 def score_cases(
@@ -63,10 +70,10 @@ def score_cases(
         check()
         reporter.progress("score", number, len(cases))
         prediction = predict_case(network, case, shape, overlap)
-        spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
+        truth, spacing = _truth(case), case.prepared.source_grid.spacing  # type: ignore[union-attr]
         for index, label in enumerate(labels, start=1):
             rows.append(
-                {"case": number + 1, "label": label.name, **_measure(prediction == index, case.truth == index, spacing)}
+                {"case": number + 1, "label": label.name, **_measure(prediction == index, truth == index, spacing)}
             )
     reporter.progress("score", len(cases), len(cases))
     return {"validation": rows, "summary": summarize(rows, labels)}

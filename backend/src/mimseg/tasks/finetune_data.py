@@ -1,0 +1,109 @@
+"""The labelled cases of a fine-tuning: which ones train, which validate, what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
+from mimseg.data.labels import Label, distinct_color, read_labels
+from mimseg.data.preprocessing import Preprocessing
+from mimseg.data.volumes import read_channels
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.tasks.finetune_settings import FinetuneSettings
+from mimseg.training.cache import TrainingCase, load_cases
+from mimseg.training.initial_weights import InitialWeights
+from mimseg.training.planning import SPACING_SAMPLES, plan_preprocessing
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Everything that is learned from, prepared.
+
+    Attributes:
+        labels: Structure of class 1, 2, ...
+        modality: `CT` or `MR`.
+        preprocessing: What the volumes went through.
+        training: Cases to train on.
+        validation: Cases to choose the best weights by; may be empty.
+    """
+
+    labels: tuple[Label, ...]
+    modality: str
+    preprocessing: Preprocessing
+    training: list[TrainingCase]
+    validation: list[TrainingCase]
+
+
+def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:
+    """Find, split, read and prepare the cases.
+
+    Raises:
+        UserError: The data set, the selection or a case is not usable.
+    """
+    dataset = load_dataset(settings.data)
+    training, validation = split_cases(dataset, settings)
+    labels = choose_labels(dataset, settings)
+    modality, preprocessing = _preprocessing(settings, training, initial)
+    values = [label.value for label in labels]
+    prepared = load_cases(training, preprocessing, values, reporter, phase="read training cases")
+    validating = []
+    if validation:
+        validating = load_cases(validation, preprocessing, values, reporter, True, "read validation cases")
+    return LabelledData(labels, modality, preprocessing, prepared, validating)
+
+
+def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Training and validation cases; no case, and no known subject, is in both."""
+    labelled = tuple(case for case in dataset.cases if case.label is not None)
+    validation: tuple[Case, ...] = ()
+    if settings.validation:
+        validation = pick_cases(labelled, settings.validation)
+    chosen = {case.identifier for case in validation}
+    training = (
+        pick_cases(labelled, settings.cases)
+        if settings.cases
+        else tuple(case for case in labelled if case.identifier not in chosen)
+    )
+    if not settings.validation and len(training) >= 5:
+        validation = training[4::5]
+        training = tuple(case for case in training if case not in validation)
+    shared = {case.identifier for case in training} & {case.identifier for case in validation}
+    subjects = {case.subject for case in training if case.subject} & {case.subject for case in validation}
+    if shared or subjects:
+        raise UserError(
+            f"{', '.join(sorted(shared | subjects)[:5])} is in both training and validation.",
+            "Scores on training cases mean nothing: choose disjoint --cases and --validation.",
+            code="leaking-validation",
+        )
+    if not training:
+        raise UserError("No case is left for training.", "Choose fewer validation cases.", code="no-dataset")
+    return training, validation
+
+
+def choose_labels(dataset: Dataset, settings: FinetuneSettings) -> tuple[Label, ...]:
+    """The structures: from the label file, or else as the data set names its values."""
+    if settings.labels:
+        return read_labels(settings.labels)
+    if not dataset.label_names:
+        raise UserError(
+            f"{settings.data} does not say what its label values mean.",
+            'Give a file with --labels: [{"value": 1, "name": "liver"}, ...].',
+            code="bad-labels",
+        )
+    return tuple(
+        Label(value, name, distinct_color(index))
+        for index, (value, name) in enumerate(sorted(dataset.label_names.items()))
+    )
+
+
+def _preprocessing(
+    settings: FinetuneSettings, training: Sequence[Case], initial: InitialWeights | None
+) -> tuple[str, Preprocessing]:
+    """That of the start weights unless the user overrides a part; otherwise planned from the data."""
+    if initial is not None:
+        kept = initial.preprocessing
+        return initial.modality, replace(kept, spacing=settings.spacing) if settings.spacing else kept
+    sample = [read_channels(case.images) for case in training[:: max(1, len(training) // SPACING_SAMPLES)]]
+    return plan_preprocessing(sample, settings.modality, settings.spacing)

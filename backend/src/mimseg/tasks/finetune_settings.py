@@ -1,0 +1,78 @@
+"""The choices of `mimseg finetune`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mimseg.networks.settings import NetworkSettings
+from mimseg.training.augmentation import AugmentationSettings
+from mimseg.training.loop import Budget
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Choices of `mimseg finetune`.
+
+    Attributes:
+        data: A labelled data set, see `mimseg.data.cases.load_dataset`.
+        output: Folder of the model bundle; the training itself works in `<output>.training` beside it.
+        budget: Steps or minutes.
+        initial: Folder of a pre-training run, a model, or None for random weights.
+        network: Shape where nothing is taken over from `initial`.
+        cases: Selection of training cases, or None for all that do not validate.
+        validation: Selection of validation cases, or None for every fifth case (none below five cases).
+        labels: JSON file with names, colours, codes; None for what the data set says.
+        name: Name of the model; None for that of the output folder.
+        title: One line for people.
+        window: Voxels, or None to plan.
+        spacing: Target spacing in mm, or None to plan.
+        modality: `CT`, `MR` or None to guess.
+        batch: Crops per step and process.
+        learning_rate: AdamW's peak.
+        layer_decay: Factor on the learning rate per block of a pre-trained encoder.
+        foreground_share: Share of crops centred on a structure.
+        augmentation: Of the crops.
+        overlap: Of neighbouring windows at inference.
+        seed: Decides everything random.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: `auto` or a Fabric precision.
+        devices: Processes per node.
+        nodes: Number of nodes.
+        licence: Licence of the model.
+        attribution: Whom the training data come from.
+        notes: More entries for the bundle's description (intended use, citation, scores of other runs).
+        resume: Continue a stopped training.
+        finish: With `resume`: train no further, make the model of the best weights so far.
+    """
+
+    data: Path
+    output: Path
+    budget: Budget
+    initial: str | None
+    network: NetworkSettings
+    cases: str | None = None
+    validation: str | None = None
+    labels: Path | None = None
+    name: str | None = None
+    title: str = ""
+    window: tuple[int, int, int] | None = None
+    spacing: tuple[float, float, float] | None = None
+    modality: str | None = None
+    batch: int = 2
+    learning_rate: float = 1e-3
+    layer_decay: float = 0.9
+    foreground_share: float = 0.33
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    overlap: float = 0.5
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    devices: int | None = None
+    nodes: int = 1
+    licence: str = "Not stated"
+    attribution: str = ""
+    notes: dict[str, Any] | None = None
+    resume: bool = False
+    finish: bool = False
