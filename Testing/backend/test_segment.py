@@ -27,7 +27,7 @@ from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.inference import engine as engines
 from mimseg.inference import preview
-from mimseg.inference.memory import is_out_of_memory, memory_errors_named
+from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.inference.png import encode_png
 from mimseg.networks.settings import NetworkSettings
 from mimseg.tasks import segment as segment_task

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import re
 import sys
 import tempfile
 import traceback
@@ -13,16 +12,12 @@ from collections.abc import Sequence
 
 from mimseg import __version__
 from mimseg.errors import EXIT_BUG, MimsegError, OutOfMemory, Stopped, UserError
+from mimseg.memory import is_out_of_memory
 
 PACKAGES = frozenset(
     {"numpy", "SimpleITK", "openvino", "torch", "monai", "lightning_fabric", "safetensors", "onnx", "matplotlib"}
 )
 
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|bad_alloc|bad allocation|not enough memory|can.t allocate memory|cannot allocate memory"
-    r"|failed to allocate memory|could not allocate|memory allocation failed",
-    re.IGNORECASE,
-)
 _DISK = {
     errno.ENOSPC: ("disk-full", "Free some space, or choose an output on another disk."),
     getattr(errno, "EDQUOT", errno.ENOSPC): ("disk-full", "Your quota is used up: free some space."),
@@ -31,13 +26,6 @@ _DISK = {
     errno.EROFS: ("no-access", "The disk is read-only: choose another output."),
     errno.ENAMETOOLONG: ("bad-path", "Choose a shorter name or folder."),
 }
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True if memory ran out, whichever library says so in its own words (numpy, ITK, OpenVINO, PyTorch)."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def explain(error: BaseException) -> MimsegError | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mimseg.cli.training_options import add_network_options, add_run_options, network_from, spacing_from, window_from
+from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -56,28 +56,18 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         output=arguments.output,
         budget=Budget(1) if arguments.finish else Budget(arguments.steps, arguments.minutes),
         initial=None if arguments.init.lower() == "none" else arguments.init,
-        network=network_from(arguments),
-        cases=arguments.cases,
         validation=arguments.validation,
         labels=arguments.labels,
         name=arguments.name,
         title=arguments.title,
-        window=window_from(arguments),
-        spacing=spacing_from(arguments),
-        modality=arguments.modality,
         batch=arguments.batch or 2,
-        learning_rate=arguments.learning_rate,
         layer_decay=arguments.layer_decay,
         overlap=arguments.overlap,
-        seed=arguments.seed,
-        device=arguments.device,
-        precision=arguments.precision,
-        devices=arguments.devices,
-        nodes=arguments.nodes,
         licence=arguments.licence,
         attribution=arguments.attribution,
         notes=_read_card(arguments.card),
         resume=arguments.resume or arguments.finish,
+        **shared_settings(arguments),
         finish=arguments.finish,
     )
     augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)

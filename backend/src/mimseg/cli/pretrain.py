@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from mimseg.cli.training_options import add_network_options, add_run_options, network_from, spacing_from, window_from
+from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
 from mimseg.events import Reporter
 
 HELP = "pre-train an encoder on unlabelled volumes (masked auto-encoder)"
@@ -42,7 +42,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         data=tuple(arguments.data),
         output=arguments.output,
         budget=Budget(arguments.steps, arguments.minutes),
-        network=network_from(arguments),
         mae=MaeSettings(
             mask_ratio=arguments.mask_ratio,
             decoder_size=arguments.decoder_size,
@@ -50,18 +49,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             decoder_heads=arguments.decoder_heads,
             normalize_target=arguments.normalize_target,
         ),
-        cases=arguments.cases,
-        window=window_from(arguments),
-        spacing=spacing_from(arguments),
-        modality=arguments.modality,
         batch=arguments.batch or 16,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        device=arguments.device,
-        precision=arguments.precision,
-        devices=arguments.devices,
-        nodes=arguments.nodes,
         resume=arguments.resume,
+        **shared_settings(arguments),
     )
     augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)
     pretrain(replace(settings, augmentation=augmentation), reporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 from mimseg.errors import UserError
 from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
@@ -55,6 +56,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
     group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
     group.add_argument("--nodes", type=int, default=1, help="number of nodes")
+
+
+def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What both commands' settings have in common, by field name."""
+    return {
+        "network": network_from(arguments),
+        "cases": arguments.cases,
+        "window": window_from(arguments),
+        "spacing": spacing_from(arguments),
+        "modality": arguments.modality,
+        "learning_rate": arguments.learning_rate,
+        "seed": arguments.seed,
+        "device": arguments.device,
+        "precision": arguments.precision,
+        "devices": arguments.devices,
+        "nodes": arguments.nodes,
+    }
 
 
 def network_from(arguments: argparse.Namespace) -> NetworkSettings:

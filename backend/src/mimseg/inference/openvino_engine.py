@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.errors import UserError
-from mimseg.inference.memory import is_out_of_memory, memory_errors_named
+from mimseg.memory import is_out_of_memory, memory_errors_named
 
 
 class OpenVinoEngine:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.errors import OutOfMemory, UserError
-from mimseg.inference.memory import HINT, is_out_of_memory, memory_errors_named
+from mimseg.memory import HINT, is_out_of_memory, memory_errors_named
 
 if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle

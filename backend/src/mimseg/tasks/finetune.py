@@ -25,7 +25,7 @@ from mimseg.training.crops import draw_batch
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
 from mimseg.training.planning import plan_window
-from mimseg.training.precision import choose_precision
+from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.run_folder import check_same_settings, write_json
 from mimseg.training.schedule import parameter_groups
 from mimseg.training.transfer import TransferReport, transfer
@@ -55,7 +55,10 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
     initial = read_initial_weights(settings.initial) if settings.initial else None
     data = load_labelled_data(settings, initial, reporter)
     network, shape, report = _network(settings, initial, data, fabric.device.type)
-    fabric, precision = _with_precision(settings, fabric, network, shape)
+    fabric, precision = fabric_in_best_precision(
+        fabric, settings.device, settings.precision, settings.devices, settings.nodes, network,
+        (shape.channels, *shape.window),
+    )  # fmt: skip
     _announce(fabric, precision, data, network, shape, report, reporter)
     recorded = training_record(settings, shape, data)
     if settings.resume:
@@ -105,17 +108,6 @@ def _announce(
     reporter.info(report.summary() if report else "Starting from random weights.")
     if not data.validation:
         reporter.warning("no-validation", "There are too few cases to set some aside: the model is not scored.")
-
-
-def _with_precision(
-    settings: FinetuneSettings, fabric: Fabric, network: nn.Module, shape: NetworkSettings
-) -> tuple[Fabric, str]:
-    precision = settings.precision
-    if precision == "auto":
-        precision = choose_precision(fabric.device, network, torch.randn(1, shape.channels, *shape.window))
-    if precision != "32-true":
-        fabric = make_fabric(settings.device, precision, settings.devices, settings.nodes)
-    return fabric, precision
 
 
 def _task(

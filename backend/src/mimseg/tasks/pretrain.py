@@ -25,7 +25,7 @@ from mimseg.training.cache import TrainingCase, load_cases
 from mimseg.training.crops import draw_batch, fixed_crops, generator_for
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
 from mimseg.training.planning import SPACING_SAMPLES, plan_preprocessing, plan_window
-from mimseg.training.precision import choose_precision
+from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.reconstruction import draw_reconstruction
 from mimseg.training.run_folder import PretrainedRun, check_same_settings, data_hashes, write_json, write_run
 from mimseg.training.schedule import parameter_groups
@@ -57,7 +57,10 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     shape = replace(settings.network, window=window, channels=int(cases[0].image.shape[0]), classes=1)
     torch.manual_seed(settings.seed)
     network = MaskedAutoencoder(shape, settings.mae)
-    fabric, precision = _with_precision(settings, fabric, network)
+    fabric, precision = fabric_in_best_precision(
+        fabric, settings.device, settings.precision, settings.devices, settings.nodes, _Whole(network),
+        (shape.channels, *window),
+    )  # fmt: skip
     _announce(fabric, precision, settings, cases, network, reporter)
     provenance = _provenance(settings, shape, modality, cases)
     if settings.resume:
@@ -99,16 +102,6 @@ def _announce(
         encoder_parameters=encoder,
         decoder_parameters=all_parameters - encoder,
     )
-
-
-def _with_precision(settings: PretrainSettings, fabric: Fabric, network: MaskedAutoencoder) -> tuple[Fabric, str]:
-    precision = settings.precision
-    if precision == "auto":
-        example = torch.randn(1, network.network.channels, *network.network.window)
-        precision = choose_precision(fabric.device, _Whole(network), example)
-    if precision != "32-true":
-        fabric = make_fabric(settings.device, precision, settings.devices, settings.nodes)
-    return fabric, precision
 
 
 def _task(

@@ -23,7 +23,7 @@ from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
-from mimseg.inference.memory import memory_errors_named
+from mimseg.memory import memory_errors_named
 from mimseg.inference.pipeline import segment_volume
 from mimseg.inference.png import write_png
 from mimseg.inference.preview import draw_preview
@@ -31,7 +31,7 @@ from mimseg.tasks.segment_outputs import Job, plan_jobs
 from mimseg.tasks.volume_table import StructureVolume, check_table, measure, write_table
 
 # A scan this many times longer than those a model was trained on shows anatomy that the model never saw.
-_TOO_LARGE = 2.5
+_TOO_LARGE = 1.75
 
 
 @dataclass(frozen=True)

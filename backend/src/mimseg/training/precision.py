@@ -5,9 +5,42 @@ from __future__ import annotations
 import time
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
+from mimseg.training.loop import make_fabric
+
 BF16_CPU_FLAGS = ("avx512_bf16", "amx_bf16", "amx_tile")
+
+
+def fabric_in_best_precision(
+    fabric: Fabric,
+    device: str,
+    precision: str,
+    devices: int | None,
+    nodes: int,
+    layers: nn.Module,
+    window: tuple[int, ...],
+) -> tuple[Fabric, str]:
+    """Fabric for the asked precision, or for the fastest one if `auto` is asked.
+
+    Args:
+        fabric: The float32 one.
+        device: As for `make_fabric`.
+        precision: `auto` or a Fabric precision.
+        devices: As for `make_fabric`.
+        nodes: As for `make_fabric`.
+        layers: A module to time; unchanged.
+        window: Its input without batch, `(C, X, Y, Z)`.
+
+    Returns:
+        The fabric to use and its precision.
+    """
+    if precision == "auto":
+        precision = choose_precision(fabric.device, layers, torch.randn(1, *window))
+    if precision != "32-true":
+        fabric = make_fabric(device, precision, devices, nodes)
+    return fabric, precision
 
 
 def choose_precision(device: torch.device, layers: nn.Module, example: torch.Tensor) -> str:

@@ -11,13 +11,15 @@ from mimseg.errors import OutOfMemory
 HINT = "Cut out the structures of interest with --roi, choose a model with a coarser spacing, or close other programs."
 
 _WORDS = re.compile(
-    r"out of memory|bad[_ ]alloc|not enough memory|(?:can ?not|can't|could not|fail\w* to) allocate", re.IGNORECASE
+    r"out of memory|bad[_ ]alloc|not enough memory|(?:can ?not|can.t|could not|fail\w* to) allocate"
+    r"|memory allocation failed",
+    re.IGNORECASE,
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if `error` of numpy, ITK, OpenVINO or PyTorch says that memory ran out."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None
 
