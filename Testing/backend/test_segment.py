@@ -27,8 +27,8 @@ from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.inference import engine as engines
 from mimseg.inference import preview
-from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.inference.png import encode_png
+from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.networks.settings import NetworkSettings
 from mimseg.tasks import segment as segment_task
 from mimseg.tasks.segment import SegmentSettings, choose_labels, segment

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from mimseg.errors import UserError
 
-TRAINING_PACKAGES = ("torch", "monai", "lightning_fabric", "safetensors", "onnx")
+TRAINING_PACKAGES = ("torch", "monai", "lightning_fabric", "safetensors", "onnx", "onnxscript")
 
 
 def need_training_runtime() -> None:

@@ -50,6 +50,7 @@ REQUIREMENTS = (
     Requirement("torch", "torch", "2.8", "train"),
     Requirement("safetensors", "safetensors", "0.5", "train"),
     Requirement("onnx", "onnx", "1.18", "train"),
+    Requirement("onnxscript", "onnxscript", "0.3", "train"),
     Requirement("matplotlib", "matplotlib", "3.9", "train"),
     Requirement("lightning-fabric", "lightning_fabric", "2.6.5", "train"),
     Requirement("monai", "monai", "1.5.1", "train"),

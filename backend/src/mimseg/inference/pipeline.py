@@ -12,9 +12,9 @@ from mimseg.data.preprocessing import prepare, restore
 from mimseg.data.regions import Box
 from mimseg.data.volume import Volume
 from mimseg.events import Reporter
-from mimseg.memory import memory_errors_named
 from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import Predict, sliding_window
+from mimseg.memory import memory_errors_named
 
 
 def segment_volume(

@@ -23,10 +23,10 @@ from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
-from mimseg.memory import memory_errors_named
 from mimseg.inference.pipeline import segment_volume
 from mimseg.inference.png import write_png
 from mimseg.inference.preview import draw_preview
+from mimseg.memory import memory_errors_named
 from mimseg.tasks.segment_outputs import Job, plan_jobs
 from mimseg.tasks.volume_table import StructureVolume, check_table, measure, write_table
 
