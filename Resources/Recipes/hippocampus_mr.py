@@ -91,7 +91,8 @@ def bundle(options: argparse.Namespace) -> None:
     from mimseg.networks.unetr import build
 
     mim, scratch = (open_bundle(options.work / name) for name in ("mim", "scratch"))
-    twins = {"MAE pre-training": mim, "from scratch": scratch}
+    minutes = options.finetune_minutes
+    twins = {f"this model: MAE pre-training, {minutes} min": mim, f"from scratch, {minutes} min": scratch}
     comparison = {name: _figures(twin.description.scores["summary"]) for name, twin in twins.items()}
     scores = {**mim.description.scores, "comparison": comparison}
     network = build(mim.description.network_settings)

@@ -21,7 +21,7 @@ from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.training.augmentation import AugmentationSettings, sample, sampling_points  # noqa: E402
+from mimseg.training.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
 from mimseg.training.cache import TrainingCase, label_on_grid  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from mimseg.training.crops import case_indices, draw_batch, generator_for  # noqa: E402
@@ -84,6 +84,23 @@ def test_reading_at_voxel_centres_returns_the_volume_and_zeros_outside() -> None
     assert torch.allclose(crop[:, 2:22], only.image, atol=1e-5)
     assert crop[:, :2].abs().max() < 1e-4
     assert crop[:, 22:].abs().max() < 1e-4
+
+
+def test_turned_labels_keep_their_volume_and_classes() -> None:
+    i, j, k = torch.meshgrid(*(torch.arange(24.0) - 11.5,) * 3, indexing="ij")
+    radius = (i**2 + j**2 + k**2).sqrt()
+    label = ((radius < 8).to(torch.uint8) + (radius < 4)).to(torch.uint8)
+    turning = AugmentationSettings(rotation=40, scale=0, elastic=0, spatial_share=1, shift=0, intensity=False)
+    for seed in range(3):
+        points = sampling_points((24, 24, 24), torch.tensor([11.5, 11.5, 11.5]), turning, generator_for(seed))
+        turned = sample_labels(label, points)
+        assert turned.unique().tolist() == [0, 1, 2]
+        for value in (1, 2):
+            assert int((turned == value).sum()) == pytest.approx(int((label == value).sum()), rel=0.06)
+    outside = sampling_points((8, 8, 8), torch.tensor([100.0, 0, 0]), PLAIN, generator_for(0))
+    assert sample_labels(label, outside).unique().tolist() == [0]
+    inside = sampling_points((24, 24, 24), torch.tensor([11.5, 11.5, 11.5]), PLAIN, generator_for(0))
+    assert torch.equal(sample_labels(label, inside)[0], label.float())
 
 
 def test_flipping_mirrors_x_only() -> None:

@@ -103,6 +103,21 @@ def sample(volume: Tensor, points: Tensor, mode: str) -> Tensor:
     return functional.grid_sample(volume[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
 
 
+def sample_labels(label: Tensor, points: Tensor) -> Tensor:
+    """Read class indices `label` `(I, J, K)` at `points` `(X, Y, Z, 3)`: float `(1, X, Y, Z)`, outside 0.
+
+    Each class is interpolated linearly and the largest share wins, so outlines of turned labels stay smooth where the
+    nearest voxel would make steps. Only classes that occur in the crop cost anything.
+    """
+    nearest = sample(label[None].float(), points, "nearest")
+    winner, best = torch.zeros_like(nearest), torch.full_like(nearest, 1e-6)
+    for value in nearest.unique():
+        share = sample((label[None] == value).float(), points, "bilinear")
+        winner = torch.where(share > best, value, winner)
+        best = torch.maximum(share, best)
+    return winner
+
+
 def change_intensity(crop: Tensor, generator: torch.Generator) -> Tensor:
     """Randomly change brightness, contrast, gamma, sharpness and noise of a crop `(C, X, Y, Z)`."""
     deviation = float(crop.std()) + 1e-6

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimseg.training.augmentation import AugmentationSettings, change_intensity, sample, sampling_points
+from mimseg.training.augmentation import (
+    AugmentationSettings,
+    change_intensity,
+    sample,
+    sample_labels,
+    sampling_points,
+)
 from mimseg.training.cache import TrainingCase
 
 Batch = TypeVar("Batch")
@@ -69,7 +75,7 @@ def draw_crop(
         image = change_intensity(image, generator)
     if case.label is None:
         return image, None
-    return image, sample(case.label[None].float(), points, "nearest")
+    return image, sample_labels(case.label, points)
 
 
 def draw_batch(
