@@ -162,7 +162,7 @@ def _label_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.name.lower().endswith(VOLUME_SUFFIXES) or not path.is_file():
             continue
-        name = stem(path)
+        name = stem(path).removesuffix("_segmentation")  # as `mimseg segment` names files in a folder
         if name in files:
             raise UserError(
                 f"{folder} holds two files of the case {name}: {files[name].name} and {path.name}.",
