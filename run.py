@@ -34,6 +34,27 @@ TORCH_VERSION = "2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MARKER = "mimseg-environment.json"
 
+# What Qt needs of a Linux system beside its wheel: library -> package of Debian and Ubuntu.
+QT_LIBRARIES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libX11.so.6": "libx11-6",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libfreetype.so.6": "libfreetype6",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libzstd.so.1": "libzstd1",
+}
+TRY_LIBRARIES = """
+import ctypes, sys
+for name in sys.argv[1:]:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        print(name)
+"""
+
 SEGMENT = ("segment",)
 SEGMENT_TEST = ("segment", "test")
 EVERYTHING = ("segment", "test", "train", "lint", "slicer")
@@ -122,6 +143,7 @@ def test() -> int:
     trains = torch_has_a_wheel()
     full.ensure(EVERYTHING if trains else tuple(name for name in EVERYTHING if name != "train"))
     full.install_package()
+    without_panel = provide_qt_libraries(full)
     python = ["-m", "pytest", "--tb=short", "--durations=8"]
     checks = [
         ("ruff check", full, ["-m", "ruff", "check", "."]),
@@ -139,7 +161,30 @@ def test() -> int:
     print(f"run.py test: {'failed: ' + ', '.join(failed) if failed else 'everything passed'} ({minutes:.1f} minutes)")
     if not trains:
         print("Not tested: training, since PyTorch has no build for Macs with an Intel processor.")
+    if without_panel:
+        print(f"Not tested: the panel for 3D Slicer. {without_panel}")
     return 1 if failed else 0
+
+
+def provide_qt_libraries(environment: "Environment") -> str:
+    """Install the system libraries that Qt lacks where this program may; else return what to do, or nothing."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return ""
+    missing = environment.missing_libraries()
+    if missing and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        packages = [QT_LIBRARIES[name] for name in missing]
+        print(f"Installing system libraries for Qt: {' '.join(packages)} ...")
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            subprocess.run(["apt-get", "-qq", *arguments], stdin=subprocess.DEVNULL, check=False)
+        missing = environment.missing_libraries()
+    if not missing:
+        return ""
+    packages = [QT_LIBRARIES[name] for name in missing]
+    text = (
+        f"System libraries are missing: {', '.join(missing)} (Debian, Ubuntu: sudo apt install {' '.join(packages)})."
+    )
+    print(text)
+    return text
 
 
 def torch_has_a_wheel() -> bool:
@@ -222,6 +267,12 @@ class Environment:
         return subprocess.run(
             command, cwd=ROOT, env=self._variables(), stdin=subprocess.DEVNULL, check=False
         ).returncode
+
+    def missing_libraries(self) -> "list[str]":
+        """Return the system libraries that Qt needs and the environment's Python cannot load."""
+        command = [str(self.executable("python")), "-c", TRY_LIBRARIES, *QT_LIBRARIES]
+        result = subprocess.run(command, env=self._variables(), capture_output=True, text=True, check=False)
+        return result.stdout.split()
 
     def _read_marker(self) -> dict:
         try:

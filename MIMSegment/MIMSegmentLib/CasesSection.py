@@ -1,0 +1,122 @@
+import qt
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Signal import Signal
+
+
+class CasesSection:
+    """The table of labeled cases, filled from the scene, from a folder, or by a corrected result.
+
+    Signals: changed(), a case was added or removed; corrected(str name, Problem or None), a result was
+    added from the Segment tab, or could not be.
+    """
+
+    def __init__(self, ui, logic, desktop, status):
+        self.ui = ui
+        self.logic = logic
+        self.desktop = desktop
+        self.status = status
+        self.parameters = None
+        self.changed = Signal("changed")
+        self.corrected = Signal("corrected")
+        ui.casesTable.horizontalHeader().setStretchLastSection(True)
+        ui.casesTable.verticalHeader().hide()
+        ui.casesTable.connect("itemSelectionChanged()", self.update)
+        ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
+        ui.caseSegmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChosen)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
+        ui.addCaseButton.connect("clicked()", self.onAddFromScene)
+        ui.addFolderButton.connect("clicked()", self.onAddFolder)
+        ui.removeCaseButton.connect("clicked()", self.onRemove)
+        ui.addResultButton.connect("clicked()", self.onAddCorrected)
+        ui.casesFolderButton.connect("clicked()", self.onOpenFolder)
+        self.show()
+
+    @property
+    def count(self):
+        """Number of cases in the table."""
+        return self.ui.casesTable.rowCount
+
+    def show(self):
+        """Fill the table with what lies on disk."""
+        entries = self.logic.cases.entries()
+        table = self.ui.casesTable
+        table.setRowCount(len(entries))
+        for row, entry in enumerate(entries):
+            for column, text in enumerate((entry["id"], ", ".join(entry.get("structures", [])))):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(row, column, item)
+        table.resizeColumnToContents(0)
+        self.ui.casesSummaryLabel.text = self._summary(entries)
+        self.ui.casesFolderButton.toolTip = self.logic.cases.folder
+        self.changed.emit()
+
+    def _summary(self, entries):
+        names = {name for entry in entries for name in entry.get("structures", [])}
+        if not entries:
+            return _("No case yet. Five to twenty are a good start.")
+        return _("Cases: {cases}, structures: {structures}").format(cases=len(entries), structures=len(names))
+
+    # -- buttons
+
+    def onSegmentationChosen(self, node):
+        """Propose the scan that the segmentation was made on."""
+        if node is not None and self.parameters is not None:
+            # First what the user chose: this slot comes before the one that writes it to the parameters, and each
+            # change of a parameter writes all of them back to the widgets.
+            self.parameters.caseSegmentation = node
+            volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+            if volume is not None:
+                self.parameters.caseVolume = volume
+        self.update()
+
+    def onAddFromScene(self):
+        volume, segmentation = self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode()
+        self._try(lambda: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation)])
+
+    def onAddCorrected(self):
+        segmentation = self.ui.segmentationSelector.currentNode()
+        volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+        problem = self._try(lambda: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation)])
+        self.corrected.emit(segmentation.GetName(), problem)
+
+    def onAddFolder(self):
+        folder = self.desktop.chooseFolder(_("Folder with labeled cases"), self.desktop.recall("CasesSource"))
+        if folder:
+            self.desktop.remember("CasesSource", folder)
+            self._try(lambda: self.logic.cases.addFromFolder(folder))
+
+    def onRemove(self):
+        for identifier in self.selected():
+            self._try(lambda identifier=identifier: self.logic.cases.remove(identifier))
+
+    def onOpenFolder(self):
+        self.desktop.openFolder(self.logic.cases.folder)
+
+    def selected(self):
+        """Identifiers of the selected cases."""
+        rows = sorted({item.row() for item in self.ui.casesTable.selectedItems()})
+        return [self.ui.casesTable.item(row, 0).text() for row in rows]
+
+    def _try(self, action):
+        """Change the table; returns the Problem that prevented it, or None."""
+        failure = None
+        try:
+            added = action()
+            self.status.hint(_("Added: {names}").format(names=", ".join(added)) if added else "")
+        except Problem as problem:
+            failure = problem
+            self.status.fail(problem.message, problem.hint)
+        self.show()
+        return failure
+
+    def update(self, *_ignored):
+        """Enable what can be done now."""
+        both = self.ui.caseVolumeSelector.currentNode() and self.ui.caseSegmentationSelector.currentNode()
+        idle = not self.logic.running
+        self.ui.addCaseButton.enabled = bool(both and idle)
+        self.ui.addFolderButton.enabled = idle
+        self.ui.removeCaseButton.enabled = bool(idle and self.ui.casesTable.selectedItems())
+        self.ui.addResultButton.enabled = bool(idle and self.ui.segmentationSelector.currentNode())

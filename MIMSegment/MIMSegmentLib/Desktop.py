@@ -1,0 +1,61 @@
+import os
+
+import qt
+import slicer
+
+
+class Desktop:
+    """What the panel needs outside of itself: dialogs, other modules, views, the file manager, remembered settings."""
+
+    settingsGroup = "MIMSegment"
+
+    def recall(self, name, default=""):
+        """Text remembered on this computer from an earlier session."""
+        value = qt.QSettings().value(f"{self.settingsGroup}/{name}")
+        return default if value is None else str(value)
+
+    def remember(self, name, text):
+        """Keep a text for later sessions."""
+        qt.QSettings().setValue(f"{self.settingsGroup}/{name}", text)
+
+    def chooseFolder(self, title, start=""):
+        """Ask for an existing folder; empty if the user gave up."""
+        return qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, start)
+
+    def chooseFileToOpen(self, title, start, kinds):
+        """Ask for an existing file; empty if the user gave up."""
+        return _path(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, start, kinds))
+
+    def chooseFileToWrite(self, title, start, kinds):
+        """Ask for the name of a new file; empty if the user gave up."""
+        return _path(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, start, kinds))
+
+    def confirm(self, question):
+        """Ask before something that cannot be undone."""
+        return slicer.util.confirmYesNoDisplay(question, windowTitle="MIMSegment")
+
+    def openFolder(self, folder):
+        """Show a folder in the file manager."""
+        os.makedirs(folder, exist_ok=True)
+        return qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(folder))
+
+    def copy(self, text):
+        """Put a text on the clipboard."""
+        slicer.app.clipboard().setText(text)
+
+    def openSegmentEditor(self, segmentationNode, volumeNode):
+        """Go to Segment Editor with a segmentation and its scan."""
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+        editor.setSegmentationNode(segmentationNode)
+        if volumeNode:
+            editor.setSourceVolumeNode(volumeNode)
+
+    def showChart(self, chartNode):
+        """Show a plot chart beside the slice views."""
+        slicer.modules.plots.logic().ShowChartInLayout(chartNode)
+
+
+def _path(answer):
+    # PythonQt returns the name, Qt itself the name and the chosen filter.
+    return answer[0] if isinstance(answer, tuple) else answer

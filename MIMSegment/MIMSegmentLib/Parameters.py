@@ -1,0 +1,48 @@
+from typing import Annotated
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class Parameters:
+    """What the user chose in the panel; saved with the scene.
+
+    Fields that a widget of the .ui names as SlicerParameterName are bound to it by `connectGui`. Lists that depend on
+    the models of this computer (model, device, structures, start) are kept as text and bound by the tabs.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    modelName: str = ""
+    device: str = "auto"
+    leftOutStructures: str = ""
+    wholeSequence: bool = False
+    segmentation: vtkMRMLSegmentationNode
+
+    exportSegNrrd: bool = True
+    exportNifti: bool = False
+    exportNrrd: bool = False
+
+    caseVolume: vtkMRMLScalarVolumeNode
+    caseSegmentation: vtkMRMLSegmentationNode
+    startFrom: str = ""
+    newModelName: str = "my-model"
+    finetuneMinutes: Annotated[int, WithinRange(1, 10000)] = 60
+
+    pretrainFolder: str = ""
+    pretrainName: str = "my-pretraining"
+    pretrainMinutes: Annotated[int, WithinRange(1, 100000)] = 480
+
+
+_kept = []
+
+
+def parametersOf(node):
+    """The parameters of a node, one object for each node.
+
+    The object is kept: its connections to widgets observe the node by a function that holds the object, and VTK lets
+    Python's garbage collection empty that function, once nothing else holds it, while the node may still call it.
+    """
+    if not _kept or _kept[-1].parameterNode is not node:
+        _kept[:] = [*_kept[-1:], Parameters(node)]
+    return _kept[-1]

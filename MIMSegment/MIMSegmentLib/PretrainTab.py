@@ -1,0 +1,125 @@
+import os
+
+import qt
+from slicer.i18n import tr as _
+
+from MIMSegmentLib import Texts
+from MIMSegmentLib.Curves import Curves
+from MIMSegmentLib.RunStatus import RunStatus
+
+
+class PretrainTab:
+    """Folder of scans without labels -> a pre-training run to start a fine-tuning from."""
+
+    def __init__(self, ui, logic, desktop, catalog, setup):
+        self.ui = ui
+        self.logic = logic
+        self.desktop = desktop
+        self.catalog = catalog
+        self.setup = setup
+        self.parameters = None
+        self.status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
+        self.curves = Curves(logic.scene.scene, _("Pre-training"))
+        self._pictureTime = None
+        ui.pretrainFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
+        ui.pretrainButton.connect("clicked()", self.onStartOrStop)
+        ui.resumePretrainButton.connect("clicked()", self.onResume)
+        ui.pretrainCurvesButton.connect("clicked()", self.onShowCurves)
+        catalog.examined.connect(self.update)
+
+    def setParameters(self, parameters):
+        """Follow these parameters (None: none) from now on."""
+        self.parameters = parameters
+        if parameters is not None:
+            self.ui.pretrainFolderEdit.currentPath = parameters.pretrainFolder
+            self.update()
+
+    @property
+    def running(self):
+        return self.logic.running == "pretrain"
+
+    def onFolderChanged(self, path):
+        if self.parameters is not None:
+            self.parameters.pretrainFolder = path
+        self.update()
+
+    def onStartOrStop(self):
+        if self.running:
+            self.ui.pretrainButton.enabled = False
+            self.logic.stopPretraining()
+            return
+        self.setup.ensure("train", self.start)
+
+    def start(self):
+        """Pre-train with what is chosen."""
+        device = Texts.deviceArgument(self.parameters.device, self.catalog.examination)
+        minutes = self.ui.pretrainMinutesSpinBox.value
+        self.logic.startPretraining([self._folder()], self._name(), minutes, device)
+
+    def onResume(self):
+        unfinished = self.logic.unfinishedPretrainings()
+        if unfinished:
+            self.setup.ensure("train", lambda: self.logic.resumePretraining(unfinished[0]))
+
+    def onShowCurves(self):
+        if self.curves.chart is not None:
+            self.desktop.showChart(self.curves.chart)
+
+    # -- the run
+
+    def onStarted(self):
+        self.curves.begin()
+        self.desktop.showChart(self.curves.chart)
+
+    def onMetric(self, name, value, fields):
+        self.curves.add(name, fields.get("step"), value)
+        if value is not None:
+            what = {"loss": _("Loss"), "validation_loss": _("Loss on held-out scans")}.get(name)
+            if what:
+                self.status.setExtra(f"{what}: {value:.4f}")
+        self.showPicture()
+
+    def showResult(self, result):
+        self.status.end(_("Done. Choose this run under Start from on the Fine-tune tab."))
+        self.showPicture()
+
+    def onStopped(self):
+        self.status.end(_("Stopped. Resume continues where it was."))
+
+    def showPicture(self):
+        """Show the picture of the reconstruction if it is new."""
+        path = self.logic.reconstructionPicture()
+        if not path or not os.path.isfile(path):
+            return
+        written = os.path.getmtime(path)
+        if written == self._pictureTime:
+            return
+        picture = qt.QPixmap(path)
+        if picture.isNull():
+            return
+        self._pictureTime = written
+        label = self.ui.reconstructionLabel
+        width = max(200, min(label.width, picture.width()))
+        label.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
+
+    def sceneClosed(self):
+        """The curves are gone with the scene."""
+        self.curves.forget()
+        self.update()
+
+    def update(self, *_ignored):
+        """Enable what can be done now."""
+        idle = not self.logic.running
+        self.ui.pretrainButton.text = _("Stop") if self.running else _("Start")
+        self.ui.pretrainButton.enabled = self.running or bool(idle and self._folder() and self._name())
+        self.ui.resumePretrainButton.enabled = idle and bool(self.logic.unfinishedPretrainings())
+        self.ui.pretrainCurvesButton.enabled = self.curves.chart is not None
+        choice = self.parameters.device if self.parameters is not None else "auto"
+        self.ui.pretrainDeviceLabel.text = Texts.deviceText(self.catalog.examination, choice, training=True)
+
+    def _folder(self):
+        return self.ui.pretrainFolderEdit.currentPath.strip()
+
+    def _name(self):
+        return self.ui.pretrainNameEdit.text.strip()

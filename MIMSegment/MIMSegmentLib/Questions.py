@@ -1,0 +1,37 @@
+from MIMSegmentLib.BackendRun import BackendRun
+from MIMSegmentLib.Signal import Signal
+
+
+class Questions:
+    """Short runs of the backend that answer a question, any number at a time, beside the one long run.
+
+    Signals: message(str), for the log.
+
+    :param backend: a `Backend`.
+    """
+
+    def __init__(self, backend, makeRunner):
+        self.message = Signal("message")
+        self._backend = backend
+        self._makeRunner = makeRunner
+        self._running = []
+
+    def ask(self, arguments, callback, temporaryParent=None):
+        """Run `mimseg` with `arguments`; `callback` gets the `Answer` when the process is gone."""
+        run = BackendRun(self._backend, arguments, self._makeRunner, temporaryParent)
+        answers = []
+
+        def onEnded():
+            self._running.remove(run)
+            callback(answers[0])
+
+        self._running.append(run)
+        run.done.connect(answers.append)
+        run.log.connect(self.message.emit)
+        run.ended.connect(onEnded)
+        run.start()
+
+    def stopAndWait(self):
+        """Stop all; the callbacks hear of it."""
+        for run in tuple(self._running):
+            run.stopAndWait()

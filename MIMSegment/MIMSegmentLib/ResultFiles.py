@@ -1,0 +1,90 @@
+import csv
+import io
+import os
+import re
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Problem import Problem
+
+FORMATS = (".nii.gz", ".nrrd", ".seg.nrrd", "labelmap")
+
+
+class ResultFiles:
+    """Writes a segmentation for other programs.
+
+    :param scene: a `Scene`.
+    """
+
+    def __init__(self, scene):
+        self._scene = scene
+
+    def write(self, segmentationNode, folder, formats):
+        """Write one file for each format, and `<name>-volumes.csv`.
+
+        Existing files of the same name are replaced. With "labelmap" a node is made instead.
+
+        :returns: the paths; for "labelmap" the name of the node.
+        :raises Problem: with nothing left behind that is incomplete.
+        """
+        if segmentationNode is None or not segmentationNode.GetSegmentation().GetNumberOfSegments():
+            raise Problem(_("There is no segmentation to export."), _("Choose a segmentation with segments."))
+        unknown = [name for name in formats if name not in FORMATS]
+        if unknown or not formats:
+            raise Problem(_("No known format is chosen."), _("Choose at least one format."))
+        name = fileName(segmentationNode.GetName())
+        files = [ending for ending in FORMATS if ending in formats and ending != "labelmap"]
+        if files and not folder:
+            raise Problem(_("No folder is chosen."), _("Choose a folder to export to."))
+        written = []
+        for ending in files:
+            path = os.path.join(folder, name + ending)
+            if ending == ".seg.nrrd":
+                self._scene.saveSegmentation(segmentationNode, path)
+            else:
+                values = labelValues(self._scene.segments(segmentationNode))
+                volumeNode = segmentationNode.GetNodeReference(
+                    segmentationNode.GetReferenceImageGeometryReferenceRole()
+                )
+                self._scene.exportSegmentation(segmentationNode, volumeNode, path, values)
+            written.append(path)
+        if files:
+            written.append(self._writeTable(segmentationNode, os.path.join(folder, f"{name}-volumes.csv")))
+        if "labelmap" in formats:
+            written.append(self._scene.addLabelmap(segmentationNode, segmentationNode.GetName()).GetName())
+        return written
+
+    def _writeTable(self, segmentationNode, path):
+        values = labelValues(self._scene.segments(segmentationNode))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["structure", "value", "volume_ml", "voxels"])
+        for value, (name, milliliters, voxels) in zip(
+            values.values(), self._scene.volumes(segmentationNode), strict=True
+        ):
+            writer.writerow([name, value, f"{milliliters:.4f}", voxels])
+        temporary = f"{path}.part"
+        try:
+            # The mark lets spreadsheet programs read umlauts.
+            with open(temporary, "w", encoding="utf-8-sig", newline="") as stream:
+                stream.write(text.getvalue())
+            os.replace(temporary, path)
+        except OSError as fault:
+            raise Problem(
+                _("{path} cannot be written ({reason}).").format(path=path, reason=fault.strerror or fault),
+                _("Close it in other programs, or choose another folder."),
+            ) from fault
+        return path
+
+
+def labelValues(segments):
+    """Voxel value by segment ID: the segments' own if these differ from each other, else 1, 2, 3 ..."""
+    own = [segment["labelValue"] for segment in segments]
+    if len(set(own)) == len(own) and all(0 < value < 65536 for value in own):
+        return {segment["id"]: segment["labelValue"] for segment in segments}
+    return {segment["id"]: number for number, segment in enumerate(segments, start=1)}
+
+
+def fileName(name):
+    """A file name on every system that still looks like `name`."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", name).strip(" .")[:100] or "segmentation"

@@ -1,0 +1,170 @@
+"""Sentences that the panel shows, made of what the backend tells. Plain Python."""
+
+from html import escape
+
+from slicer.i18n import tr as _
+
+CROSS = " \u00d7 "
+
+
+def phaseText(phase):
+    """What the backend is doing, in the user's words."""
+    return {
+        "read": _("Reading the scan"),
+        "prepare": _("Preparing the scans"),
+        "infer": _("Segmenting"),
+        "segment": _("Segmenting"),
+        "write": _("Writing the result"),
+        "train": _("Training"),
+        "score": _("Measuring accuracy on held-out cases"),
+        "examine": _("Examining this computer"),
+        "export": _("Passing on the scan"),
+        "import": _("Loading the result"),
+    }.get(phase, phase.capitalize())
+
+
+def durationText(seconds):
+    """Seconds as people say them."""
+    seconds = max(1, round(seconds))
+    if seconds < 60:
+        return _("{count} s").format(count=seconds)
+    if seconds < 3600:
+        return _("{count} min").format(count=round(seconds / 60))
+    return _("{hours} h {minutes} min").format(hours=seconds // 3600, minutes=seconds % 3600 // 60)
+
+
+def problemText(message, hint=""):
+    """One sentence and one remedy, as rich text."""
+    return f"<b>{escape(message)}</b>" + (f"<br>{escape(hint)}" if hint else "")
+
+
+def sizeText(edges):
+    """Edges of a box in mm."""
+    return CROSS.join(f"{edge:.3g}" for edge in edges) + " mm"
+
+
+def modelCard(facts, expectedSeconds=None):
+    """Card of a model as rich text.
+
+    :param facts: what `mimseg models show` tells.
+    """
+    description = facts["description"]
+    labels = ", ".join(label["name"] for label in description["labels"])
+    spacing = description["preprocessing"].get("spacing")
+    rows = [
+        (_("Structures"), labels),
+        (
+            _("Scan"),
+            f"{description['modality']} ({', '.join(description['channels'])})"
+            + (f", {sizeText(spacing)}" if spacing else ""),
+        ),
+        (_("Region"), regionText(description)),
+        (_("Accuracy"), scoreText(description.get("scores") or {})),
+        (_("License"), description.get("licence", "")),
+        (_("Time"), timeText(expectedSeconds)),
+    ]
+    lines = [f"<b>{escape(description['title'])}</b>"]
+    lines += [f"{escape(name)}: {escape(text)}" for name, text in rows if text]
+    return "<br>".join(lines)
+
+
+def fullModelCard(facts):
+    """The card with everything that matters before a model is used or passed on."""
+    description = facts["description"]
+    size = _("{size} MB, version {version}").format(size=f"{facts['size_bytes'] / 1e6:.1f}", version=facts["version"])
+    paragraphs = [modelCard(facts) + f"<br>{escape(size)}"]
+    texts = (description.get(name) for name in ("description", "attribution", "citation", "intended_use"))
+    return "".join(f"<p>{text}</p>" for text in paragraphs + [escape(text) for text in texts if text])
+
+
+def regionText(description):
+    """How large a box the model wants, empty if it takes any scan."""
+    edges = description.get("field_of_view_mm")
+    if not edges:
+        return ""
+    return _("made for boxes of about {size}; put one around each structure").format(size=sizeText(edges))
+
+
+def scoreText(scores):
+    """Mean Dice with the number of cases, or a plain statement that nothing was measured."""
+    summary = scores.get("summary") or {}
+    if summary.get("mean_dice") is None:
+        return _("not measured")
+    text = _("mean Dice {dice} on {cases} validation cases").format(
+        dice=f"{summary['mean_dice']:.2f}", cases=summary.get("cases", "?")
+    )
+    if summary.get("worst_dice") is not None:
+        text += _(", worst {dice}").format(dice=f"{summary['worst_dice']:.2f}")
+    return text
+
+
+def timeText(seconds):
+    """How long a volume takes on this computer."""
+    if seconds is None:
+        return ""
+    return _("about {duration} on this computer").format(duration=durationText(seconds))
+
+
+def deviceText(examination, choice, training=False):
+    """Which processor will be used, said loudly.
+
+    :param examination: result of `mimseg doctor`, or None while it is not known.
+    :param choice: "auto", "cpu" or "gpu".
+    """
+    if examination is None:
+        return _("Will run on: not known yet")
+    processor = examination["processor"]
+    cpu = _("Will run on: PROCESSOR (CPU), {name}, {cores} cores").format(
+        name=processor["name"], cores=processor["usable_cores"]
+    )
+    cards = examination["graphics"]
+    if choice == "cpu":
+        return cpu
+    if not cards:
+        if choice == "gpu":
+            return _("No graphics card that can compute was found. Choose Automatic.")
+        return cpu + (_(": training will be slow") if training else "")
+    torch = next((package for package in examination["packages"] if package["name"] == "torch"), {})
+    usable = torch.get("state") in ("works", "installed")
+    details = torch.get("details")
+    if usable and details is not None:
+        usable = any(device.get("works") for device in details.get("devices", []))
+    if not usable:
+        reason = _("the graphics card {name} needs PyTorch for it").format(name=cards[0]["name"])
+        return f"{cpu} ({reason})" if choice == "auto" else _("Not possible: {reason}.").format(reason=reason)
+    if choice == "auto" and not training and cards[0]["kind"] != "cuda":
+        return cpu
+    return _("Will run on: GRAPHICS CARD (GPU), {name}").format(name=cards[0]["name"])
+
+
+def deviceArgument(choice, examination):
+    """The backend's name of the chosen device."""
+    if choice != "gpu":
+        return choice
+    cards = (examination or {}).get("graphics") or [{"kind": "cuda"}]
+    return cards[0]["kind"]
+
+
+def computerReport(examination):
+    """What was found on this computer, as rich text."""
+    processor, memory = examination["processor"], examination["memory"]
+    can = examination["can"]
+    rows = [
+        (
+            _("Segment"),
+            _("yes, with {what}").format(what=", ".join(can["segment"])) if can["segment"] else _("not yet"),
+        ),
+        (_("Train"), _("yes, on {what}").format(what=", ".join(can["train"])) if can["train"] else _("not yet")),
+        (_("Processor"), _("{name}, {cores} cores").format(name=processor["name"], cores=processor["usable_cores"])),
+        (_("Memory"), f"{_gigabytes(memory['total'])}, " + _("{size} free").format(size=_gigabytes(memory["free"]))),
+        (_("Graphics card"), ", ".join(card["name"] for card in examination["graphics"]) or _("none that can compute")),
+        (_("Python"), examination["python"]),
+    ]
+    broken = [package["name"] for package in examination["packages"] if package["state"] == "broken"]
+    if broken:
+        rows.append((_("Broken packages"), ", ".join(broken)))
+    return "<br>".join(f"<b>{escape(name)}:</b> {escape(str(text))}" for name, text in rows)
+
+
+def _gigabytes(size):
+    return _("unknown") if size is None else f"{size / 2**30:.1f} GB"

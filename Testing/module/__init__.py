@@ -1,0 +1,1 @@
+"""Tests of the module for 3D Slicer: a package, since Testing/backend has tests of the same names."""

@@ -1,0 +1,1 @@
+# Slicer makes the package from all installed components here.

@@ -1,0 +1,138 @@
+"""Arguments for the backend and events from it, as plain Python; the arguments go through the backend's own parser."""
+
+import json
+
+import logic_tools  # noqa: F401 - makes the module importable
+import pytest
+
+pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
+
+from MIMSegmentLib import Command
+from MIMSegmentLib.Command import FinetuneRequest, PretrainRequest, SegmentRequest, parseLine, problemText
+
+
+def parse(arguments):
+    from mimseg.cli.main import build_parser
+
+    return build_parser().parse_args(arguments)
+
+
+def test_the_backend_accepts_a_full_segment_request():
+    regions = ((-46.0, -10.0, -46.25, 6.0, -33.0, 5.0), (10.0, 46.0, -46.0, 6.0, -33.0, 5.0))
+    request = SegmentRequest(
+        ("a b.nrrd", "ä.nrrd"), "hippocampus-mr", "results", "cpu", ("Left Hippocampus", "-x"), regions, table="t.csv"
+    )
+    parsed = parse(request.arguments())
+    assert [str(path) for path in parsed.inputs] == ["a b.nrrd", "ä.nrrd"]
+    assert (parsed.model, str(parsed.output), parsed.device) == ("hippocampus-mr", "results", "cpu")
+    assert parsed.labels == "Left Hippocampus,-x"
+    assert parsed.format == ".seg.nrrd"
+    assert str(parsed.table) == "t.csv"
+    assert parsed.json_lines
+    assert parsed.stop_with_stdin
+    from mimseg.cli.segment import parse_region
+
+    assert tuple(parse_region(text) for text in parsed.roi) == regions
+
+
+def test_a_segment_request_without_options_leaves_them_to_the_backend():
+    parsed = parse(SegmentRequest(("a.nrrd",), "m", "out").arguments())
+    assert (parsed.roi, parsed.labels, parsed.table, parsed.device) == ([], "", None, "auto")
+
+
+def test_a_name_with_a_comma_is_refused_instead_of_split():
+    with pytest.raises(ValueError, match="comma"):
+        SegmentRequest(("a.nrrd",), "m", "out", labels=("Lung, left",)).arguments()
+
+
+@pytest.mark.parametrize("finish", [False, True])
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_backend_accepts_a_full_finetune_request(resume, finish):
+    request = FinetuneRequest(
+        "cases.json", "out/m", "none", "labels.json", 12.5, "m", "-- Mein Modell", "cpu", resume, finish
+    )
+    parsed = parse(request.arguments())
+    assert (str(parsed.data), str(parsed.output), parsed.init) == ("cases.json", "out/m", "none")
+    assert (str(parsed.labels), parsed.minutes, parsed.name) == ("labels.json", 12.5, "m")
+    assert (parsed.title, parsed.device) == ("-- Mein Modell", "cpu")
+    assert parsed.resume == (resume or finish)
+    assert parsed.finish == finish
+    assert parsed.stop_with_stdin
+
+
+def test_an_empty_start_model_means_random_weights():
+    assert parse(FinetuneRequest("cases.json", "m", "").arguments()).init == "none"
+
+
+def test_the_backend_accepts_a_full_pretrain_request():
+    parsed = parse(PretrainRequest(("a", "b c"), "run", 3, "cpu", True).arguments())
+    assert [str(path) for path in parsed.data] == ["a", "b c"]
+    assert (str(parsed.output), parsed.minutes, parsed.device, parsed.resume) == ("run", 3.0, "cpu", True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        Command.modelsArguments("list"),
+        Command.modelsArguments("show", "m"),
+        Command.modelsArguments("export", "m", "m.zip"),
+        Command.modelsArguments("import", "m.zip", replace=True),
+        Command.modelsArguments("remove", "m"),
+        Command.doctorArguments(),
+        Command.doctorArguments(quick=True),
+        Command.checkArguments("cases.json"),
+        Command.checkArguments("cases.json", "labels.json", "MR"),
+    ],
+)
+def test_the_backend_accepts_every_question(arguments):
+    parsed = parse(arguments)
+    assert parsed.json_lines
+    assert parsed.stop_with_stdin
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", "{", "[]", "3", "null", '{"event": "party"}', '{"a": 1}', '{"event": 3}']
+)
+def test_what_is_no_event_is_not_taken_for_one(text):
+    assert parseLine(text) is None
+
+
+def test_every_kind_of_event_of_the_backend_is_understood():
+    import io
+
+    from mimseg.events import JsonLinesReporter
+
+    stream = io.StringIO()
+    reporter = JsonLinesReporter(stream, io.StringIO())
+    reporter.start("segment", device="cpu")
+    reporter.progress("segment", 1, 2)
+    reporter.metric("loss", float("nan"), step=3)
+    reporter.warning("a-code", "Ä")
+    reporter.result(outputs=[])
+    reporter.error("a-code", "Fault.", "Remedy.")
+    events = [parseLine(line) for line in stream.getvalue().splitlines()]
+    assert [event.kind for event in events] == ["start", "progress", "metric", "warning", "result", "error"]
+    assert set(Command.EVENTS) == {event.kind for event in events}
+    assert events[0].fields == {"command": "segment", "device": "cpu"}
+    assert events[2].fields == {"name": "loss", "value": None, "step": 3}
+    assert events[3].fields["message"] == "Ä"
+
+
+def test_the_exit_codes_are_those_of_the_backend():
+    from mimseg import errors
+
+    ours = (Command.EXIT_DONE, Command.EXIT_BUG, Command.EXIT_USER, Command.EXIT_OUT_OF_MEMORY, Command.EXIT_STOPPED)
+    theirs = (errors.EXIT_DONE, errors.EXIT_BUG, errors.EXIT_USER, errors.EXIT_OUT_OF_MEMORY, errors.EXIT_STOPPED)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("code", [-1, 1, 2, 3, 137, 0])
+def test_every_failure_has_a_sentence_and_a_remedy(code):
+    message, hint = problemText(code)
+    assert message.endswith(".")
+    assert hint.endswith(".")
+
+
+def test_the_backends_own_words_come_first():
+    error = json.loads('{"code": "x", "message": "The file is empty.", "hint": "Choose another."}')
+    assert problemText(2, error) == ("The file is empty.", "Choose another.")
