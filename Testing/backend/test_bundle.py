@@ -154,7 +154,7 @@ def damage(folder: Path, kind: str) -> None:
     elif kind == "hashes of another kind":
         hashes.write_text(json.dumps({"segmentation.json": 3}))
     elif kind == "hashes do not cover":
-        content = json.loads(hashes.read_text())
+        content = json.loads(hashes.read_text(encoding="utf-8"))
         del content["models/model.onnx"]
         hashes.write_text(json.dumps(content))
     elif kind == "link":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -154,7 +155,9 @@ def test_versions_are_compared_by_their_numbers():
 
 def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(
+        (Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml").read_text(encoding="utf-8")
+    )["project"]
     for purpose, listed in (
         # OpenVINO is not a plain dependency, so that its telemetry package is not installed.
         ("segment", project["dependencies"] + project["optional-dependencies"]["openvino"]),
@@ -403,9 +406,10 @@ def test_json_lines_fit_the_schema_and_end_with_the_report(capsys: pytest.Captur
     assert main(["doctor", "--json", "--json-lines"]) == 2
 
 
-def test_doctor_works_and_ends_with_0_where_no_package_is_installed():
-    # -S: Python without its site-packages.
-    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from mimseg.cli.main import main; sys.exit(main())"
+def test_doctor_works_and_ends_with_0_where_no_package_is_installed(tmp_path: Path):
+    # A copy, since beside an installed mimseg lie other packages. -S: Python without its site-packages.
+    shutil.copytree(SOURCE / "mimseg", tmp_path / "mimseg", ignore=shutil.ignore_patterns("shipped_models"))
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mimseg.cli.main import main; sys.exit(main())"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     process = subprocess.run(
         [sys.executable, "-S", "-c", code, "doctor", "--quick"],

@@ -125,8 +125,11 @@ def test_missed_structure_counts_as_dice_zero_and_its_distance_as_infinite(tmp_p
     assert missed["dice"].mean == 0.0
     assert missed["hd95_mm"].infinite == 1
     assert evaluation.overall["dice"].mean == 0.5
-    assert json.loads((tmp_path / "scores.json").read_text())["cases"][0]["classes"]["label 2"]["hd95_mm"] is None
-    assert "inf" in (tmp_path / "scores.csv").read_text()
+    assert (
+        json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["cases"][0]["classes"]["label 2"]["hd95_mm"]
+        is None
+    )
+    assert "inf" in (tmp_path / "scores.csv").read_text(encoding="utf-8")
     assert "label 2: in one file only in 1 case(s)" in format_table(evaluation)
 
 

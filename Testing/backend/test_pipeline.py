@@ -109,7 +109,7 @@ def test_a_stopped_fine_tuning_becomes_a_model_of_its_best_weights(tmp_path: Pat
 def test_the_pipeline_on_real_hippocampi_beats_a_blank_network(tmp_path: Path, shared_data: Path) -> None:
     data = shared_data / "hippocampus"
     splits = data / "splits.json"
-    (tmp_path / "two.json").write_text(json.dumps(json.loads(splits.read_text())["validation"][:2]))
+    (tmp_path / "two.json").write_text(json.dumps(json.loads(splits.read_text(encoding="utf-8"))["validation"][:2]))
     window = ["--window", "40,56,40", "--spacing", "1"]
     mimseg("pretrain", data / "imagesTr", "--cases", f"{splits}:few_shot.seed0.20", "-o", tmp_path / "run",
            "--steps", 10, "--batch", 4, *window, *SMALL)  # fmt: skip

@@ -507,7 +507,7 @@ def test_no_part_of_a_run_calls_the_network(tmp_path, model):
     if "PTRACE" in done.stderr or "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr
-    calls = [line for line in trace.read_text().splitlines() if "(" in line]
+    calls = [line for line in trace.read_text(encoding="utf-8").splitlines() if "(" in line]
     assert calls == []
 
 
