@@ -155,7 +155,8 @@ def test_versions_are_compared_by_their_numbers():
 
 def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads(
+    described = Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml"
+    project = tomllib.loads(described.read_text(encoding="utf-8"))["project"]
         (Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml").read_text(encoding="utf-8")
     )["project"]
     for purpose, listed in (
