@@ -157,8 +157,6 @@ def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib")
     described = Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml"
     project = tomllib.loads(described.read_text(encoding="utf-8"))["project"]
-        (Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml").read_text(encoding="utf-8")
-    )["project"]
     for purpose, listed in (
         # OpenVINO is not a plain dependency, so that its telemetry package is not installed.
         ("segment", project["dependencies"] + project["optional-dependencies"]["openvino"]),
