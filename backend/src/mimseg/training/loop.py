@@ -157,6 +157,7 @@ class Training:
     ) -> None:
         self._fabric, self._task, self._settings, self._reporter = fabric, task, settings, reporter
         self._path = folder / "checkpoint.pt"
+        self._validation_seconds = self._trained_seconds = 0.0
         self.state = LoopState()
         self._best: dict[str, Tensor] = {}
         self._average = _Average(task.network, settings.average)
@@ -190,7 +191,7 @@ class Training:
             while (fraction := self._fraction()) < 1.0:
                 self._step(next(batches), fraction)
                 self._reporter.progress("train", *_done(self._settings.budget, self.state))
-                due = int(self._fraction() * self._settings.validations + 1e-9) > self.state.validations
+                due = self._validation_is_due()
                 stop = self._agreed(float(requested())) > 0
                 if due and not stop:
                     self._examine()
@@ -214,10 +215,22 @@ class Training:
         self._average.update(self._task.network)
         self.state.step += 1
         self._curves.loss(self.state.step, float(loss.detach()), self._optimizer.param_groups[-1]["lr"])
-        self.state.seconds += time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.state.seconds += seconds
+        self._trained_seconds += seconds
+
+    def _validation_is_due(self) -> bool:
+        """True at the planned shares of the run, but on the clock not more often than a fifth of it allows."""
+        fraction = self._fraction()
+        planned = int(fraction * self._settings.validations + 1e-9) > self.state.validations
+        on_the_clock = self._settings.budget.steps is None and fraction < 1
+        affordable = not on_the_clock or self._trained_seconds >= 4 * self._validation_seconds
+        return self._agreed(float(planned and affordable)) > 0
 
     def _examine(self) -> None:
         """Validate the averaged weights; a stop in the middle leaves this validation to the resumed run."""
+        began = time.monotonic()
+        planned = int(self._fraction() * self._settings.validations + 1e-9)
         self._task.network.eval()
         try:
             with torch.no_grad():
@@ -231,7 +244,9 @@ class Training:
             value, best = measured[self._task.score], self.state.best
             if best is None or (value > best) == self._task.higher_is_better:
                 self.state.best, self._best = value, self._average.weights()
-        self.state.validations += 1
+        self.state.validations = planned
+        self._validation_seconds, self._trained_seconds = time.monotonic() - began, 0.0
+        self.state.seconds += self._validation_seconds
 
     def _save(self) -> None:
         if not self._fabric.is_global_zero:
