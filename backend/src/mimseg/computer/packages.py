@@ -174,15 +174,6 @@ def is_older(version: str, minimum: str) -> bool:
     return bool(numbers[0]) and padded[0] < padded[1]
 
 
-def _has_files(module: str) -> bool:
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return False
-    # A folder without __init__ is what a failed removal leaves, or a folder of the user's of that name.
-    return spec is not None and spec.origin is not None
-
-
 def _release(version: str) -> str:
     found = re.match(r"\d+(\.\d+)*", version)
     return found.group() if found else ""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINES = ("auto", "openvino", "torch")
 
 
 class Engine(Protocol):
