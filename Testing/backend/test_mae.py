@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.mae import MaeSettings, MaskedAutoencoder, random_mask  # noqa: E402
+from mimseg.networks.mae import MaeSettings, MaskedAutoencoder  # noqa: E402
 from mimseg.networks.positions import patchify  # noqa: E402
+from mimseg.networks.reconstruction import random_mask  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 
 SHAPE = NetworkSettings(
@@ -49,7 +50,7 @@ def test_loss_is_the_mean_absolute_error_of_hidden_patches_only() -> None:
 
 
 def test_normalised_targets_have_mean_0_and_deviation_1_in_each_patch() -> None:
-    network = MaskedAutoencoder(SHAPE, MaeSettings(decoder_size=48, normalize_target=True))
+    network = MaskedAutoencoder(SHAPE, MaeSettings(decoder_size=48, target="normalized"))
     target = network.target(3 + 5 * torch.randn(2, 1, 16, 16, 16))
     assert torch.allclose(target.mean(-1), torch.zeros(2, 8), atol=1e-4)
     assert torch.allclose(target.std(-1), torch.ones(2, 8), atol=1e-3)

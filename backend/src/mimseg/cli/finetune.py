@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mimseg.cli.presets import FINETUNE, apply_preset
 from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -31,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="Not stated", help="licence of the model")
     parser.add_argument("--attribution", default="", help="where the training data come from")
     parser.add_argument("--card", type=Path, help="JSON file with more entries for the model's description")
-    parser.add_argument("--overlap", type=float, default=0.5, help="of windows at inference (default: %(default)s)")
+    parser.add_argument("--overlap", type=float, help="of windows at inference (default: 0.5)")
+    parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: 0.9)")
+    parser.add_argument("--foreground-share", type=float, help="share of crops around a structure (default: 0.33)")
     parser.add_argument(
-        "--layer-decay", type=float, default=0.9, help="rate factor per pre-trained block (default: %(default)s)"
+        "--allow-incomplete", action="store_true", help="accept start weights that lack parts of the encoder"
     )
     parser.add_argument(
         "--finish", action="store_true", help="train no further: make the model of a stopped training's best weights"
@@ -51,6 +53,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.tasks.finetune_settings import FinetuneSettings
     from mimseg.training.loop import Budget
 
+    apply_preset(arguments, FINETUNE[arguments.preset])
     settings = FinetuneSettings(
         data=arguments.data,
         output=arguments.output,
@@ -60,8 +63,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         labels=arguments.labels,
         name=arguments.name,
         title=arguments.title,
-        batch=arguments.batch or 2,
         layer_decay=arguments.layer_decay,
+        foreground_share=arguments.foreground_share,
+        include_background=arguments.include_background,
+        allow_incomplete=arguments.allow_incomplete,
         overlap=arguments.overlap,
         licence=arguments.licence,
         attribution=arguments.attribution,
@@ -70,8 +75,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         **shared_settings(arguments),
         finish=arguments.finish,
     )
-    augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)
-    finetune(replace(settings, augmentation=augmentation), reporter)
+    finetune(settings, reporter)
 
 
 def _read_card(path: Path | None) -> dict[str, Any] | None:

@@ -1,29 +1,52 @@
-"""`mimseg pretrain`: masked image modelling on unlabelled volumes."""
+"""`mimseg pretrain`: an encoder from unlabelled volumes."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from mimseg.cli.presets import METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
 from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
+from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.networks.methods import METHODS
 
-HELP = "pre-train an encoder on unlabelled volumes (masked auto-encoder)"
-EPILOG = "example:\n  mimseg pretrain scans/ -o my-pretraining --minutes 60"
+HELP = "pre-train an encoder on unlabelled volumes (MAE, SimMIM, SimCLR)"
+EPILOG = """examples:
+  mimseg pretrain scans/ -o my-pretraining --minutes 60
+  mimseg pretrain scans/ -o run --method simmim --mask-ratio 0.6 --set head=perceptron --minutes 60
+  mimseg pretrain scans/ -o run --preset paper --preprocessing btcv --steps 100000 --device cuda
+
+settings of the methods, for --set NAME=VALUE:
+  mae     mask_ratio, decoder_size, decoder_layers, decoder_heads, target (raw, normalized), loss (l1, l2),
+          loss_on (masked, all), encoder_norm (true, false)
+  simmim  mask_ratio, head (linear, perceptron, transposed_convolution), target, loss, loss_on, encoder_norm
+  simclr  temperature, projection_size, chunk (crops in memory at once)"""
+
+# Options of their own for what is changed most; everything else goes through --set.
+FREQUENT = ("mask_ratio", "decoder_layers", "decoder_size", "decoder_heads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("data", nargs="+", type=Path, help="files or folders with volumes, DICOM included")
+    parser.add_argument("data", nargs="+", type=Path, help="files or folders with volumes, DICOM included; data sets")
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the run")
     parser.add_argument("--cases", help="only these volumes: names without extension, a text file, or FILE.json:key")
-    group = parser.add_argument_group("masked auto-encoder")
-    group.add_argument("--mask-ratio", type=float, default=0.75, help="share of patches hidden (default: %(default)s)")
-    group.add_argument("--decoder-layers", type=int, default=1, help="transformer blocks (default: %(default)s)")
-    group.add_argument("--decoder-size", type=int, default=192, help="width of its tokens (default: %(default)s)")
-    group.add_argument("--decoder-heads", type=int, default=6, help="attention heads (default: %(default)s)")
-    group.add_argument("--normalize-target", action="store_true", help="reconstruct normalised patches, not raw voxels")
+    parser.add_argument("--init", default="none", help="pre-training run or model to go on from (default: none)")
+    group = parser.add_argument_group("method")
+    group.add_argument("--method", choices=tuple(METHODS), default="mae", help="default: %(default)s")
+    group.add_argument("--mask-ratio", type=float, help="share of patches hidden (default: 0.75)")
+    group.add_argument("--decoder-layers", type=int, help="MAE: transformer blocks of the decoder (default: 1)")
+    group.add_argument("--decoder-size", type=int, help="MAE: width of the decoder's tokens (default: 192)")
+    group.add_argument("--decoder-heads", type=int, help="MAE: attention heads of the decoder (default: 6)")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another setting of the method; may be repeated",
+    )
     add_run_options(parser)
     add_network_options(parser)
 
@@ -33,25 +56,44 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.cli.requirements import need_training_runtime
 
     need_training_runtime()
-    from mimseg.networks.mae import MaeSettings
     from mimseg.tasks.pretrain import pretrain
     from mimseg.tasks.pretrain_settings import PretrainSettings
     from mimseg.training.loop import Budget
 
+    apply_preset(arguments, METHOD_SCHEDULES[arguments.preset].get(arguments.method, {}))
+    apply_preset(arguments, PRETRAIN[arguments.preset])
     settings = PretrainSettings(
         data=tuple(arguments.data),
         output=arguments.output,
         budget=Budget(arguments.steps, arguments.minutes),
-        mae=MaeSettings(
-            mask_ratio=arguments.mask_ratio,
-            decoder_size=arguments.decoder_size,
-            decoder_layers=arguments.decoder_layers,
-            decoder_heads=arguments.decoder_heads,
-            normalize_target=arguments.normalize_target,
-        ),
-        batch=arguments.batch or 16,
+        method=arguments.method,
+        method_settings=_method_settings(arguments),
+        initial=None if arguments.init.lower() == "none" else arguments.init,
         resume=arguments.resume,
         **shared_settings(arguments),
     )
-    augmentation = replace(settings.augmentation, flip_left_right=arguments.flip_left_right)
-    pretrain(replace(settings, augmentation=augmentation), reporter)
+    pretrain(settings, reporter)
+
+
+def _method_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The preset's settings of the method, overridden by options, overridden by --set."""
+    given = {name: getattr(arguments, name) for name in FREQUENT if getattr(arguments, name) is not None}
+    values = {**METHOD_SETTINGS[arguments.preset].get(arguments.method, {}), **given}
+    for entry in arguments.set:
+        name, separator, text = entry.partition("=")
+        if not separator or not name:
+            raise UserError(f"--set {entry} is not NAME=VALUE.", "For example --set target=normalized.", "bad-usage")
+        values[name.strip().replace("-", "_")] = _value(text.strip())
+    return values
+
+
+def _value(text: str) -> Any:
+    """A number or truth value if it looks like one, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

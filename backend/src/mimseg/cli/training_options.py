@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mimseg.cli.presets import NAMES
 from mimseg.errors import UserError
 from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
+
+if TYPE_CHECKING:
+    from mimseg.training.augmentation import AugmentationSettings
+    from mimseg.training.schedule import Schedule
 
 # `small` trains in minutes on two CPU cores; `base` is UNETR-B of the papers and wants a GPU.
 NETWORKS = {
@@ -21,7 +26,7 @@ NETWORKS = {
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Shape of the network."""
     group = parser.add_argument_group("network (taken over from the start weights where there are some)")
-    group.add_argument("--network", choices=sorted(NETWORKS), default="small", help="preset (default: %(default)s)")
+    group.add_argument("--network", choices=sorted(NETWORKS), help="sizes (default: that of the preset)")
     group.add_argument("--patch-size", type=int, choices=PATCH_SIZES, help="edge of a patch in voxels")
     group.add_argument("--stem", choices=STEMS, help="how voxels become tokens")
     group.add_argument("--positions", choices=POSITIONS, help="position embeddings")
@@ -37,16 +42,23 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Budget, data, device."""
+    """Budget, data, device, schedule."""
     group = parser.add_argument_group("run")
+    group.add_argument(
+        "--preset",
+        choices=NAMES,
+        default="small",
+        help="what options default to: small computers, or the recipe of Chen et al. 2023 (default: %(default)s)",
+    )
     group.add_argument("--minutes", type=float, help="how long to train")
     group.add_argument("--steps", type=int, help="how many steps to train, instead of --minutes")
     group.add_argument("--seed", type=int, default=0, help="decides everything random (default: %(default)s)")
     group.add_argument("--resume", action="store_true", help="continue a stopped run, with the same settings")
     group.add_argument("--batch", type=int, help="crops per step and process")
-    group.add_argument("--learning-rate", type=float, default=1e-3, help="peak rate (default: %(default)s)")
+    group.add_argument("--crops-per-volume", type=int, help="how many of them come from the same volume")
     group.add_argument("--modality", choices=("CT", "MR"), help="default: guessed from the values")
     group.add_argument("--spacing", help="target spacing in mm, e.g. 1.5,1.5,2 (default: median of the data)")
+    group.add_argument("--preprocessing", choices=("btcv", "brats"), help="preprocessing of Chen et al. by name")
     group.add_argument(
         "--flip-left-right",
         action="store_true",
@@ -56,23 +68,52 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
     group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
     group.add_argument("--nodes", type=int, default=1, help="number of nodes")
+    group = parser.add_argument_group("schedule (defaults: those of the preset)")
+    for option, text in (
+        ("--learning-rate", "AdamW's peak rate"),
+        ("--weight-decay", "AdamW's weight decay"),
+        ("--warmup", "share of the run with rising rate"),
+        ("--floor", "rate at the end, as a share of the peak"),
+        ("--clip", "largest norm of the gradient; 0: no limit"),
+        ("--average", "decay of the moving average of the weights; 0: none"),
+    ):
+        group.add_argument(option, type=float, help=text)
 
 
 def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What both commands' settings have in common, by field name."""
+    """What both commands' settings have in common, by field name; after `apply_preset`."""
     return {
         "network": network_from(arguments),
         "cases": arguments.cases,
         "window": window_from(arguments),
         "spacing": spacing_from(arguments),
         "modality": arguments.modality,
-        "learning_rate": arguments.learning_rate,
+        "preprocessing": arguments.preprocessing,
+        "batch": arguments.batch,
+        "crops_per_volume": arguments.crops_per_volume,
+        "schedule": schedule_from(arguments),
+        "augmentation": augmentation_from(arguments),
         "seed": arguments.seed,
         "device": arguments.device,
         "precision": arguments.precision,
         "devices": arguments.devices,
         "nodes": arguments.nodes,
     }
+
+
+def schedule_from(arguments: argparse.Namespace) -> Schedule:
+    """Learning rates and averaging."""
+    from mimseg.training.schedule import Schedule
+
+    names = ("learning_rate", "weight_decay", "warmup", "floor", "betas", "clip", "average")
+    return Schedule(**{name: getattr(arguments, name) for name in names})
+
+
+def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
+    """The preset's augmentation, mirrored if asked."""
+    from mimseg.training.augmentation import AugmentationSettings
+
+    return AugmentationSettings(**arguments.augmentation, flip_left_right=arguments.flip_left_right)
 
 
 def network_from(arguments: argparse.Namespace) -> NetworkSettings:

@@ -7,7 +7,9 @@ from typing import Any
 
 from mimseg.errors import UserError
 
-PATCH_SIZES = (8, 16)
+# Up-sampling factors from voxels to patches, finest first: the decoder has one stage for each.
+FACTORS = {8: (2, 2, 2), 12: (2, 2, 3), 16: (2, 2, 2, 2), 24: (2, 2, 2, 3), 32: (2, 2, 2, 2, 2)}
+PATCH_SIZES = tuple(FACTORS)
 POSITIONS = ("learned", "sincos")
 STEMS = ("patch", "convolution")
 
@@ -18,7 +20,7 @@ class NetworkSettings:
 
     Attributes:
         window: Voxels along x, y, z of the crop that the network sees; multiples of `patch_size`.
-        patch_size: Edge of a ViT patch in voxels, 8 or 16.
+        patch_size: Edge of a ViT patch in voxels: 8, 12, 16, 24 or 32.
         channels: Input channels.
         classes: Output channels, background included.
         hidden_size: Width of a token.
@@ -29,6 +31,8 @@ class NetworkSettings:
         positions: `learned` position embeddings or fixed `sincos`.
         stem: `patch` projects each patch linearly (UNETR); `convolution` reaches the tokens through strided
             3x3x3 convolutions whose feature maps also feed the skip connections.
+        class_token: The encoder has one more, learned token that belongs to no patch (as MONAI's
+            MaskedAutoEncoderViT); the decoder does not see it.
     """
 
     window: tuple[int, int, int] = (96, 96, 96)
@@ -42,6 +46,7 @@ class NetworkSettings:
     feature_size: int = 16
     positions: str = "learned"
     stem: str = "patch"
+    class_token: bool = False
 
     def __post_init__(self) -> None:
         if self.patch_size not in PATCH_SIZES:
@@ -70,9 +75,14 @@ class NetworkSettings:
             )
 
     @property
+    def factors(self) -> tuple[int, ...]:
+        """Up-sampling factors from voxels to patches, finest first: (2, 2, 3) for patch size 12."""
+        return FACTORS[self.patch_size]
+
+    @property
     def stages(self) -> int:
-        """Number of halvings from a voxel to a patch: 3 for patch size 8, 4 for 16."""
-        return self.patch_size.bit_length() - 1
+        """Number of decoder stages: 3 for the patch sizes 8 and 12, 4 for 16 and 24, 5 for 32."""
+        return len(self.factors)
 
     @property
     def grid(self) -> tuple[int, int, int]:

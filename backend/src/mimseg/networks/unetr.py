@@ -2,14 +2,14 @@
 
 Hatamizadeh et al., UNETR: Transformers for 3D Medical Image Segmentation (WACV 2022), section 3. For patch size
 16 with 12 blocks and the stem `patch`, names and outputs equal MONAI 1.6 `UNETR` (test_networks.py). The decoder
-has one stage for each halving from voxel to patch, so patch size 8 has three.
+has one stage for each up-sampling factor from patch to voxel, so the patch sizes 8 and 12 (2 x 2 x 3) have three.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from monai.networks.blocks.dynunet_block import UnetOutBlock
+from monai.networks.blocks.dynunet_block import UnetOutBlock, get_conv_layer
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
 
@@ -41,12 +41,14 @@ class UNETR(nn.Module):
                 res_block=settings.stem == "patch",
                 **shared,
             )
+            if settings.factors[-1] != 2:  # MONAI's block knows one factor only; the coarsest step is its first
+                lift.transp_conv_init = _up(hidden_size, feature_size * 2**level, settings.factors[-1])
             self.add_module(f"encoder{level + 1}", lift)
         for level in range(stages - 1, -1, -1):
             merge = UnetrUpBlock(
                 in_channels=hidden_size if level == stages - 1 else feature_size * 2 ** (level + 1),
                 out_channels=feature_size * 2**level,
-                upsample_kernel_size=2,
+                upsample_kernel_size=settings.factors[level],
                 res_block=True,
                 **shared,
             )
@@ -69,6 +71,13 @@ class UNETR(nn.Module):
                 skip = skip + features[level - 1]
             up = self.get_submodule(f"decoder{level + 2}")(up, skip)
         return self.out(self.get_submodule("decoder2")(up, self.encoder1(volume)))
+
+
+def _up(channels: int, out_channels: int, factor: int) -> nn.Module:
+    """Transposed convolution that enlarges by `factor`."""
+    return get_conv_layer(
+        3, channels, out_channels, kernel_size=factor, stride=factor, conv_only=True, is_transposed=True
+    )
 
 
 def build(settings: NetworkSettings) -> UNETR:

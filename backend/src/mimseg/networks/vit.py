@@ -44,8 +44,8 @@ class ResidualConvolutions(nn.Module):
 class ConvolutionStem(nn.Module):
     """Strided convolutions from voxels to tokens (cf. PrimusV2's convolutional tokenizer, arXiv 2503.01835).
 
-    Each stage halves the resolution; the feature maps before the last stage, `(B, feature_size * 2^s, ...)`
-    for s = 1, 2, ..., serve the decoder as skip connections.
+    Each stage but the last halves the resolution; the feature maps before the last stage,
+    `(B, feature_size * 2^s, ...)` for s = 1, 2, ..., serve the decoder as skip connections.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
@@ -53,17 +53,18 @@ class ConvolutionStem(nn.Module):
         widths = [settings.feature_size * 2**stage for stage in range(1, settings.stages)]
         self.stages = nn.ModuleList()
         previous = settings.channels
-        for width in widths:
+        for width, factor in zip(widths, settings.factors, strict=False):
             self.stages.append(
                 nn.Sequential(
-                    nn.Conv3d(previous, width, 3, stride=2, padding=1),
+                    nn.Conv3d(previous, width, 3, stride=factor, padding=1),
                     ChannelNorm(width),
                     nn.GELU(),
                     ResidualConvolutions(width),
                 )
             )
             previous = width
-        self.projection = nn.Conv3d(previous, settings.hidden_size, 2, stride=2)
+        last = settings.factors[-1]
+        self.projection = nn.Conv3d(previous, settings.hidden_size, last, stride=last)
 
     def forward(self, volume: Tensor) -> tuple[Tensor, list[Tensor]]:
         """`(B, C, X, Y, Z)` to tokens `(B, N, hidden)` and the feature maps, finest first."""
@@ -116,6 +117,8 @@ class ViT(nn.Module):
             for _ in range(settings.layers)
         )
         self.norm = nn.LayerNorm(settings.hidden_size)
+        if settings.class_token:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, settings.hidden_size))
         for name, parameter in self.named_parameters():
             # MONAI's blocks carry a norm for cross attention that plain blocks never use: without this,
             # distributed training waits for gradients that never come.
@@ -138,11 +141,12 @@ class ViT(nn.Module):
             Normalised tokens `(B, N, hidden)`, the tokens after each block, and the stem's feature maps.
         """
         tokens, features = self.embed(volume)
+        tokens = self._with_class_token(tokens)
         states = []
         for block in self.blocks:
             tokens = block(tokens)
-            states.append(tokens)
-        return self.norm(tokens), states, features
+            states.append(self._patches_only(tokens))
+        return self.norm(states[-1]), states, features
 
     def encode_visible(self, volume: Tensor, hidden: Tensor, final_norm: bool = True) -> Tensor:
         """Encode only the visible patches, as MAE does (He et al., section 3).
@@ -155,11 +159,44 @@ class ViT(nn.Module):
         Returns:
             `(B, visible, hidden)`, the visible patches in their order.
         """
+        tokens = self._embed_masked(volume, hidden)
+        tokens = tokens[~hidden].reshape(hidden.shape[0], -1, tokens.shape[-1])
+        return self._encode(tokens, final_norm)
+
+    def encode_masked(self, volume: Tensor, hidden: Tensor, mask_token: Tensor, final_norm: bool = True) -> Tensor:
+        """Encode all patches, hidden ones as a mask token at their position, as SimMIM does (Xie et al., section 3.2).
+
+        Args:
+            volume: `(B, C, X, Y, Z)`.
+            hidden: `(B, N)`, True where a patch is hidden.
+            mask_token: `(1, 1, hidden)`.
+            final_norm: Apply the final layer normalisation.
+
+        Returns:
+            `(B, N, hidden)`.
+        """
+        positions: Tensor = self.patch_embedding.get_parameter("position_embeddings")
+        masked = mask_token + positions
+        tokens = torch.where(hidden[..., None], masked, self._embed_masked(volume, hidden))
+        return self._encode(tokens, final_norm)
+
+    def _embed_masked(self, volume: Tensor, hidden: Tensor) -> Tensor:
         if self.settings.stem == "convolution":
             # A 3x3x3 kernel reaches into neighbouring patches, so hidden voxels are blanked first.
             volume = mask_volume(volume, hidden, self.settings.patch_size, self.settings.grid)
-        tokens, _ = self.embed(volume)
-        tokens = tokens[~hidden].reshape(hidden.shape[0], -1, tokens.shape[-1])
+        return self.embed(volume)[0]
+
+    def _encode(self, tokens: Tensor, final_norm: bool) -> Tensor:
+        tokens = self._with_class_token(tokens)
         for block in self.blocks:
             tokens = block(tokens)
+        tokens = self._patches_only(tokens)
         return self.norm(tokens) if final_norm else tokens
+
+    def _with_class_token(self, tokens: Tensor) -> Tensor:
+        if not self.settings.class_token:
+            return tokens
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+
+    def _patches_only(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 1:] if self.settings.class_token else tokens

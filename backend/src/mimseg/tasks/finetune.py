@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,33 @@ from mimseg.networks.unetr import UNETR
 from mimseg.tasks.finetune_data import LabelledData, load_labelled_data
 from mimseg.tasks.finetune_record import describe, training_record
 from mimseg.tasks.finetune_settings import FinetuneSettings
+from mimseg.training.cost import Cost, measure_cost
 from mimseg.training.crops import draw_batch
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
-from mimseg.training.planning import plan_window
+from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.run_folder import check_same_settings, write_json
 from mimseg.training.schedule import parameter_groups
 from mimseg.training.transfer import TransferReport, transfer
 from mimseg.training.validation import mean_dice, predict_case, score_cases
 
-LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
-WEIGHT_DECAY = 0.05
-AVERAGE_DECAY = 0.995
-VALIDATIONS = 20
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after training.
+
+    Attributes:
+        network: With the averaged weights that validated best.
+        shape: Its settings.
+        data: What it was trained on.
+        record: Everything that made it, without paths or names.
+    """
+
+    network: UNETR
+    shape: NetworkSettings
+    data: LabelledData
+    record: dict[str, Any]
 
 
 def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
@@ -47,50 +60,77 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
         UserError: The data, the start weights or the settings are not usable.
         Stopped: The user stopped; `--resume` continues.
     """
+    trained = train(settings, reporter)
+    if trained is not None:
+        _write_model(settings, trained, reporter)
+    return settings.output
+
+
+def train(settings: FinetuneSettings, reporter: Reporter, data: LabelledData | None = None) -> Trained | None:
+    """Run, resume or finish the training alone, in the folder `<output>.training`.
+
+    Args:
+        settings: All choices.
+        reporter: Progress and metrics.
+        data: The cases, if they are loaded already.
+
+    Returns:
+        What was trained; None in all processes but the first.
+
+    Raises:
+        UserError, Stopped: As for `finetune`.
+    """
     work = settings.output.with_name(settings.output.name + ".training")
     _check_folders(settings.output, work, settings.resume)
     fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
     if not fabric.is_global_zero:
         reporter = Reporter()
     initial = read_initial_weights(settings.initial) if settings.initial else None
-    data = load_labelled_data(settings, initial, reporter)
+    data = data or load_labelled_data(settings, initial, reporter)
     network, shape, report = _network(settings, initial, data, fabric.device.type)
     fabric, precision = fabric_in_best_precision(
         fabric, settings.device, settings.precision, settings.devices, settings.nodes, network,
         (shape.channels, *shape.window),
     )  # fmt: skip
-    _announce(fabric, precision, data, network, shape, report, reporter)
+    task = _task(settings, fabric, data, network, shape, report)
+    cost = _cost(settings, fabric, task, network, shape)
+    _announce(fabric, precision, settings, data, shape, cost, report, reporter)
     recorded = training_record(settings, shape, data)
     if settings.resume:
         check_same_settings(work, recorded)
     elif fabric.is_global_zero:
         work.mkdir(parents=True, exist_ok=True)
         write_json(work / "settings.json", recorded)
+        write_json(work / "cost.json", cost.to_json())
         write_json(work / "transfer.json", report.to_json() if report else None)
-    task = _task(settings, fabric, data, network, shape, report)
-    loop = LoopSettings(
-        settings.budget, settings.seed, average=AVERAGE_DECAY, validations=VALIDATIONS if data.validation else 0
-    )
+    loop = LoopSettings(settings.budget, settings.schedule, settings.validations if data.validation else 0)
     training = Training(fabric, task, loop, work, reporter, settings.resume)
     if not settings.finish:
         training.run()
-    if fabric.is_global_zero:
-        record = {
-            "finetuning": {**recorded, "steps": training.state.step, "seconds": round(training.state.seconds, 1)},
-            "pretraining": initial.provenance if initial else None,
-            "transfer": report.to_json() if report else None,
-        }
-        network.load_state_dict(training.best_weights())
-        _write_model(settings, data, network, shape, record, reporter)
-    return settings.output
+    if not fabric.is_global_zero:
+        return None
+    record = {
+        "finetuning": {**recorded, "steps": training.state.step, "seconds": round(training.state.seconds, 1)},
+        "pretraining": initial.provenance if initial else None,
+        "transfer": report.to_json() if report else None,
+    }
+    network.load_state_dict(training.best_weights())
+    return Trained(network.eval(), shape, data, record)
+
+
+def _cost(settings: FinetuneSettings, fabric: Fabric, task: Task, network: UNETR, shape: NetworkSettings) -> Cost:
+    images, classes = task.make_batch(0)
+    example = images[:1], classes[:1]
+    return measure_cost(fabric, network, network.vit, shape.tokens, task.compute_loss, example, settings.batch)
 
 
 def _announce(
     fabric: Fabric,
     precision: str,
+    settings: FinetuneSettings,
     data: LabelledData,
-    network: nn.Module,
     shape: NetworkSettings,
+    cost: Cost,
     report: TransferReport | None,
     reporter: Reporter,
 ) -> None:
@@ -103,7 +143,9 @@ def _announce(
         validation_cases=len(data.validation),
         structures=[label.name for label in data.labels],
         window=list(shape.window),
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        patch_size=shape.patch_size,
+        **cost.to_json(),
+        **cost.expectation(settings.budget),
     )
     reporter.info(report.summary() if report else "Starting from random weights.")
     if not data.validation:
@@ -118,12 +160,12 @@ def _task(
     shape: NetworkSettings,
     report: TransferReport | None,
 ) -> Task:
-    compute_loss = dice_and_cross_entropy()
+    compute_loss = dice_and_cross_entropy(settings.include_background)
 
     def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
         return draw_batch(
             data.training, shape.window, settings.augmentation, settings.foreground_share, settings.batch,
-            settings.seed, step, fabric.global_rank, fabric.world_size,
+            settings.seed, step, fabric.global_rank, fabric.world_size, settings.crops_per_volume,
         )  # fmt: skip
 
     def validate(average: nn.Module, step: int) -> dict[str, float]:
@@ -139,24 +181,19 @@ def _task(
         return compute_loss(module(batch[0]).float(), batch[1])
 
     pretrained = set(report.loaded + report.resized) if report else set()
+    schedule = settings.schedule
     groups = parameter_groups(
-        network, settings.learning_rate, WEIGHT_DECAY, shape.layers, settings.layer_decay, pretrained
+        network, schedule.learning_rate, schedule.weight_decay, shape.layers, settings.layer_decay, pretrained
     )
     return Task(network, groups, make_batch, loss_of, validate, "validation_dice", True)
 
 
-def _write_model(
-    settings: FinetuneSettings,
-    data: LabelledData,
-    network: UNETR,
-    shape: NetworkSettings,
-    record: dict[str, Any],
-    reporter: Reporter,
-) -> None:
+def _write_model(settings: FinetuneSettings, trained: Trained, reporter: Reporter) -> None:
+    network, shape, data, record = trained.network, trained.shape, trained.data, trained.record
     network.half().float()  # the bundle stores half precision: score exactly what ships
     scores: dict[str, Any] = {}
     if data.validation:
-        scores = score_cases(network.eval(), data.validation, data.labels, shape, settings.overlap, reporter)
+        scores = score_cases(network, data.validation, data.labels, shape, settings.overlap, reporter)
     write_bundle(settings.output, network.cpu(), describe(settings, shape, data, scores, record))
     dice = scores.get("summary", {}).get("mean_dice")
     reporter.result(model=str(settings.output), validation_dice=dice, steps=record["finetuning"]["steps"])
@@ -189,14 +226,20 @@ def _network(
     network = UNETR(shape)
     if initial is None:
         return network, shape, None
-    return network, shape, transfer(network, shape, initial.weights, initial.network, initial.name)
+    report = transfer(network, shape, initial.weights, initial.network, initial.name, settings.allow_incomplete)
+    return network, shape, report
 
 
-def dice_and_cross_entropy() -> Callable[[Tensor, Tensor], Tensor]:
+def dice_and_cross_entropy(include_background: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
     """Soft Dice over the structures plus cross entropy (Isensee et al., nnU-Net, Nature Methods 2021).
 
     Takes logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`.
     """
     return DiceCELoss(
-        include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5
+        include_background=include_background,
+        to_onehot_y=True,
+        softmax=True,
+        batch=True,
+        smooth_nr=1e-5,
+        smooth_dr=1e-5,
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.labels import Label, distinct_color, read_labels
 from mimseg.data.preprocessing import Preprocessing
+from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.tasks.finetune_settings import FinetuneSettings
 from mimseg.training.cache import TrainingCase, load_cases
 from mimseg.training.initial_weights import InitialWeights
-from mimseg.training.planning import SPACING_SAMPLES, plan_preprocessing
+from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     dataset = load_dataset(settings.data)
     training, validation = split_cases(dataset, settings)
     labels = choose_labels(dataset, settings)
-    modality, preprocessing = _preprocessing(settings, training, initial)
+    modality, preprocessing = choose_preprocessing(
+        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training)
+    )
     values = [label.value for label in labels]
     prepared = load_cases(training, preprocessing, values, reporter, phase="read training cases")
     validating = []
@@ -98,12 +101,6 @@ def choose_labels(dataset: Dataset, settings: FinetuneSettings) -> tuple[Label, 
     )
 
 
-def _preprocessing(
-    settings: FinetuneSettings, training: Sequence[Case], initial: InitialWeights | None
-) -> tuple[str, Preprocessing]:
-    """That of the start weights unless the user overrides a part; otherwise planned from the data."""
-    if initial is not None:
-        kept = initial.preprocessing
-        return initial.modality, replace(kept, spacing=settings.spacing) if settings.spacing else kept
-    sample = [read_channels(case.images) for case in training[:: max(1, len(training) // SPACING_SAMPLES)]]
-    return plan_preprocessing(sample, settings.modality, settings.spacing)
+def _sample(cases: Sequence[Case]) -> list[Volume]:
+    """Some of the volumes, to plan from."""
+    return [read_channels(case.images) for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]]

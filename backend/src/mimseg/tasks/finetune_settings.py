@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mimseg.networks.settings import NetworkSettings
+from mimseg.tasks.pretrain_settings import check_batch
 from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.loop import Budget
+from mimseg.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,17 @@ class FinetuneSettings:
         window: Voxels, or None to plan.
         spacing: Target spacing in mm, or None to plan.
         modality: `CT`, `MR` or None to guess.
+        preprocessing: Name of a preset (`btcv`, `brats`), or None to plan from the data.
         batch: Crops per step and process.
-        learning_rate: AdamW's peak.
+        crops_per_volume: How many of them come from the same volume.
+        schedule: Learning rates and averaging.
         layer_decay: Factor on the learning rate per block of a pre-trained encoder.
         foreground_share: Share of crops centred on a structure.
+        include_background: The Dice loss counts the background as a class, as Chen et al.'s release does.
         augmentation: Of the crops.
         overlap: Of neighbouring windows at inference.
+        validations: How often to validate over the run.
+        allow_incomplete: Accept start weights that lack parts of the encoder.
         seed: Decides everything random.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `auto` or a Fabric precision.
@@ -60,12 +67,17 @@ class FinetuneSettings:
     window: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
     modality: str | None = None
+    preprocessing: str | None = None
     batch: int = 2
-    learning_rate: float = 1e-3
+    crops_per_volume: int = 1
+    schedule: Schedule = field(default_factory=Schedule)
     layer_decay: float = 0.9
     foreground_share: float = 0.33
+    include_background: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     overlap: float = 0.5
+    validations: int = 20
+    allow_incomplete: bool = False
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -76,3 +88,6 @@ class FinetuneSettings:
     notes: dict[str, Any] | None = None
     resume: bool = False
     finish: bool = False
+
+    def __post_init__(self) -> None:
+        check_batch(self.batch, self.crops_per_volume)

@@ -1,4 +1,4 @@
-"""Pre-train a ViT encoder by masked image modelling (MAE) on unlabelled volumes."""
+"""Pre-train a ViT encoder on unlabelled volumes by one of the methods of `mimseg.networks.methods`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from mimseg import __version__
-from mimseg.data.cases import Case, pick_cases, stem
-from mimseg.data.preprocessing import Preprocessing
-from mimseg.data.volumes import find_volumes, read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.networks.mae import MaskedAutoencoder, random_mask
+from mimseg.networks.methods import load_method
+from mimseg.networks.pretraining import PretrainingNetwork
+from mimseg.networks.reconstruction import MaskedReconstruction
 from mimseg.networks.settings import NetworkSettings
-from mimseg.stopping import check
+from mimseg.tasks.pretrain_data import UnlabelledData, load_unlabelled_data
 from mimseg.tasks.pretrain_settings import PretrainSettings
-from mimseg.training.cache import TrainingCase, load_cases
-from mimseg.training.crops import draw_batch, fixed_crops, generator_for
+from mimseg.training.cache import TrainingCase
+from mimseg.training.cost import Cost, measure_cost
+from mimseg.training.crops import draw_unlabelled_batch, fixed_crops, generator_for
+from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
-from mimseg.training.planning import SPACING_SAMPLES, plan_preprocessing, plan_window
+from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.reconstruction import draw_reconstruction
 from mimseg.training.run_folder import PretrainedRun, check_same_settings, data_hashes, write_json, write_run
 from mimseg.training.schedule import parameter_groups
+from mimseg.training.transfer import TransferReport, transfer
 
 VALIDATION_CROPS = 16
-WEIGHT_DECAY = 0.05
-LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
+# Volumes in the step that cost is counted with; SimCLR needs two.
+EXAMPLE = 2
 
 
 def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
@@ -40,7 +42,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
 
     Returns:
         The run folder: `pretraining.json`, `encoder.safetensors`, `checkpoint.pt`, `log.csv`, `curves.png`,
-        `reconstruction.png`.
+        `cost.json`, and `reconstruction.png` if the method reconstructs.
 
     Raises:
         UserError: No readable volume, settings that do not fit, or a run that is already there.
@@ -48,92 +50,140 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     """
     folder = settings.output
     _check_folder(folder, settings.resume)
+    method = load_method(settings.method)
+    method_settings = method.read_settings(settings.method_settings)
     fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
     if not fabric.is_global_zero:
         reporter = Reporter()
-    cases, modality, preprocessing = _load(settings, reporter)
-    sizes = [tuple(case.image.shape[1:]) for case in cases]
-    window = settings.window or plan_window(sizes, settings.network.patch_size, LARGEST_WINDOW[fabric.device.type])
-    shape = replace(settings.network, window=window, channels=int(cases[0].image.shape[0]), classes=1)
+    initial = read_initial_weights(settings.initial) if settings.initial else None
+    data = load_unlabelled_data(settings, initial, reporter)
+    shape = _shape(settings, initial, data.training, fabric.device.type)
     torch.manual_seed(settings.seed)
-    network = MaskedAutoencoder(shape, settings.mae)
+    network = method(shape, method_settings)
+    report = _take_over(network, initial)
     fabric, precision = fabric_in_best_precision(
         fabric, settings.device, settings.precision, settings.devices, settings.nodes, _Whole(network),
-        (shape.channels, *window),
+        (shape.channels, *shape.window),
     )  # fmt: skip
-    _announce(fabric, precision, settings, cases, network, reporter)
-    provenance = _provenance(settings, shape, modality, cases)
+    task = _task(settings, fabric, data, network, folder)
+    cost = _cost(settings, fabric, data, network)
+    _announce(fabric, precision, settings, data, network, cost, report, reporter)
+    provenance = _provenance(settings, method_settings, network, data, initial)
     if settings.resume:
         check_same_settings(folder, provenance)
     elif fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "settings.json", provenance)
-    task = _task(settings, fabric, cases, network, folder)
-    training = Training(fabric, task, LoopSettings(settings.budget, settings.seed), folder, reporter, settings.resume)
+        write_json(folder / "cost.json", cost.to_json())
+    loop = LoopSettings(settings.budget, settings.schedule, settings.validations)
+    training = Training(fabric, task, loop, folder, reporter, settings.resume)
     training.run()
     if fabric.is_global_zero:
         state = training.state
-        provenance.update(steps=state.step, seconds=round(state.seconds, 1), validation_loss=state.best)
+        provenance.update(cost.to_json(), steps=state.step, seconds=round(state.seconds, 1))
+        provenance.update(validation_loss=state.best, transfer=report.to_json() if report else None)
         weights = training.best_weights()
         encoder = {f"vit.{name[8:]}": value for name, value in weights.items() if name.startswith("encoder.")}
-        write_run(folder, PretrainedRun(shape, preprocessing, modality, provenance), encoder)
+        write_run(folder, PretrainedRun(shape, data.preprocessing, data.modality, provenance), encoder)
         reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
     return folder
+
+
+def _shape(
+    settings: PretrainSettings, initial: InitialWeights | None, cases: Sequence[TrainingCase], device_type: str
+) -> NetworkSettings:
+    """Shape of the network: that of the start weights, its window from the user, them, or the data."""
+    base = initial.network if initial else settings.network
+    window = settings.window or (initial.network.window if initial else None)
+    if window is None:
+        sizes = [tuple(case.image.shape[1:]) for case in cases]
+        window = plan_window(sizes, base.patch_size, LARGEST_WINDOW[device_type])
+    return replace(base, window=window, channels=int(cases[0].image.shape[0]), classes=1)
+
+
+def _take_over(network: PretrainingNetwork, initial: InitialWeights | None) -> TransferReport | None:
+    """Load the encoder of the start weights."""
+    if initial is None:
+        return None
+    encoder = {name: value for name, value in initial.weights.items() if name.startswith("vit.")}
+    holder = nn.ModuleDict({"vit": network.encoder})
+    return transfer(holder, network.network, encoder, initial.network, initial.name)
+
+
+def _cost(settings: PretrainSettings, fabric: Fabric, data: UnlabelledData, network: PretrainingNetwork) -> Cost:
+    shape = network.network
+    crops = fixed_crops(data.training, shape.window, settings.augmentation, EXAMPLE, network.views, settings.seed)
+    example = crops, network.draw_mask(len(crops), generator_for(settings.seed, 5))
+    return measure_cost(
+        fabric, network, network.encoder, shape.tokens, _loss_of, example, settings.batch / EXAMPLE
+    )  # fmt: skip
 
 
 def _announce(
     fabric: Fabric,
     precision: str,
     settings: PretrainSettings,
-    cases: Sequence[TrainingCase],
-    network: MaskedAutoencoder,
+    data: UnlabelledData,
+    network: PretrainingNetwork,
+    cost: Cost,
+    report: TransferReport | None,
     reporter: Reporter,
 ) -> None:
-    encoder, all_parameters = _count(network.encoder), _count(network)
     reporter.start(
         "pretrain",
+        method=network.title,
         device=str(fabric.device),
         processes=fabric.world_size,
         precision=precision,
-        volumes=len(cases),
+        volumes=len(data.training),
+        held_out=len(data.validation) if data.validation is not data.training else 0,
         window=list(network.network.window),
-        patches=network.network.tokens,
-        mask_ratio=settings.mae.mask_ratio,
-        encoder_parameters=encoder,
-        decoder_parameters=all_parameters - encoder,
+        patch_size=network.network.patch_size,
+        **cost.to_json(),
+        **cost.expectation(settings.budget),
     )
+    if report is not None:
+        reporter.info(report.summary())
+    advice = network.advice(settings.batch)
+    if advice:
+        reporter.warning("few-negatives", advice)
 
 
 def _task(
-    settings: PretrainSettings, fabric: Fabric, cases: Sequence[TrainingCase], network: MaskedAutoencoder, folder: Path
+    settings: PretrainSettings, fabric: Fabric, data: UnlabelledData, network: PretrainingNetwork, folder: Path
 ) -> Task:
-    shape, ratio, seed = network.network, settings.mae.mask_ratio, settings.seed
-    crops = fixed_crops(cases, shape.window, VALIDATION_CROPS, seed).to(fabric.device)
-    masks = random_mask(len(crops), shape.tokens, ratio, generator_for(seed, 3)).to(fabric.device)
+    shape, seed = network.network, settings.seed
+    crops = fixed_crops(
+        data.validation, shape.window, settings.augmentation, VALIDATION_CROPS, network.views, seed
+    ).to(fabric.device)  # fmt: skip
+    masks = network.draw_mask(len(crops), generator_for(seed, 3))
+    masks = masks if masks is None else masks.to(fabric.device)
 
-    def make_batch(step: int) -> tuple[Tensor, Tensor]:
-        images, _ = draw_batch(
-            cases, shape.window, settings.augmentation, 0.0, settings.batch, seed, step,
-            fabric.global_rank, fabric.world_size,
+    def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
+        images = draw_unlabelled_batch(
+            data.training, shape.window, settings.augmentation, settings.batch, network.views, seed, step,
+            fabric.global_rank, fabric.world_size, settings.crops_per_volume,
         )  # fmt: skip
-        return images, random_mask(len(images), shape.tokens, ratio, generator_for(seed, 4, step, fabric.global_rank))
+        return images, network.draw_mask(len(images), generator_for(seed, 4, step, fabric.global_rank))
 
     def validate(average: nn.Module, step: int) -> dict[str, float]:
-        if fabric.is_global_zero:
-            draw_reconstruction(folder / "reconstruction.png", average, crops, masks)  # type: ignore[arg-type]
+        if fabric.is_global_zero and masks is not None and isinstance(average, MaskedReconstruction):
+            draw_reconstruction(folder / "reconstruction.png", average, crops, masks)
         return {"validation_loss": float(average(crops, masks))}
 
-    def loss_of(module: nn.Module, batch: Any) -> Tensor:
-        return module(*batch)
+    schedule = settings.schedule
+    groups = parameter_groups(network, schedule.learning_rate, schedule.weight_decay, shape.layers, 1.0, set())
+    return Task(network, groups, make_batch, _loss_of, validate, "validation_loss", False)
 
-    groups = parameter_groups(network, settings.learning_rate, WEIGHT_DECAY, shape.layers, 1.0, set())
-    return Task(network, groups, make_batch, loss_of, validate, "validation_loss", False, betas=(0.9, 0.95))
+
+def _loss_of(module: nn.Module, batch: Any) -> Tensor:
+    return module(*batch)
 
 
 class _Whole(nn.Module):
     """The encoder on a whole window as a module of one input, to time precision with."""
 
-    def __init__(self, network: MaskedAutoencoder) -> None:
+    def __init__(self, network: PretrainingNetwork) -> None:
         super().__init__()
         self.encoder = network.encoder
 
@@ -152,57 +202,29 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _load(settings: PretrainSettings, reporter: Reporter) -> tuple[list[TrainingCase], str, Preprocessing]:
-    """All readable volumes, prepared, with modality and preprocessing."""
-    paths = [path for entry in settings.data for path in find_volumes(entry)]
-    if settings.cases:
-        named = [Case(stem(path), (path,), None) for path in paths]
-        paths = [case.images[0] for case in pick_cases(named, settings.cases)]
-    if not paths:
-        raise UserError(
-            f"No volume was found in {', '.join(map(str, settings.data))}.",
-            "Give folders with NIfTI, NRRD, MHA files or DICOM series.",
-            code="no-dataset",
-        )
-    sample = []
-    for path in paths[:: max(1, len(paths) // SPACING_SAMPLES)]:
-        check()
-        try:
-            sample.append(read_volume(path))
-        except UserError:
-            continue  # reported when all are loaded
-    if not sample:
-        raise UserError("None of the first volumes could be read.", "Check the folder.", code="no-dataset")
-    modality, preprocessing = plan_preprocessing(sample, settings.modality, settings.spacing)
-    cases = load_cases(
-        [Case(f"volume {number}", (path,), None) for number, path in enumerate(paths, start=1)],
-        preprocessing,
-        (),
-        reporter,
-        skip_unreadable=True,
-    )
-    return cases, modality, preprocessing
-
-
 def _provenance(
-    settings: PretrainSettings, shape: NetworkSettings, modality: str, cases: Sequence[TrainingCase]
+    settings: PretrainSettings,
+    method_settings: Any,
+    network: PretrainingNetwork,
+    data: UnlabelledData,
+    initial: InitialWeights | None,
 ) -> dict[str, Any]:
     """Everything that made this run, without paths or names."""
     return {
-        "method": "MAE",
-        "mae": settings.mae.to_json(),
-        "network": shape.to_json(),
-        "modality": modality,
+        "method": network.title,
+        "method_settings": asdict(method_settings),
+        "initial": initial.provenance if initial else None,
+        "network": network.network.to_json(),
+        "preprocessing": data.preprocessing.to_json(),
+        "modality": data.modality,
         "budget": asdict(settings.budget),
         "batch": settings.batch,
-        "learning_rate": settings.learning_rate,
+        "crops_per_volume": settings.crops_per_volume,
+        "schedule": settings.schedule.to_json(),
         "augmentation": settings.augmentation.to_json(),
+        "validations": settings.validations,
         "seed": settings.seed,
-        "volumes": len(cases),
-        "data_sha256": data_hashes(cases),
+        "volumes": len(data.training),
+        "data_sha256": data_hashes(data.training),
         "versions": {"mimseg": __version__, "torch": torch.__version__},
     }
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

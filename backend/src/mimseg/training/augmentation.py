@@ -28,6 +28,10 @@ class AugmentationSettings:
         flip_left_right: Mirror half of the crops along x. Only where labels have no side.
         shift: Largest random displacement of a crop from its centre, as a share of the window.
         intensity: Change brightness, contrast, gamma, noise, sharpness.
+        flips: Probability of a flip along each axis. Only where labels have no side.
+        quarter_turns: Probability of turning by 90, 180 or 270 degrees in the plane of the first two axes, whatever
+            the voxels' size.
+        offset: Largest random number added to half of the crops.
     """
 
     rotation: float = 15.0
@@ -37,6 +41,9 @@ class AugmentationSettings:
     flip_left_right: bool = False
     shift: float = 0.1
     intensity: bool = True
+    flips: float = 0.0
+    quarter_turns: float = 0.0
+    offset: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""
@@ -88,6 +95,12 @@ def sampling_points(
             points = points + smooth[0].permute(1, 2, 3, 0)
     if settings.flip_left_right and _chance(generator, 0.5):
         points = points * torch.tensor([-1.0, 1.0, 1.0])
+    for axis in range(3):
+        if settings.flips and _chance(generator, settings.flips):
+            points[..., axis] = -points[..., axis]
+    if settings.quarter_turns and _chance(generator, settings.quarter_turns):
+        for _ in range(int(torch.randint(1, 4, (), generator=generator))):
+            points = torch.stack([-points[..., 1], points[..., 0], points[..., 2]], dim=-1)
     return points + centre
 
 
@@ -118,8 +131,12 @@ def sample_labels(label: Tensor, points: Tensor) -> Tensor:
     return winner
 
 
-def change_intensity(crop: Tensor, generator: torch.Generator) -> Tensor:
+def change_intensity(crop: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
     """Randomly change brightness, contrast, gamma, sharpness and noise of a crop `(C, X, Y, Z)`."""
+    if settings.offset and _chance(generator, 0.5):
+        crop = crop + float(_uniform(generator, -settings.offset, settings.offset))
+    if not settings.intensity:
+        return crop
     deviation = float(crop.std()) + 1e-6
     if _chance(generator, 0.15):
         sigma = float(_uniform(generator, 0.5, 1.0))

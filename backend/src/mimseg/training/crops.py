@@ -69,13 +69,44 @@ def draw_crop(
 ) -> tuple[Tensor, Tensor | None]:
     """One augmented crop: image `(C, X, Y, Z)` and class indices `(1, X, Y, Z)` (None without labels)."""
     centre = crop_centre(case, window, foreground_share, augmentation.shift, generator)
+    return _read(case, window, augmentation, centre, generator)
+
+
+def draw_views(
+    case: TrainingCase,
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    views: int,
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """Several crops `(C, X, Y, Z)` of the same place, each augmented and displaced by itself."""
+    place = crop_centre(case, window, 0.0, 0.0, generator)
+    edges = torch.tensor(window, dtype=torch.float32)
+    shifts = [((torch.rand(3, generator=generator) * 2 - 1) * augmentation.shift * edges).round() for _ in range(views)]
+    return [_read(case, window, augmentation, place + shift, generator)[0] for shift in shifts]
+
+
+def _read(
+    case: TrainingCase,
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    centre: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor | None]:
     points = sampling_points(window, centre, augmentation, generator)
-    image = sample(case.image, points, "bilinear")
-    if augmentation.intensity:
-        image = change_intensity(image, generator)
+    image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
     if case.label is None:
         return image, None
     return image, sample_labels(case.label, points)
+
+
+def cases_of_step(
+    seed: int, step: int, process: int, processes: int, batch: int, per_volume: int, cases: int
+) -> list[int]:
+    """Case of each crop of a step; `per_volume` neighbouring crops come from the same case."""
+    volumes = batch // per_volume
+    first = (step * processes + process) * volumes
+    return [index for index in case_indices(seed, first, volumes, cases) for _ in range(per_volume)]
 
 
 def draw_batch(
@@ -88,24 +119,52 @@ def draw_batch(
     step: int,
     process: int = 0,
     processes: int = 1,
+    per_volume: int = 1,
 ) -> tuple[Tensor, Tensor | None]:
     """Images `(B, C, X, Y, Z)` and class indices `(B, 1, X, Y, Z)` of one step of one process."""
-    first = (step * processes + process) * batch
     generator = generator_for(seed, 1, step, process)
-    crops = [
-        draw_crop(cases[index], window, augmentation, foreground_share, generator)
-        for index in case_indices(seed, first, batch, len(cases))
-    ]
+    indices = cases_of_step(seed, step, process, processes, batch, per_volume, len(cases))
+    crops = [draw_crop(cases[index], window, augmentation, foreground_share, generator) for index in indices]
     labels = [label for _, label in crops if label is not None]
     return torch.stack([image for image, _ in crops]), torch.stack(labels) if labels else None
 
 
-def fixed_crops(cases: Sequence[TrainingCase], window: tuple[int, int, int], count: int, seed: int) -> Tensor:
-    """Unaugmented crops `(count, C, X, Y, Z)` that are the same in every call (validation of pre-training)."""
+def draw_unlabelled_batch(
+    cases: Sequence[TrainingCase],
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    batch: int,
+    views: int,
+    seed: int,
+    step: int,
+    process: int = 0,
+    processes: int = 1,
+    per_volume: int = 1,
+) -> Tensor:
+    """Crops `(views * B, C, X, Y, Z)` of one step of one process: the first view of every place, then the second."""
+    generator = generator_for(seed, 1, step, process)
+    indices = cases_of_step(seed, step, process, processes, batch, per_volume, len(cases))
+    places = [draw_views(cases[index], window, augmentation, views, generator) for index in indices]
+    return torch.stack([views_of_place[view] for view in range(views) for views_of_place in places])
+
+
+def fixed_crops(
+    cases: Sequence[TrainingCase],
+    window: tuple[int, int, int],
+    augmentation: AugmentationSettings,
+    count: int,
+    views: int,
+    seed: int,
+) -> Tensor:
+    """Crops `(views * count, C, X, Y, Z)` that are the same in every call: what pre-training is validated on.
+
+    Single crops are not augmented; several views of a place would be equal without.
+    """
     plain = AugmentationSettings(spatial_share=0, shift=0, intensity=False)
     generator = generator_for(seed, 2)
-    chosen = [cases[index % len(cases)] for index in range(count)]
-    return torch.stack([draw_crop(case, window, plain, 0.0, generator)[0] for case in chosen])
+    used = augmentation if views > 1 else plain
+    places = [draw_views(cases[index % len(cases)], window, used, views, generator) for index in range(count)]
+    return torch.stack([views_of_place[view] for view in range(views) for views_of_place in places])
 
 
 def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Generator[Batch, None, None]:

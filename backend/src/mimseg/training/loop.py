@@ -26,7 +26,7 @@ from mimseg.stopping import requested
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
 from mimseg.training.crops import ahead
 from mimseg.training.curves import Curves
-from mimseg.training.schedule import moving_average, set_learning_rate, warmup_cosine
+from mimseg.training.schedule import Schedule, moving_average, set_learning_rate, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,13 @@ class LoopSettings:
 
     Attributes:
         budget: How long.
-        seed: Decides crops, masks, augmentation and random starts.
-        warmup: Share of the run with rising learning rate.
-        clip: Largest norm of the gradient.
-        average: Decay of the moving average of the weights.
+        schedule: Learning rates and averaging over the run.
         validations: How often to validate over the whole run.
         checkpoint_seconds: Most seconds of work that a kill can cost.
     """
 
     budget: Budget
-    seed: int = 0
-    warmup: float = 0.1
-    clip: float = 1.0
-    average: float = 0.99
+    schedule: Schedule = field(default_factory=Schedule)
     validations: int = 10
     checkpoint_seconds: float = 60.0
 
@@ -124,7 +118,6 @@ class Task:
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
-        betas: AdamW's.
     """
 
     network: nn.Module
@@ -134,7 +127,6 @@ class Task:
     validate: Callable[[nn.Module, int], dict[str, float]]
     score: str
     higher_is_better: bool
-    betas: tuple[float, float] = (0.9, 0.98)
 
 
 class Training:
@@ -160,7 +152,7 @@ class Training:
         self._validation_seconds = self._trained_seconds = 0.0
         self.state = LoopState()
         self._best: dict[str, Tensor] = {}
-        self._average = _Average(task.network, settings.average)
+        self._average = _Average(task.network, settings.schedule.average)
         self._curves = Curves(folder, reporter)
         content = load_checkpoint(self._path) if resume else None
         if content is not None:
@@ -168,7 +160,7 @@ class Training:
             self._average.load(content["average"])
             self.state, self._best = LoopState(**content["state"]), content["best"]
             self._curves.restore(content["curves"])
-        optimizer = torch.optim.AdamW(task.groups, betas=task.betas)
+        optimizer = torch.optim.AdamW(task.groups, betas=settings.schedule.betas)
         self._module, self._optimizer = fabric.setup(task.network, optimizer)
         self._average.to(fabric.device)
         if content is not None:
@@ -206,11 +198,13 @@ class Training:
 
     def _step(self, batch: Any, fraction: float) -> None:
         began = time.monotonic()
-        set_learning_rate(self._optimizer, warmup_cosine(fraction, self._settings.warmup))
+        schedule = self._settings.schedule
+        set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
         loss = self._task.compute_loss(self._module, _move(batch, self._fabric.device))
         self._optimizer.zero_grad(set_to_none=True)
         self._fabric.backward(loss)
-        self._fabric.clip_gradients(self._module, self._optimizer, max_norm=self._settings.clip)
+        if schedule.clip:
+            self._fabric.clip_gradients(self._module, self._optimizer, max_norm=schedule.clip)
         self._optimizer.step()
         self._average.update(self._task.network)
         self.state.step += 1
@@ -233,7 +227,7 @@ class Training:
         planned = int(self._fraction() * self._settings.validations + 1e-9)
         self._task.network.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._fabric.autocast():
                 measured = self._task.validate(self._average.module, self.state.step)
         except Stopped:
             self._save()

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mimseg.data.preprocessing import Intensity, Preprocessing
+from mimseg.data.preprocessing_presets import preset as preset_named
 from mimseg.data.volume import Volume
+from mimseg.training.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
+# Cube root of the most voxels of a planned window, by device.
+LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
 
 
 def guess_modality(volumes: Sequence[Volume]) -> str:
     """`CT` if most volumes reach below -500 (air in HU), else `MR`."""
     low = [float(np.min(volume.array)) <= -500 for volume in volumes]
     return "CT" if sum(low) * 2 > len(low) else "MR"
+
+
+def choose_preprocessing(
+    initial: InitialWeights | None,
+    preset: str | None,
+    modality: str | None,
+    spacing: tuple[float, float, float] | None,
+    sample: Callable[[], Sequence[Volume]],
+) -> tuple[str, Preprocessing]:
+    """Modality and preprocessing: those of the start weights, else of the preset, else planned from the data.
+
+    Args:
+        initial: What training starts from.
+        preset: Name in `mimseg.data.preprocessing_presets`.
+        modality: `CT`, `MR`, or None; only asked for where neither start weights nor preset decide.
+        spacing: Target spacing in mm; overrides the others' where given.
+        sample: Reads some of the volumes.
+
+    Raises:
+        UserError: There is no such preset.
+    """
+    if initial is None and preset is None:
+        return plan_preprocessing(sample(), modality, spacing)
+    if initial is not None:
+        modality, kept = initial.modality, initial.preprocessing
+    else:
+        chosen = preset_named(preset or "")
+        modality, kept = chosen.modality, chosen.preprocessing
+    return modality, replace(kept, spacing=spacing) if spacing else kept
 
 
 def plan_preprocessing(

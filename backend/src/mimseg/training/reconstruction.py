@@ -1,4 +1,4 @@
-"""A picture of what a masked auto-encoder sees and makes of it: original, masked, reconstructed."""
+"""A picture of what a masked image model sees and makes of it: original, masked, reconstructed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mimseg.networks.mae import MaskedAutoencoder
 from mimseg.networks.positions import mask_volume
+from mimseg.networks.reconstruction import MaskedReconstruction
 
 
-def draw_reconstruction(path: Path, network: MaskedAutoencoder, crops: Tensor, hidden: Tensor) -> None:
+def draw_reconstruction(path: Path, network: MaskedReconstruction, crops: Tensor, hidden: Tensor) -> None:
     """Write a PNG with one row per crop: middle slices of original, masked and reconstructed volume.
 
     Args:

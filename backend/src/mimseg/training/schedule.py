@@ -4,9 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mimseg.errors import UserError
+
+_WITHOUT_DECAY = ("position_embeddings", "decoder_positions", "mask_token", "cls_token")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How AdamW is driven, and how the weights are averaged.
+
+    Attributes:
+        learning_rate: The peak.
+        weight_decay: AdamW's, for matrices and kernels.
+        warmup: Share of the run with rising learning rate.
+        floor: Learning rate at the end, as a share of the peak.
+        betas: AdamW's.
+        clip: Largest norm of the gradient; 0 for no limit.
+        average: Decay of the moving average of the weights; 0 for none.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    floor: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    average: float = 0.995
+
+    def __post_init__(self) -> None:
+        shares = (self.warmup, self.floor, self.average)
+        if self.learning_rate <= 0 or self.weight_decay < 0 or self.clip < 0 or not all(0 <= s <= 1 for s in shares):
+            raise UserError(
+                f"The schedule {self} is not usable.",
+                "The learning rate is positive; warm-up, floor and average are shares from 0 to 1.",
+                "bad-usage",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary."""
+        return {**asdict(self), "betas": list(self.betas)}
 
 
 def warmup_cosine(fraction: float, warmup: float = 0.1, floor: float = 0.01) -> float:
@@ -52,7 +94,7 @@ def parameter_groups(
             parts = name.split(".")
             depth = int(parts[2]) + 1 if parts[1] == "blocks" else (layers + 1 if parts[1] == "norm" else 0)
             scale = decay ** (layers + 1 - depth)
-        plain = parameter.ndim < 2 or name.endswith(("position_embeddings", "decoder_positions", "mask_token"))
+        plain = parameter.ndim < 2 or name.endswith(_WITHOUT_DECAY)
         key = (scale, 0.0 if plain else weight_decay)
         group = groups.setdefault(
             key, {"params": [], "lr": peak * scale, "peak_lr": peak * scale, "weight_decay": key[1]}

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mimseg.errors import UserError
 from mimseg.networks.positions import resize_positions
 from mimseg.networks.settings import NetworkSettings
 
+ENCODER = "vit."
 POSITIONS = "vit.patch_embedding.position_embeddings"
+PATCH_KERNEL = "vit.patch_embedding.patch_embeddings.weight"
+# Kernels `(out, C, x, y, z)` that see the channels of the scan.
+FIRST_KERNELS = (
+    PATCH_KERNEL,
+    "vit.patch_embedding.stem.stages.0.0.weight",
+    "encoder1.layer.conv1.conv.weight",
+    "encoder1.layer.conv3.conv.weight",
+)
+# MONAI's blocks carry these although blocks without cross attention never use them (versions differ in which).
+_UNUSED = re.compile(r"\.(?:norm_cross_attn|cross_attn)\.")
 
 
 @dataclass
@@ -21,33 +34,65 @@ class TransferReport:
     Attributes:
         source: What the weights came from.
         loaded: Copied unchanged.
-        resized: Interpolated to another grid of patches.
-        skipped: In the source, but of another shape or unknown here; with the reason.
-        random: In the network, but not in the source: left at their random start.
+        changes: Adapted to another grid of patches, patch size or number of channels; with what was done.
+        dropped: In the source, but not taken over; with the reason.
+        missing: Of the encoder, but not in the source: left at their random start.
+        random: Of the rest of the network, likewise; by design where the source is an encoder.
     """
 
     source: str
     loaded: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     random: list[str] = field(default_factory=list)
+
+    @property
+    def resized(self) -> list[str]:
+        """Names of the adapted tensors."""
+        return list(self.changes)
+
+    @property
+    def encoder_counts(self) -> tuple[int, int]:
+        """How many tensors of the encoder arrived, of how many that it uses."""
+        names = [name for name in (*self.loaded, *self.changes) if is_encoder(name)]
+        return len(names), len(names) + len(self.missing)
 
     def summary(self) -> str:
         """One sentence for the log."""
-        return (
-            f"From {self.source}: {len(self.loaded)} tensors loaded, {len(self.resized)} resized, "
-            f"{len(self.skipped)} skipped, {len(self.random)} left random."
+        arrived, expected = self.encoder_counts
+        changes = ", ".join(f"{name.split('.')[-1]} {change}" for name, change in self.changes.items())
+        parts = (
+            f"{arrived} of {expected} encoder tensors arrived",
+            f"{len(self.loaded)} loaded",
+            f"{len(self.changes)} resized" + (f" ({changes})" if changes else ""),
+            f"{len(self.dropped)} dropped on purpose",
+            f"{len(self.missing)} missing",
+            f"{len(self.random)} of the decoder start at random",
         )
+        return f"From {self.source}: {', '.join(parts)}."
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary, as stored in the model's provenance."""
-        return asdict(self)
+        return {
+            "source": self.source,
+            "loaded": self.loaded,
+            "resized": self.changes,
+            "dropped": self.dropped,
+            "missing": self.missing,
+            "random": self.random,
+        }
 
 
 def transfer(
-    network: nn.Module, settings: NetworkSettings, weights: dict[str, Tensor], source: NetworkSettings, name: str
+    network: nn.Module,
+    settings: NetworkSettings,
+    weights: dict[str, Tensor],
+    source: NetworkSettings,
+    name: str,
+    allow_incomplete: bool = False,
 ) -> TransferReport:
-    """Copy `weights` into `network` where name and shape agree; positions are interpolated to the new grid.
+    """Copy `weights` into `network` where the names agree, adapted to its window, patch size and channels.
 
     Args:
         network: A UNETR; changed in place.
@@ -55,6 +100,7 @@ def transfer(
         weights: Tensors by the names of a UNETR (`vit.*` for the encoder).
         source: Settings of the network that the weights came from.
         name: What to call the source in the report.
+        allow_incomplete: Leave what is missing of the encoder at its random start instead of refusing.
 
     Raises:
         UserError: Not every tensor of the encoder arrived: training would silently start from random weights.
@@ -64,23 +110,93 @@ def transfer(
     merged = {}
     for key, value in weights.items():
         if key not in own:
-            report.skipped[key] = "unknown in this network"
-        elif key == POSITIONS and own[key].shape[-1] == value.shape[-1] and settings.grid != source.grid:
-            merged[key] = resize_positions(value, source.grid, settings.grid)
-            report.resized.append(key)
-        elif own[key].shape != value.shape:
-            report.skipped[key] = f"shape {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+            report.dropped[key] = _why_unknown(key)
+            continue
+        adapted, change = _adapt(key, value, own[key], settings, source)
+        if adapted.shape != own[key].shape:
+            report.dropped[key] = f"shape {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+            continue
+        merged[key] = adapted
+        if change:
+            report.changes[key] = change
         else:
-            merged[key] = value
             report.loaded.append(key)
-    report.random = [key for key in own if key not in merged]
-    missing = [key for key in report.random if key.startswith("vit.")]
-    if missing:
+    for key in own.keys() - merged.keys():
+        if not _UNUSED.search(key):
+            (report.missing if is_encoder(key) else report.random).append(key)
+    report.missing.sort()
+    report.random.sort()
+    if report.missing and not allow_incomplete:
+        arrived, expected = report.encoder_counts
+        first = report.missing[0]
         raise UserError(
-            f"{len(missing)} of {sum(key.startswith('vit.') for key in own)} encoder tensors did not arrive from "
-            f"{name}, for example {missing[0]} ({report.skipped.get(missing[0], 'not in the source')}).",
-            "Pre-training and fine-tuning must use the same patch size, hidden size, layers, stem and channels.",
+            f"{expected - arrived} of {expected} encoder tensors did not arrive from {name}, for example {first} "
+            f"({report.dropped.get(first, 'not in the source')}).",
+            "Both must have the same hidden size, layers and stem. To leave the rest random, allow it explicitly with "
+            "--allow-incomplete.",
             code="transfer-incomplete",
         )
     network.load_state_dict(merged, strict=False)
     return report
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a tensor belongs to the encoder and is used there."""
+    return name.startswith(ENCODER) and not _UNUSED.search(name)
+
+
+def resize_kernel(kernel: Tensor, edge: int) -> Tensor:
+    """Interpolate the kernels of a patch projection to another patch size.
+
+    Trilinear, then scaled and shifted so that each kernel has the same sum as before: a constant volume gives the
+    same tokens at both sizes.
+
+    Args:
+        kernel: `(out, C, p, p, p)`.
+        edge: The new p.
+    """
+    resized = functional.interpolate(kernel.float(), size=(edge, edge, edge), mode="trilinear", align_corners=False)
+    resized = resized * (kernel.shape[2] / edge) ** 3
+    lost = kernel.float().sum((2, 3, 4), keepdim=True) - resized.sum((2, 3, 4), keepdim=True)
+    return (resized + lost / edge**3).to(kernel.dtype)
+
+
+def spread_channels(kernel: Tensor, channels: int) -> Tensor:
+    """Give each of `channels` channels the mean kernel `(out, C, ...)` of the source's, times C / `channels`.
+
+    A scan whose channels are all alike gives the same result as in the source.
+    """
+    old = kernel.shape[1]
+    mean = kernel.mean(dim=1, keepdim=True) * (old / channels)
+    return mean.expand(-1, channels, *kernel.shape[2:]).clone()
+
+
+def _adapt(
+    key: str, value: Tensor, target: Tensor, settings: NetworkSettings, source: NetworkSettings
+) -> tuple[Tensor, str]:
+    """The tensor as near to the shape of `target` as can be, and what was done."""
+    changes = []
+    if key == POSITIONS and settings.grid != source.grid and value.shape[-1] == target.shape[-1]:
+        if settings.positions == source.positions == "sincos":
+            return target, f"made anew for the grid {_times(settings.grid)}"
+        value = resize_positions(value, source.grid, settings.grid)
+        changes.append(f"from the grid {_times(source.grid)} to {_times(settings.grid)}")
+    if key == PATCH_KERNEL and settings.patch_size != source.patch_size:
+        value = resize_kernel(value, settings.patch_size)
+        changes.append(f"from patch size {source.patch_size} to {settings.patch_size}")
+    if key in FIRST_KERNELS and value.shape[1] != target.shape[1]:
+        changes.append(f"from {value.shape[1]} to {target.shape[1]} channels")
+        value = spread_channels(value, target.shape[1])
+    return value, ", ".join(changes)
+
+
+def _why_unknown(key: str) -> str:
+    if _UNUSED.search(key):
+        return "never used without cross attention"
+    if key == "vit.cls_token":
+        return "the network has no class token"
+    return "unknown in this network"
+
+
+def _times(grid: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, grid))
