@@ -25,10 +25,13 @@ MAY_IMPORT = {
     "data": BASE,
     "networks": BASE,
     "bundle": BASE | {"data", "networks"},
+    "importers": BASE | {"data", "networks", "bundle"},
     "inference": BASE | {"data", "networks", "bundle"},
+    "studies": BASE | {"data", "networks", "metrics"},
     "training": BASE | {"data", "networks", "bundle", "inference", "metrics"},
-    "tasks": BASE | {"data", "networks", "bundle", "inference", "training", "metrics", "computer"},
-    "cli": BASE | {"tasks", "training", "networks"},
+    "tasks": BASE
+    | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies"},
+    "cli": BASE | {"tasks", "training", "networks", "studies"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -36,8 +39,8 @@ HEAVY = {"torch", "monai", "lightning", "lightning_fabric", "matplotlib", "scipy
 NEVER = {"slicer", "qt", "vtk", "ctk", "multiprocessing", "socket", "urllib", "http", "requests", "PIL", "psutil"}
 # What trains, exports or runs PyTorch may load it; the rest must work where it is not installed.
 MAY_BE_HEAVY = {
-    *(path for path in FILES if path.parent.name in ("networks", "training") and path.stem != "settings"),
-    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune", "finetune_record")),
+    *(path for path in FILES if path.parent.name in ("networks", "training", "importers") and path.stem != "settings"),
+    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune", "finetune_record", "import_weights")),
     *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
     ROOT / "inference" / "torch_engine.py",
 } - {ROOT / "networks" / "__init__.py"}

@@ -154,12 +154,15 @@ def test_with_independent_classes_a_voxel_needs_more_than_one_half():
     grid = grid_of((4, 4, 4))
     prepared = prepare(Volume(np.zeros(grid.size, np.float32), grid), Preprocessing("LPS"))
     probabilities = np.full((2, 4, 4, 4), 0.4, np.float32)
-    probabilities[0, 0], probabilities[1, 0, 0], probabilities[1, 1] = 0.7, 0.8, 0.6
+    probabilities[0, 0], probabilities[1, 0, 0], probabilities[1, 1, 0] = 0.9, 0.8, 0.6
     labels = restore(probabilities, prepared, multilabel=True)
-    assert (labels[0, 0] == 2).all()
+    assert (labels[0, 0] == 2).all(), "the smaller one, though less probable"
     assert (labels[0, 1:] == 1).all()
-    assert (labels[1] == 2).all()
+    assert (labels[1, 0] == 2).all()
+    assert not labels[1, 1:].any()
     assert not labels[2:].any()
+    swapped = restore(probabilities[::-1].copy(), prepared, multilabel=True)
+    assert np.array_equal(swapped, np.array([0, 2, 1])[labels]), "whatever the order of the channels"
 
 
 def test_more_than_256_classes_need_16_bits():

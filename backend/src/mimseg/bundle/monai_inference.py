@@ -168,8 +168,9 @@ def _postprocessing(description: Description) -> list[dict[str, Any]]:
 def _to_labels(description: Description) -> list[dict[str, Any]]:
     """From probabilities to the values of the labels."""
     if description.multilabel:
-        best = "$lambda p: torch.where(p.amax(0, keepdim=True) > 0.5, p.argmax(0, keepdim=True) + 1, 0)"
-        transforms: list[dict[str, Any]] = [{"_target_": "Lambdad", "keys": "pred", "func": best}]
+        transforms: list[dict[str, Any]] = [
+            {"_target_": "mimseg.bundle.monai_transforms.SmallestStructured", "keys": "pred"}
+        ]
     else:
         transforms = [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]
     values = [label.value for label in description.labels]

@@ -36,3 +36,27 @@ class SquareAxesd(MapTransform):
             squared[:3, 3] = affine[:3, 3]
             changed[key] = MetaTensor(image, torch.as_tensor(squared), image.meta, image.applied_operations)
         return changed
+
+
+class SmallestStructured(MapTransform):
+    """From independent probabilities to one labelmap, as `mimseg.data.preprocessing.restore` does it.
+
+    Args:
+        keys: Probabilities `(K, i, j, k)`; they become classes `(1, i, j, k)`: 0, or k for channel k - 1. A voxel above
+            0.5 in several channels gets the one with the fewest such voxels.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """The data with classes in place of probabilities."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            inside = changed[key] > 0.5
+            sizes = inside.flatten(1).sum(dim=1).tolist()
+            labels = MetaTensor(torch.zeros_like(changed[key][:1]), meta=changed[key].meta)
+            for channel in sorted(range(len(sizes)), key=lambda channel: -sizes[channel]):
+                labels[0][inside[channel]] = channel + 1
+            changed[key] = labels
+        return changed

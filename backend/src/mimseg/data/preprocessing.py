@@ -133,7 +133,8 @@ def restore(probabilities: NDArray[np.float32], prepared: Prepared, multilabel: 
 
     Args:
         probabilities: `(K, x, y, z)`. Class 0 is background; with `multilabel` there is no background class,
-            channel k stands for class k + 1 and a voxel above 0.5 in several gets the most probable.
+            channel k stands for class k + 1 and a voxel above 0.5 in several gets the one that is smallest in this
+            scan: of nested structures (whole tumor, tumor core) the inner one stays visible.
         prepared: What `prepare` returned.
         multilabel: Whether the channels are independent probabilities.
 
@@ -195,6 +196,12 @@ def _inverse_weights(prepared: Prepared, box: Box) -> list[AxisWeights]:
     return [axis_weights(m, n, s / t) for m, n, s, t in zip(grid.size, box.size, spacing, grid.spacing, strict=True)]
 
 
+def largest_first(probabilities: NDArray[np.float32]) -> list[int]:
+    """Channels of `(K, x, y, z)` by the number of voxels above 0.5, most first; equal ones in their order."""
+    sizes = [int((channel > 0.5).sum()) for channel in probabilities]
+    return sorted(range(len(sizes)), key=lambda channel: -sizes[channel])
+
+
 class _BestClass:
     """The most probable class of each voxel of a plane of the source grid, one plane after the other."""
 
@@ -203,6 +210,7 @@ class _BestClass:
         self._weights = weights
         self._multilabel = multilabel
         self._peaks = probabilities.max(axis=(2, 3))
+        self._largest_first = largest_first(probabilities) if multilabel else []
         # The winner has at least the mean of all classes; a class that stays below it everywhere cannot win.
         self._floor = probabilities.mean(axis=0).min(axis=(1, 2)) - 1e-6
 
@@ -212,14 +220,16 @@ class _BestClass:
         winner = np.zeros((len(weights[1].lower), len(weights[2].lower)), dtype)
         between = [weights[0].lower[index], weights[0].upper[index]]
         if self._multilabel:
-            best, first, floor = np.full(winner.shape, 0.5, np.float32), 0, 0.5
-        else:
-            best, first, floor = resample_plane(probabilities[0], index, weights), 1, self._floor[between].min()
-        for channel in range(first, len(probabilities)):
+            for channel in self._largest_first:
+                if self._peaks[channel, between].max() > 0.5:
+                    winner[resample_plane(probabilities[channel], index, weights) > 0.5] = channel + 1
+            return winner
+        best, floor = resample_plane(probabilities[0], index, weights), self._floor[between].min()
+        for channel in range(1, len(probabilities)):
             if self._peaks[channel, between].max() < floor:
                 continue
             plane = resample_plane(probabilities[channel], index, weights)
             better = plane > best
-            winner[better] = channel + (1 if self._multilabel else 0)
+            winner[better] = channel
             np.maximum(best, plane, out=best)
         return winner

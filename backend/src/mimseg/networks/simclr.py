@@ -54,22 +54,30 @@ class SimCLR(PretrainingNetwork):
     def __init__(self, network: NetworkSettings, settings: SimclrSettings) -> None:
         super().__init__(network, settings)
         width = network.hidden_size
-        self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, settings.projection_size))
+        # Batch normalisation as in the authors' own code: without it a ViT's mean tokens, alike at first, collapse.
+        self.projection = nn.Sequential(
+            nn.Linear(width, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Linear(width, settings.projection_size, bias=False),
+            nn.BatchNorm1d(settings.projection_size),
+        )
         self._freeze_unused()
 
-    def embed(self, crops: Tensor) -> Tensor:
-        """Unit vectors `(M, projection_size)` of crops `(M, C, X, Y, Z)`."""
+    def pool(self, crops: Tensor) -> Tensor:
+        """Mean token `(M, hidden)` of each crop `(M, C, X, Y, Z)`."""
         tokens, _, _ = self.encoder(crops)
-        return functional.normalize(self.projection(tokens.mean(dim=1)).float(), dim=1)
+        return tokens.mean(dim=1)
 
     def forward(self, crops: Tensor, hidden: Tensor | None = None) -> Tensor:
         chunk = self.settings.chunk
         if chunk and chunk < len(crops):
             # Recomputing each chunk in the backward pass gives the gradient of the whole batch, all negatives
             # included, with the activations of one chunk (cf. Gao et al., gradient caching, 2021).
-            parts = [checkpoint(self.embed, part, use_reentrant=False) for part in crops.split(chunk)]
-            return nt_xent(torch.cat(parts), self.settings.temperature)
-        return nt_xent(self.embed(crops), self.settings.temperature)
+            pooled = torch.cat([checkpoint(self.pool, part, use_reentrant=False) for part in crops.split(chunk)])
+        else:
+            pooled = self.pool(crops)
+        return nt_xent(functional.normalize(self.projection(pooled.float()).float(), dim=1), self.settings.temperature)
 
     def advice(self, batch: int) -> str:
         negatives = 2 * (batch - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from mimseg.bundle.writer import write_bundle
@@ -25,6 +23,7 @@ from mimseg.training.cost import Cost, measure_cost
 from mimseg.training.crops import draw_batch
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
+from mimseg.training.losses import dice_and_binary_cross_entropy, dice_and_cross_entropy
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.run_folder import check_same_settings, write_json
@@ -161,6 +160,9 @@ def _task(
     report: TransferReport | None,
 ) -> Task:
     compute_loss = dice_and_cross_entropy(settings.include_background)
+    membership = data.training[0].membership
+    if data.regions is not None and membership is not None:
+        compute_loss = dice_and_binary_cross_entropy(membership)
 
     def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
         return draw_batch(
@@ -171,10 +173,7 @@ def _task(
     def validate(average: nn.Module, step: int) -> dict[str, float]:
         if not data.validation or not fabric.is_global_zero:
             return {}
-        dice = [
-            mean_dice(predict_case(average, case, shape, settings.overlap), case, len(data.labels))
-            for case in data.validation
-        ]
+        dice = [mean_dice(predict_case(average, case, shape, settings.overlap), case) for case in data.validation]
         return {"validation_dice": float(np.mean(dice))}
 
     def loss_of(module: nn.Module, batch: Any) -> Tensor:
@@ -221,25 +220,10 @@ def _network(
         sizes = [tuple(case.image.shape[1:]) for case in data.training]
         window = plan_window(sizes, base.patch_size, LARGEST_WINDOW[device_type])
     channels = int(data.training[0].image.shape[0])
-    shape = replace(base, window=window, channels=channels, classes=len(data.labels) + 1)
+    shape = replace(base, window=window, channels=channels, classes=data.outputs)
     torch.manual_seed(settings.seed)
     network = UNETR(shape)
     if initial is None:
         return network, shape, None
     report = transfer(network, shape, initial.weights, initial.network, initial.name, settings.allow_incomplete)
     return network, shape, report
-
-
-def dice_and_cross_entropy(include_background: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
-    """Soft Dice over the structures plus cross entropy (Isensee et al., nnU-Net, Nature Methods 2021).
-
-    Takes logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`.
-    """
-    return DiceCELoss(
-        include_background=include_background,
-        to_onehot_y=True,
-        softmax=True,
-        batch=True,
-        smooth_nr=1e-5,
-        smooth_dr=1e-5,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
+from mimseg.data.label_regions import Regions, all_values, read_regions
 from mimseg.data.labels import Label, distinct_color, read_labels
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
@@ -23,11 +24,12 @@ class LabelledData:
     """Everything that is learned from, prepared.
 
     Attributes:
-        labels: Structure of class 1, 2, ...
+        labels: The structures.
         modality: `CT` or `MR`.
         preprocessing: What the volumes went through.
         training: Cases to train on.
         validation: Cases to choose the best weights by; may be empty.
+        regions: Label values that make up each structure where structures may overlap; None if each is its own value.
     """
 
     labels: tuple[Label, ...]
@@ -35,6 +37,12 @@ class LabelledData:
     preprocessing: Preprocessing
     training: list[TrainingCase]
     validation: list[TrainingCase]
+    regions: Regions | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of the network: structures that exclude each other need one more for the background."""
+        return len(self.labels) + (1 if self.regions is None else 0)
 
 
 def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:
@@ -49,12 +57,15 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training)
     )
-    values = [label.value for label in labels]
-    prepared = load_cases(training, preprocessing, values, reporter, phase="read training cases")
+    regions = read_regions(settings.labels) if settings.labels else None
+    values = all_values(regions) if regions else [label.value for label in labels]
+    prepared = load_cases(training, preprocessing, values, reporter, False, "read training cases", regions=regions)
     validating = []
     if validation:
-        validating = load_cases(validation, preprocessing, values, reporter, True, "read validation cases")
-    return LabelledData(labels, modality, preprocessing, prepared, validating)
+        validating = load_cases(
+            validation, preprocessing, values, reporter, True, "read validation cases", regions=regions
+        )
+    return LabelledData(labels, modality, preprocessing, prepared, validating, regions)
 
 
 def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Case, ...], tuple[Case, ...]]:

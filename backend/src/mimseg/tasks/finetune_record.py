@@ -29,6 +29,7 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
         "layer_decay": settings.layer_decay,
         "foreground_share": settings.foreground_share,
         "augmentation": settings.augmentation.to_json(),
+        "regions": [list(region) for region in data.regions] if data.regions else None,
         "loss": "Dice + cross entropy" + (", background included" if settings.include_background else ""),
         "validations": settings.validations,
         "seed": settings.seed,
@@ -64,7 +65,7 @@ def describe(
         "channels": (data.modality,)
         if shape.channels == 1
         else tuple(f"channel {n + 1}" for n in range(shape.channels)),
-        "multilabel": False,
+        "multilabel": data.regions is not None,
         "preprocessing": data.preprocessing,
         "window": shape.window,
         "overlap": settings.overlap,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimseg.data.cases import Case
+from mimseg.data.label_regions import Regions, membership
 from mimseg.data.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Prepared, Preprocessing, prepare
 from mimseg.data.volume import Grid, Volume
@@ -35,6 +36,8 @@ class TrainingCase:
         points: For each class but background up to 2000 voxel indices `(n, 3)` of it.
         prepared: What brings predictions back to the case's own grid; None unless kept for validation.
         truth: Class indices on the case's own grid; None unless kept for validation.
+        membership: `(structures, classes)`: which classes (0 is background) each structure is made of; None without
+            labels.
         sha256: Of the first image file.
     """
 
@@ -45,6 +48,7 @@ class TrainingCase:
     prepared: Prepared | None
     truth: NDArray | None
     sha256: str
+    membership: NDArray[np.bool_] | None = None
 
 
 def label_on_grid(label: Volume, grid: Grid) -> NDArray:
@@ -66,7 +70,12 @@ def label_on_grid(label: Volume, grid: Grid) -> NDArray:
 
 
 def load_case(
-    case: Case, preprocessing: Preprocessing, values: Sequence[int], keep: bool, reporter: Reporter
+    case: Case,
+    preprocessing: Preprocessing,
+    values: Sequence[int],
+    keep: bool,
+    reporter: Reporter,
+    regions: Regions | None = None,
 ) -> TrainingCase:
     """Read and prepare one case.
 
@@ -76,6 +85,7 @@ def load_case(
         values: Label value of class 1, 2, ...; empty for unlabelled cases.
         keep: Keep what validation on the case's own grid needs.
         reporter: For warnings.
+        regions: Values that make up each structure where structures may overlap; None if each is its own value.
 
     Raises:
         UserError: A file is not usable, or the labelmap has values that are not among `values`.
@@ -113,6 +123,7 @@ def load_case(
         prepared if keep else None,
         classes if keep else None,
         digest,
+        membership(values, regions),
     )
 
 
@@ -124,18 +135,20 @@ def load_cases(
     keep: bool = False,
     phase: str = "read",
     skip_unreadable: bool = False,
+    regions: Regions | None = None,
 ) -> list[TrainingCase]:
     """Read and prepare cases one after the other, with progress.
 
     Args:
         skip_unreadable: Warn about an unusable case and go on (pre-training on a folder of anything).
+        regions: As for `load_case`.
     """
     loaded = []
     for number, case in enumerate(cases):
         check()
         reporter.progress(phase, number, len(cases))
         try:
-            loaded.append(load_case(case, preprocessing, values, keep, reporter))
+            loaded.append(load_case(case, preprocessing, values, keep, reporter, regions))
         except UserError as fault:
             if not skip_unreadable:
                 raise

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from mimseg.events import Reporter
 
 LOSS_EVERY = 10
+# A picture costs more than many steps of a small network.
+DRAW_SECONDS = 15.0
 
 
 class Curves:
@@ -23,6 +26,7 @@ class Curves:
         self.rows: list[dict[str, Any]] = []
         self._folder, self._reporter = folder, reporter
         self._losses: list[float] = []
+        self._drawn = -DRAW_SECONDS
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -47,8 +51,8 @@ class Curves:
             self.rows.append({"step": step, "seconds": round(seconds, 2), "name": name, "value": value})
             self._reporter.metric(name, value, step=step)
 
-    def write(self) -> None:
-        """Write `log.csv` and, if matplotlib is there, `curves.png`."""
+    def write(self, final: bool = True) -> None:
+        """Write `log.csv` and, if matplotlib is there, `curves.png`: at the end, and else not too often."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / "log.csv.part"
         with open(temporary, "w", newline="", encoding="utf-8") as stream:
@@ -56,7 +60,9 @@ class Curves:
             writer.writeheader()
             writer.writerows(self.rows)
         os.replace(temporary, self._folder / "log.csv")
-        self._draw()
+        if final or time.monotonic() - self._drawn >= DRAW_SECONDS:
+            self._draw()
+            self._drawn = time.monotonic()
 
     def _draw(self) -> None:
         try:

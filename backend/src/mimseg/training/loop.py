@@ -188,13 +188,13 @@ class Training:
                 if due and not stop:
                     self._examine()
                 if due or stop or time.monotonic() - saved > self._settings.checkpoint_seconds:
-                    self._save()
+                    self._save(final=stop)
                     saved = time.monotonic()
                 if stop:
                     raise Stopped("Stopped by the user; what was trained is kept.", "Continue with --resume.")
         finally:
             batches.close()
-        self._save()
+        self._save(final=True)
 
     def _step(self, batch: Any, fraction: float) -> None:
         began = time.monotonic()
@@ -230,7 +230,7 @@ class Training:
             with torch.no_grad(), self._fabric.autocast():
                 measured = self._task.validate(self._average.module, self.state.step)
         except Stopped:
-            self._save()
+            self._save(final=True)
             raise
         self._task.network.train()
         if measured:
@@ -242,7 +242,7 @@ class Training:
         self._validation_seconds, self._trained_seconds = time.monotonic() - began, 0.0
         self.state.seconds += self._validation_seconds
 
-    def _save(self) -> None:
+    def _save(self, final: bool) -> None:
         if not self._fabric.is_global_zero:
             return
         content = {
@@ -254,7 +254,7 @@ class Training:
             "curves": self._curves.state(),
         }
         save_checkpoint(self._path, content)
-        self._curves.write()
+        self._curves.write(final)
 
     def _fraction(self) -> float:
         return self._agreed(self._settings.budget.fraction(self.state.step, self.state.seconds))

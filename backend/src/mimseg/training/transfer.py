@@ -73,12 +73,15 @@ class TransferReport:
         return f"From {self.source}: {', '.join(parts)}."
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionary, as stored in the model's provenance."""
+        """Plain dictionary, as stored in the model's provenance; what was dropped is listed by reason."""
+        dropped: dict[str, list[str]] = {}
+        for name, reason in self.dropped.items():
+            dropped.setdefault(reason, []).append(name)
         return {
             "source": self.source,
             "loaded": self.loaded,
             "resized": self.changes,
-            "dropped": self.dropped,
+            "dropped": dropped,
             "missing": self.missing,
             "random": self.random,
         }
@@ -175,6 +178,8 @@ def _adapt(
     key: str, value: Tensor, target: Tensor, settings: NetworkSettings, source: NetworkSettings
 ) -> tuple[Tensor, str]:
     """The tensor as near to the shape of `target` as can be, and what was done."""
+    if value.dim() != target.dim():
+        return value, ""
     changes = []
     if key == POSITIONS and settings.grid != source.grid and value.shape[-1] == target.shape[-1]:
         if settings.positions == source.positions == "sincos":

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mimseg.data.labels import Label
-from mimseg.data.preprocessing import restore
+from mimseg.data.preprocessing import restore, restore_probability
 from mimseg.events import Reporter
+from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import sliding_window
 from mimseg.metrics.bootstrap import bootstrap_interval
 from mimseg.metrics.overlap import dice
@@ -22,35 +23,44 @@ from mimseg.stopping import check
 from mimseg.training.cache import TrainingCase
 
 
-def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings, overlap: float) -> NDArray:
-    """Class indices `(i, j, k)` on the case's own grid."""
+def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings, overlap: float) -> NDArray[np.bool_]:
+    """Each structure's voxels `(K, i, j, k)` on the case's own grid.
+
+    A network with as many outputs as there are structures has no background class: its outputs are independent, and
+    structures may overlap.
+    """
     device = next(network.parameters()).device
 
     def predict(batch: NDArray) -> NDArray:
         with torch.no_grad():
             return network(torch.from_numpy(batch).to(device)).float().cpu().numpy()
 
-    if case.prepared is None:
+    if case.prepared is None or case.membership is None:
         raise ValueError("the case was loaded without what validation needs")
-    logits = torch.from_numpy(sliding_window(case.prepared.array, predict, shape.window, overlap))
-    return restore(logits.softmax(dim=0).numpy(), case.prepared)
+    structures = len(case.membership)
+    multilabel = shape.classes == structures
+    logits = sliding_window(case.prepared.array, predict, shape.window, overlap, multilabel=multilabel)
+    probabilities = to_probabilities(logits, multilabel)
+    if multilabel:
+        return np.stack([restore_probability(channel, case.prepared) > 0.5 for channel in probabilities])
+    labels = restore(probabilities, case.prepared)
+    return np.stack([labels == index for index in range(1, structures + 1)])
 
 
-def mean_dice(prediction: NDArray, case: TrainingCase, structures: int) -> float:
-    """Mean Dice over the structures; one that is absent in both counts as 1."""
+def mean_dice(found: NDArray[np.bool_], case: TrainingCase) -> float:
+    """Mean Dice over the structures `(K, i, j, k)`; one that is absent in both counts as 1."""
     scores = []
-    truth = _truth(case)
-    for index in range(1, structures + 1):
-        found, true = prediction == index, truth == index
-        total = int(found.sum()) + int(true.sum())
-        scores.append(2 * int((found & true).sum()) / total if total else 1.0)
+    for own, true in zip(found, _truth(case), strict=True):
+        total = int(own.sum()) + int(true.sum())
+        scores.append(2 * int((own & true).sum()) / total if total else 1.0)
     return float(np.mean(scores))
 
 
-def _truth(case: TrainingCase) -> NDArray:
-    if case.truth is None:
+def _truth(case: TrainingCase) -> NDArray[np.bool_]:
+    """Each structure's true voxels `(K, i, j, k)`."""
+    if case.truth is None or case.membership is None:
         raise ValueError("the case was loaded without what validation needs")
-    return case.truth
+    return case.membership[:, case.truth]
 
 
 def score_cases(
@@ -69,12 +79,10 @@ def score_cases(
     for number, case in enumerate(cases):
         check()
         reporter.progress("score", number, len(cases))
-        prediction = predict_case(network, case, shape, overlap)
-        truth, spacing = _truth(case), case.prepared.source_grid.spacing  # type: ignore[union-attr]
-        for index, label in enumerate(labels, start=1):
-            rows.append(
-                {"case": number + 1, "label": label.name, **_measure(prediction == index, truth == index, spacing)}
-            )
+        found = predict_case(network, case, shape, overlap)
+        spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
+        for label, own, true in zip(labels, found, _truth(case), strict=True):
+            rows.append({"case": number + 1, "label": label.name, **_measure(own, true, spacing)})
     reporter.progress("score", len(cases), len(cases))
     return {"validation": rows, "summary": summarize(rows, labels)}
 

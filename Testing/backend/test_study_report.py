@@ -1,0 +1,333 @@
+"""Reports from synthetic logs: every number comes from finished runs, and what is missing is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.networks.settings import NetworkSettings
+from mimseg.studies.claims import CLAIMS, load_claim
+from mimseg.studies.design import Design
+from mimseg.studies.plan import (
+    FINETUNING,
+    PRETRAINING,
+    Facts,
+    Plan,
+    Run,
+    labelled_key,
+    make_runs,
+    read_plan,
+    window_key,
+    write_plan,
+)
+from mimseg.studies.report import write_report
+from mimseg.studies.results import SCORES, SCORES_FORMAT, read_results
+from mimseg.tasks.study import study
+from mimseg.tasks.study_settings import StudySettings
+
+SUBJECTS = (0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9)
+VALIDATIONS, STEPS = 10, 100
+SECRET = "Jane Doe 1970"
+
+
+def make_plan(claim: str, **changes: Any) -> Plan:
+    """A plan whose lists of cases hold a name that no report may show."""
+    design = Design(claim, validations=VALIDATIONS, network=NetworkSettings(layers=5), **changes)
+    variants = load_claim(claim).variants(design)
+    patches = {row.patch_size or 16 for row in variants}
+    spacings = {spacing for row in variants for spacing in (None, row.spacing, row.pretrain_spacing)}
+    sizes = {design.labelled if row.labelled is None else row.labelled for row in variants}
+    keys = ["pool", "validation", "labels", *(labelled_key(seed, size) for seed in design.seeds for size in sizes)]
+    facts = Facts(
+        modality="MR",
+        spacing=(1.0, 1.0, 1.0),
+        windows={window_key(spacing, patch): (32, 32, 32) for spacing in spacings for patch in patches},
+        pretrain_steps=200,
+        steps=STEPS,
+        digests={key: f"digest of {key}" for key in keys},
+        recipes={PRETRAINING: {"schedule": {}}, FINETUNING: {"schedule": {}}},
+        precision="32-true",
+    )
+    return Plan(
+        design=design,
+        variants=variants,
+        runs=make_runs(design, variants, facts, lambda method, values: {"mask_ratio": 0.75, **values}),
+        facts=facts,
+        asked={},
+        budget={"how": "given"},
+        cases={"pool": [SECRET], "validation": [SECRET], "labelled": {}},
+        subjects=SUBJECTS,
+        counts=dict.fromkeys(
+            (f"{group}_{kind}" for group in ("pool", "labelled", "validation") for kind in ("cases", "subjects")), 12
+        ),
+        command=f"mimseg study {claim} DATA -o REPORT",
+        machine="a computer",
+    )
+
+
+def finish(run: Run, runs: Path, level: float, speed: float = 1.0, shift: float = 0.0) -> None:
+    """Write the files that a finished run leaves: scores around `level`, a curve that rises `speed` times as fast."""
+    folder = run.folder(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    pretraining = run.kind == PRETRAINING
+    count = run.settings["steps"]
+    steps = [count * (number + 1) // VALIDATIONS for number in range(VALIDATIONS)]
+    curve = [level * (1 - np.exp(-0.05 * speed * step)) for step in steps]
+    name = "validation_loss" if pretraining else "validation_dice"
+    with open(folder / "log.csv", "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["step", "seconds", "name", "value"])
+        writer.writerow([10, "", "loss", 0.5])
+        for step, value in zip(steps, curve, strict=True):
+            writer.writerow([step, 1.0, name, 1 - value if pretraining else value])
+    generator = np.random.default_rng(run.seed)  # the same difficulty of a case for every row
+    hard = generator.uniform(-0.05, 0.05, len(SUBJECTS))
+    rows = [
+        {"case": case + 1, "label": label, "dice": float(level + shift * case + hard[case]),
+         "surface_dice_1mm": 0.9, "hd95_mm": 1.0, "volume_error_ml": -0.1}
+        for case in range(len(SUBJECTS)) for label in ("anterior", "posterior")
+    ]  # fmt: skip
+    content = {
+        "format": SCORES_FORMAT, "run": run.name, "steps": count, "seconds": 60.0, "machine": "a computer, 1 thread",
+        "cost": {"tokens": 64, "encoder_parameters": 2_000_000, "decoder_parameters": 500_000,
+                 "gflop_per_step": 10.0 + run.settings.get("method_settings", {}).get("decoder_layers", 0),
+                 "memory_bytes": 10**8, "seconds_per_step": 0.5},
+        **({} if pretraining else {"validation": rows}),
+    }  # fmt: skip
+    (folder / SCORES).write_text(json.dumps(content), encoding="utf-8")
+
+
+def finish_all(plan: Plan, runs: Path) -> None:
+    """MAE and SimMIM better and faster than the rest, the other factors without effect."""
+    for run in plan.runs:
+        masked = "MAE" in run.variant or "SimMIM" in run.variant
+        finish(run, runs, 0.85 if masked else 0.80, 2.0 if masked else 1.0)
+
+
+def report_of(plan: Plan, folder: Path) -> tuple[str, dict[str, Any], str]:
+    """Verdict, `results.json`, and the page without its pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, verdict = write_report(folder, read_results(plan, folder / "runs"))
+    page = path.read_text(encoding="utf-8")
+    text = "".join(part.split('"', 1)[-1] for part in page.split("base64,"))
+    return verdict, json.loads((folder / "results.json").read_text(encoding="utf-8")), text
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_complete_study_gives_a_verdict_tables_figures_and_files_without_names(claim: str, tmp_path: Path) -> None:
+    plan = make_plan(claim)
+    finish_all(plan, tmp_path / "runs")
+    verdict, content, page = report_of(plan, tmp_path)
+    assert "missing" not in verdict
+    assert verdict.count(". ") == 0  # one sentence
+    assert verdict in page.replace("&#x27;", "'")
+    assert "research use only" in page
+    assert plan.command in page
+    assert content["missing"] == []
+    assert all(row["dice"]["mean"] == pytest.approx(0.8, abs=0.08) for row in content["rows"])
+    assert list((tmp_path / "figures").glob("*.png"))
+    with open(tmp_path / "results.csv", newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == len(plan.variants) * 3
+    assert {line["status"] for line in lines} == {"finished"}
+    for path in tmp_path.glob("results.*"):
+        assert SECRET not in path.read_text(encoding="utf-8")
+    assert SECRET not in page
+    assert str(tmp_path) not in page
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_without_runs_there_is_no_number_no_figure_and_no_verdict(claim: str, tmp_path: Path) -> None:
+    plan = make_plan(claim)
+    verdict, content, page = report_of(plan, tmp_path)
+    count = len({run.name for run in plan.runs})
+    assert verdict == f"No verdict, because {count} of {count} runs are missing."
+    assert len(content["missing"]) == len({run.name for run in plan.runs})
+    assert content["comparisons"] == []
+    assert all(row["dice"] is None and row["runs"] == [] for row in content["rows"])
+    assert not list(tmp_path.glob("figures/*"))
+    assert "not started" in page
+
+
+def test_speed_is_the_ratio_of_steps_to_the_references_best(tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "simclr", "mae"))
+    finish_all(plan, tmp_path / "runs")
+    _, content, page = report_of(plan, tmp_path)
+    # SimCLR's smoothed best is its last value; MAE, twice as fast and higher, is there earlier.
+    threshold = np.mean([0.80 * (1 - np.exp(-0.05 * step)) for step in (80, 90, 100)])
+    assert content["reference"] == "SimCLR"
+    assert content["threshold"] == pytest.approx([threshold] * 3)
+    rising = [0.85 * (1 - np.exp(-0.1 * step)) for step in range(10, 101, 10)]
+    expected = next(10 * (n + 1) for n in range(2, 10) if np.mean(rising[n - 2 : n + 1]) >= threshold)
+    assert content["speed"]["MAE"] == {"steps": [expected] * 3, "speed_up": [100 / expected] * 3}
+    assert content["speed"]["SimCLR"]["speed_up"] == [1.0] * 3
+    assert "Threshold: for each seed the best smoothed validation Dice of SimCLR" in page
+    assert "abstract says 1.40×" in page
+
+
+def test_a_start_that_never_gets_there_is_printed_as_such(tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "mae"))
+    for run in plan.runs:
+        finish(run, tmp_path / "runs", 0.7 if run.variant == "MAE" else 0.8)
+    verdict, content, page = report_of(plan, tmp_path)
+    assert content["speed"]["MAE"] == {"steps": [None] * 3, "speed_up": [None] * 3}
+    assert "MAE never reached the best validation score of scratch" in verdict
+    assert "MAE scored lower than scratch" in verdict
+    assert "not reached, not reached, not reached" in page
+
+
+def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(1, 0))
+    for run in plan.runs:
+        finish(run, tmp_path / "runs", 0.8)
+    verdict, content, _ = report_of(plan, tmp_path)
+    assert verdict.startswith("No difference between MAE and scratch shown with 1 labelled case (+0.000 Dice")
+    assert [item["corrected"] for item in content["comparisons"]] == [1.0, 1.0]
+
+
+def test_scores_below_what_needs_no_image_are_called_that(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(1, 0), floor=0.95)
+    finish_all(plan, tmp_path / "runs")
+    verdict, _, _ = report_of(plan, tmp_path)
+    assert "lies below the 0.95 that is reached without looking at the image" in verdict
+
+
+def _without_scores(folder: Path) -> None:
+    (folder / SCORES).unlink()
+    (folder / "checkpoint.pt").write_bytes(b"")
+
+
+def _of_another_run(folder: Path) -> None:
+    content = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    (folder / SCORES).write_text(json.dumps({**content, "run": "another"}), encoding="utf-8")
+
+
+def _broken_off(folder: Path) -> None:
+    lines = (folder / "log.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "log.csv").write_text("".join(lines[:-2]), encoding="utf-8")
+
+
+def _one_case_less(folder: Path) -> None:
+    content = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    content["validation"] = content["validation"][2:]
+    (folder / SCORES).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _too_good(folder: Path) -> None:
+    content = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    content["validation"][0]["dice"] = 7.5
+    (folder / SCORES).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _not_a_number(folder: Path) -> None:
+    text = (folder / SCORES).read_text(encoding="utf-8")
+    (folder / SCORES).write_text(text.replace('"seconds": 60.0', '"seconds": NaN'), encoding="utf-8")
+
+
+def _cut(folder: Path) -> None:
+    (folder / SCORES).write_text((folder / SCORES).read_text(encoding="utf-8")[:-30], encoding="utf-8")
+
+
+def _no_log(folder: Path) -> None:
+    (folder / "log.csv").unlink()
+
+
+DAMAGES = {
+    _without_scores: "not finished", _of_another_run: "another run", _broken_off: "ended after",
+    _one_case_less: "11 cases", _too_good: "between 0 and 1", _not_a_number: "not finite", _cut: "damaged",
+    _no_log: "damaged", shutil.rmtree: "not started",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.strip("_"))
+def test_a_run_that_is_not_whole_gives_no_number(damage: Any, tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "mae", "simclr"))
+    finish_all(plan, tmp_path / "runs")
+    victim = plan.find("MAE", FINETUNING, 1)
+    assert victim is not None
+    damage(victim.folder(tmp_path / "runs"))
+    verdict, content, page = report_of(plan, tmp_path)
+    assert verdict == "No verdict, because 1 of 11 runs are missing."
+    assert [(item["run"], item["seed"]) for item in content["missing"]] == [("MAE", 1)]
+    assert DAMAGES[damage] in content["missing"][0]["reason"]
+    rows = {row["name"]: row for row in content["rows"]}
+    assert rows["MAE"]["dice"] is None
+    assert [run["seed"] for run in rows["MAE"]["runs"]] == [0, 2]
+    assert rows["scratch"]["dice"] is not None
+    assert "1 of 11 runs are missing" in page
+    assert content["comparisons"] == []
+
+
+def test_a_missing_pretraining_takes_its_finetunings_along(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(1, 3))
+    finish_all(plan, tmp_path / "runs")
+    pretraining = next(run for run in plan.runs if run.kind == PRETRAINING)
+    (pretraining.folder(tmp_path / "runs") / SCORES).unlink()
+    verdict, content, _ = report_of(plan, tmp_path)
+    assert verdict == "No verdict, because 1 of 13 runs are missing."
+    assert all(not row["runs"] for row in content["rows"] if row["start"] == "MAE")
+
+
+def test_the_report_comes_again_from_the_logs_alone(tmp_path: Path) -> None:
+    plan = make_plan("masking", with_scratch=True)
+    finish_all(plan, tmp_path / "shared runs")
+    write_plan(tmp_path / "report" / "plan.json", plan)
+    settings = StudySettings(
+        plan.design, tmp_path / "no data", tmp_path / "report", runs=tmp_path / "shared runs", report_only=True
+    )
+    with pytest.raises(UserError, match="is about masking"):
+        study(replace(settings, design=replace(plan.design, claim="labels")), Reporter())
+    contents = []
+    for _ in range(2):
+        path = study(settings, Reporter())
+        files = [path, *(path.parent / name for name in ("results.csv", "results.json", "figures/grid.png"))]
+        contents.append([file.read_bytes() for file in files])
+        path.unlink()
+        shutil.rmtree(path.parent / "figures")
+    assert contents[0] == contents[1]
+
+
+def test_a_plan_survives_its_file_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    plan = make_plan("resolution", pretrain_spacing=(1.0, 1.0, 2.0), window=(32, 32, 32))
+    path = tmp_path / "plan.json"
+    write_plan(path, plan)
+    assert read_plan(path) == plan
+    path.write_text(path.read_text(encoding="utf-8").replace('"steps": 100', '"steps": 90'), encoding="utf-8")
+    with pytest.raises(UserError, match="a run was changed"):
+        read_plan(path)
+    with pytest.raises(UserError, match="There is no study"):
+        read_plan(tmp_path / "elsewhere" / "plan.json")
+
+
+def test_rows_of_several_seeds_of_pretraining_keep_them_apart(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(1,), pretrain_every_seed=True)
+    assert sum(run.kind == PRETRAINING for run in plan.runs) == 3
+    assert sum(run.kind == PRETRAINING for run in make_plan("labels", sizes=(1,)).runs) == 1
+    finish_all(plan, tmp_path / "runs")
+    _, _, page = report_of(plan, tmp_path)
+    assert "200 steps with 16 crops, once a seed, whose loss" in page
+    assert replace(plan.design, pretrain_every_seed=False).pretraining_seed(2) == 0
+
+
+def test_what_is_whole_keeps_its_verdict_beside_what_is_missing(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(1, 3))
+    finish_all(plan, tmp_path / "runs")
+    victim = plan.find("MAE, 3 labelled", FINETUNING, 2)
+    assert victim is not None
+    shutil.rmtree(victim.folder(tmp_path / "runs"))
+    verdict, content, page = report_of(plan, tmp_path)
+    assert verdict.startswith("MAE scored higher than scratch with 1 labelled case (+0.050 Dice")
+    assert verdict.endswith("no verdict on MAE, 3 labelled against scratch, 3 labelled, because runs are missing.")
+    assert len(content["comparisons"]) == 1
+    assert "fine-tuning of MAE, 3 labelled, seed 2: not started" in page

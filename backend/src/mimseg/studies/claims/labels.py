@@ -1,0 +1,39 @@
+"""Claim (iv), second half: how many labelled cases does masked image modelling save?"""
+
+from __future__ import annotations
+
+from mimseg.studies.claims.starts import conclude_at
+from mimseg.studies.design import SCRATCH, Design, Variant
+from mimseg.studies.findings import Findings
+from mimseg.studies.results import Results
+
+QUESTION = "Does masked image modelling on all images help when few of them are labelled?"
+
+
+def variants(design: Design) -> tuple[Variant, ...]:
+    """Scratch and MAE for every number of labelled cases."""
+    return tuple(
+        Variant(
+            f"{start}, {size or 'all'} labelled",
+            {"start": start, "labelled": size or "all"},
+            None if start == SCRATCH else "mae",
+            labelled=size,
+        )
+        for size in design.sizes
+        for start in (SCRATCH, "MAE")
+    )
+
+
+def conclude(results: Results) -> Findings:
+    """MAE against scratch for every number of labelled cases."""
+    return conclude_at(
+        results,
+        "labelled",
+        "labelled cases",
+        lambda size: f"with {size} labelled case{'' if size == 1 else 's'}",
+        (
+            "Labelled subsets are nested and drawn by seed, one case of each subject before a second of any; both "
+            "starts use the same ones. Pre-training sees the images of the whole pool, never a label.",
+            "Every run has the same number of steps, however many cases it has (equal steps, not equal epochs).",
+        ),
+    )
