@@ -221,8 +221,10 @@ def test_few_negatives_are_warned_of() -> None:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("mae", {"head": "linear"}), ("mae", {"mask_ratio": 1.0}), ("simmim", {"head": "deep"}), ("mae", {"loss": "l3"}),
-     ("simclr", {"temperature": 0}), ("dino", {})],
+    [
+        ("mae", {"head": "linear"}), ("mae", {"decoder_size": 100, "decoder_heads": 6}), ("mae", {"mask_ratio": 1.0}),
+        ("simmim", {"head": "deep"}), ("mae", {"loss": "l3"}), ("simclr", {"temperature": 0}), ("dino", {}),
+    ],
 )  # fmt: skip
 def test_settings_that_a_method_lacks_are_refused_with_what_it_has(name: str, settings: dict) -> None:
     with pytest.raises(UserError) as refusal:
@@ -255,3 +257,34 @@ def test_cost_counts_the_papers_parameters_and_arithmetic() -> None:
     assert ten.gflop_per_step == pytest.approx(10 * one.gflop_per_step, rel=0.2)
     assert ten.memory_bytes > one.memory_bytes > 20 * sum(p.numel() for p in small.parameters() if p.requires_grad)
     assert one.expectation(Budget(steps=600))["expected_minutes"] == pytest.approx(10 * one.seconds_per_step, abs=0.06)
+
+
+def test_the_papers_recipe_has_a_name_and_options_override_it() -> None:
+    from mimseg.cli.main import build_parser
+    from mimseg.cli.pretrain import settings_from
+
+    def parse(*options: str) -> PretrainSettings:
+        return settings_from(
+            build_parser("pretrain").parse_args(["pretrain", "x", "-o", "y", "--steps", "9", *options])
+        )
+
+    paper = parse("--preset", "paper", "--preprocessing", "btcv")
+    assert (paper.network.hidden_size, paper.network.layers, paper.network.stem) == (768, 12, "patch")
+    assert (paper.window, paper.batch, paper.crops_per_volume) == ((96, 96, 96), 16, 4)
+    assert paper.schedule == Schedule(3e-4, 0.05, 0.1, 1 / 3, (0.9, 0.999), 0, 0)
+    assert paper.augmentation.spatial_share == paper.augmentation.shift == 0
+    assert not paper.augmentation.intensity
+    settings = load_method("mae").read_settings(paper.method_settings)
+    assert (settings.decoder_size, settings.decoder_layers, settings.encoder_norm) == (512, 8, False)
+    assert parse("--preset", "paper", "--method", "simmim").schedule.learning_rate == 1e-4
+
+    changed = parse("--preset", "paper", "--decoder", "768x1", "--set", "loss=l2", "--learning-rate", "1e-4")
+    settings = load_method("mae").read_settings(changed.method_settings)
+    assert (settings.decoder_size, settings.decoder_layers, settings.decoder_heads) == (768, 1, 8)
+    assert (settings.loss, settings.mask_ratio, changed.schedule.learning_rate) == ("l2", 0.75, 1e-4)
+    assert parse().batch == 16
+    assert parse().network.stem == "convolution"
+    with pytest.raises(UserError, match="NAME=VALUE"):
+        parse("--set", "loss")
+    with pytest.raises(UserError, match="512y8"):
+        parse("--decoder", "512y8")

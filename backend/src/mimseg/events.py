@@ -126,7 +126,7 @@ class TerminalReporter(Reporter):
         self._stream.flush()
 
     def start(self, command: str, **fields: Any) -> None:
-        shown = ", ".join(f"{key}: {value}" for key, value in fields.items() if value not in (None, ""))
+        shown = ", ".join(f"{key}: {value}" for key, value in fields.items() if _worth_showing(value))
         self._line(f"mimseg {command}" + (f" ({shown})" if shown else ""))
 
     def progress(self, phase: str, done: float, total: float) -> None:
@@ -175,6 +175,11 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _worth_showing(value: Any) -> bool:
+    """Details in dictionaries are for programs; people get them in words."""
+    return value not in (None, "") and not isinstance(value, dict)
 
 
 def _short(value: Any) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimseg.cli.presets import METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
-from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
+from mimseg.cli.training_options import add_network_options, add_run_options, decoder_from, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.methods import METHODS
+
+if TYPE_CHECKING:
+    from mimseg.tasks.pretrain_settings import PretrainSettings
 
 HELP = "pre-train an encoder on unlabelled volumes (MAE, SimMIM, SimCLR)"
 EPILOG = """examples:
@@ -37,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument("--method", choices=tuple(METHODS), default="mae", help="default: %(default)s")
     group.add_argument("--mask-ratio", type=float, help="share of patches hidden (default: 0.75)")
+    group.add_argument(
+        "--decoder",
+        metavar="WxL[xH]",
+        help="MAE: width, blocks and heads of the decoder at once: 512x8 and 768x1 are those of Chen et al.",
+    )
     group.add_argument("--decoder-layers", type=int, help="MAE: transformer blocks of the decoder (default: 1)")
     group.add_argument("--decoder-size", type=int, help="MAE: width of the decoder's tokens (default: 192)")
     group.add_argument("--decoder-heads", type=int, help="MAE: attention heads of the decoder (default: 6)")
@@ -57,12 +65,18 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
     need_training_runtime()
     from mimseg.tasks.pretrain import pretrain
+
+    pretrain(settings_from(arguments), reporter)
+
+
+def settings_from(arguments: argparse.Namespace) -> PretrainSettings:
+    """What the arguments and their preset mean."""
     from mimseg.tasks.pretrain_settings import PretrainSettings
     from mimseg.training.loop import Budget
 
     apply_preset(arguments, METHOD_SCHEDULES[arguments.preset].get(arguments.method, {}))
     apply_preset(arguments, PRETRAIN[arguments.preset])
-    settings = PretrainSettings(
+    return PretrainSettings(
         data=tuple(arguments.data),
         output=arguments.output,
         budget=Budget(arguments.steps, arguments.minutes),
@@ -72,13 +86,17 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         resume=arguments.resume,
         **shared_settings(arguments),
     )
-    pretrain(settings, reporter)
 
 
 def _method_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The preset's settings of the method, overridden by options, overridden by --set."""
     given = {name: getattr(arguments, name) for name in FREQUENT if getattr(arguments, name) is not None}
-    values = {**METHOD_SETTINGS[arguments.preset].get(arguments.method, {}), **given}
+    decoder = {}
+    if arguments.decoder:
+        decoder = dict(
+            zip(("decoder_size", "decoder_layers", "decoder_heads"), decoder_from(arguments.decoder), strict=True)
+        )
+    values = {**METHOD_SETTINGS[arguments.preset].get(arguments.method, {}), **decoder, **given}
     for entry in arguments.set:
         name, separator, text = entry.partition("=")
         if not separator or not name:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mimseg.cli.training_options import add_network_options, network_from, spacing_from, window_from
+from mimseg.cli.training_options import add_network_options, decoder_from, network_from, spacing_from, window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -140,7 +140,7 @@ def design_from(arguments: argparse.Namespace) -> Design:
         methods=_values(arguments.methods, "--methods", str),
         mask_ratios=_values(arguments.mask_ratios, "--mask-ratios", float),
         patch_sizes=_values(arguments.patch_sizes, "--patch-sizes", int),
-        decoders=_values(arguments.decoders, "--decoders", _decoder),
+        decoders=_values(arguments.decoders, "--decoders", decoder_from),
         heads=_values(arguments.simmim_heads, "--simmim-heads", str),
         spacings=_spacings(arguments.spacings, "--spacings"),
         pretrain_spacing=_spacings(arguments.pretrain_spacing, "--pretrain-spacing")[0]
@@ -173,14 +173,6 @@ def _values(text: str, option: str, convert: Callable[[str], Value]) -> tuple[Va
         return tuple(convert(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as fault:
         raise UserError(f"{option} {text} is not usable ({fault}).", "See `mimseg study --help`.", "usage") from fault
-
-
-def _decoder(text: str) -> tuple[int, int, int]:
-    """`512x8` or `512x8x8`; without heads those of the releases, 6 up to a width of 511 and 8 from there."""
-    width, layers, *heads = (int(part) for part in text.split("x"))
-    if len(heads) > 1:
-        raise ValueError(f"{text} has more than three numbers")
-    return width, layers, heads[0] if heads else (8 if width >= 512 else 6)
 
 
 def _spacings(text: str, option: str) -> tuple[tuple[float, float, float], ...]:

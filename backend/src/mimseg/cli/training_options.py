@@ -150,3 +150,20 @@ def _three(text: str, option: str) -> tuple[float, float, float]:
     except ValueError as fault:
         raise UserError(f"{option} {text} is not one or three numbers.", f"For example {option} 48,48,48.") from fault
     return x, y, z
+
+
+def decoder_from(text: str) -> tuple[int, int, int]:
+    """Width, blocks and heads of MAE's decoder in `512x8` or `512x8x8`.
+
+    Without heads those of the release of Chen et al., 6 up to a width of 511 and 8 from there.
+
+    Raises:
+        UserError: The text is none of these.
+    """
+    try:
+        width, layers, *heads = (int(part) for part in text.lower().split("x"))
+        if len(heads) > 1 or min(width, layers, *heads) < 1:
+            raise ValueError(text)
+    except ValueError as fault:
+        raise UserError(f"The decoder {text!r} is not WIDTHxBLOCKS.", "For example 512x8.", "bad-usage") from fault
+    return width, layers, heads[0] if heads else (8 if width >= 512 else 6)

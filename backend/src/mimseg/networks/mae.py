@@ -13,6 +13,7 @@ import torch
 from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import Tensor, nn
 
+from mimseg.errors import UserError
 from mimseg.networks.reconstruction import MaskedReconstruction, ReconstructionSettings
 from mimseg.networks.settings import NetworkSettings
 
@@ -30,6 +31,19 @@ class MaeSettings(ReconstructionSettings):
     decoder_size: int = 192
     decoder_layers: int = 1
     decoder_heads: int = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (
+            min(self.decoder_size, self.decoder_layers, self.decoder_heads) < 1
+            or self.decoder_size % self.decoder_heads
+        ):
+            raise UserError(
+                f"A decoder of width {self.decoder_size}, {self.decoder_layers} blocks and {self.decoder_heads} heads "
+                "is not possible.",
+                "The width must be a multiple of the heads, for example 192 with 6.",
+                "bad-usage",
+            )
 
 
 class MaskedAutoencoder(MaskedReconstruction):

@@ -143,9 +143,9 @@ def _announce(
         structures=[label.name for label in data.labels],
         window=list(shape.window),
         patch_size=shape.patch_size,
-        **cost.to_json(),
-        **cost.expectation(settings.budget),
+        cost={**cost.to_json(), **cost.expectation(settings.budget)},
     )
+    reporter.info(cost.in_words(settings.budget, str(fabric.device)))
     reporter.info(report.summary() if report else "Starting from random weights.")
     if not data.validation:
         reporter.warning("no-validation", "There are too few cases to set some aside: the model is not scored.")

@@ -139,9 +139,9 @@ def _announce(
         held_out=len(data.validation) if data.validation is not data.training else 0,
         window=list(network.network.window),
         patch_size=network.network.patch_size,
-        **cost.to_json(),
-        **cost.expectation(settings.budget),
+        cost={**cost.to_json(), **cost.expectation(settings.budget)},
     )
+    reporter.info(cost.in_words(settings.budget, str(fabric.device)))
     if report is not None:
         reporter.info(report.summary())
     advice = network.advice(settings.batch)

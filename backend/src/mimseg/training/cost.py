@@ -59,6 +59,21 @@ class Cost:
         """Plain dictionary."""
         return asdict(self)
 
+    def in_words(self, budget: Budget, device: str) -> str:
+        """For the user, before the run starts."""
+        expected = self.expectation(budget)
+        length = (
+            f"{budget.steps} steps will take about {expected['expected_minutes']:g} min"
+            if budget.steps
+            else f"{budget.minutes:g} min will be enough for about {expected['expected_steps']:g} steps"
+        )
+        return (
+            f"{self.tokens} patches; {self.encoder_parameters / 1e6:.2f} M parameters in the encoder, "
+            f"{self.decoder_parameters / 1e6:.2f} M in the decoder. A step costs {self.gflop_per_step:.3g} GFLOP, "
+            f"{self.seconds_per_step:.2g} s on {device} and about {self.memory_bytes / 1e9:.2g} GB of memory; "
+            f"{length}, validation not counted."
+        )
+
     def expectation(self, budget: Budget) -> dict[str, float]:
         """Expected minutes of a run of so many steps, or expected steps of a run of so many minutes."""
         if budget.steps:
