@@ -108,6 +108,16 @@ class JsonLinesReporter(Reporter):
         self._write("error", {"code": code, "message": message, "hint": hint})
 
 
+class InnerReporter(Reporter):
+    """Passes on what happens inside one of several runs, but its start and result, which are not the whole's."""
+
+    def __init__(self, outer: Reporter) -> None:
+        self.progress = outer.progress  # type: ignore[method-assign]
+        self.metric = outer.metric  # type: ignore[method-assign]
+        self.warning = outer.warning  # type: ignore[method-assign]
+        self.info = outer.info  # type: ignore[method-assign]
+
+
 class TerminalReporter(Reporter):
     """Text for a person on `stream` (stderr): a progress bar with ETA on a terminal, plain lines elsewhere."""
 

@@ -185,7 +185,7 @@ def _checked_entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.
     if DESCRIPTION_FILE not in found:
         raise UserError(
             f"{path} is not a model: it holds no {DESCRIPTION_FILE}.",
-            "Give a .zip that `mimseg models export` wrote; bundles of other programs cannot be imported.",
+            "Give a .zip that `mimseg models export` wrote; `mimseg models import` also takes other programs' weights.",
             "not-a-model",
         )
     for name in found:

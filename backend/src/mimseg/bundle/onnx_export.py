@@ -112,7 +112,8 @@ def _refer_to_weights(model: ModelProto, network: torch.nn.Module, weights: Path
         array = numpy_helper.to_array(initializer)
         source = sources.get(_key(array)) if array.dtype == np.float32 and array.size > 1 else None
         if source is None:
-            if array.dtype == np.float32 and array.size > _SMALL:
+            # Instance normalisation without parameters is exported with as many ones and zeros as it has channels.
+            if array.dtype == np.float32 and array.size > _SMALL and np.ptp(array) > 0:
                 raise RuntimeError(f"{initializer.name} {array.shape} is none of the network's weights")
             kept.append(initializer)
             continue

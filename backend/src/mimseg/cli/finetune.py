@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mimseg.cli.presets import FINETUNE, apply_preset
+from mimseg.cli.presets import FINETUNE, METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
 from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
+if TYPE_CHECKING:
+    from mimseg.tasks.finetune_settings import FinetuneSettings
+    from mimseg.tasks.pretrain_settings import PretrainSettings
+
 HELP = "train a segmentation model on labelled cases"
 EPILOG = """examples:
   mimseg finetune Task04_Hippocampus -o my-model --init my-pretraining --minutes 60
-  mimseg finetune cases.csv -o my-model --init none --labels labels.json --minutes 60"""
+  mimseg finetune cases.csv -o my-model --init none --labels labels.json --minutes 60
+  mimseg finetune cases.csv -o my-model --init hippocampus-mr --folds auto --compare --minutes 240
+  mimseg finetune cases.csv -o my-model --init hippocampus-mr --pretrain-on scans/ --pretrain-minutes 60 \\
+      --folds auto --compare --minutes 240"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--finish", action="store_true", help="train no further: make the model of a stopped training's best weights"
     )
+    group = parser.add_argument_group("few cases")
+    group.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="auto|N",
+        help="cross-validate by subject, then train on all cases; auto: leave-one-out up to six subjects, else 5 folds",
+    )
+    group.add_argument("--compare", action="store_true", help="with --folds: the same folds from scratch, paired")
+    group.add_argument("--pretrain-on", type=Path, nargs="+", help="first pre-train (MAE) on these volumes of your own")
+    group.add_argument("--pretrain-minutes", type=float, help="for that, in addition to --minutes")
+    group.add_argument("--pretrain-steps", type=int, help="instead of --pretrain-minutes")
     add_run_options(parser)
     add_network_options(parser)
 
@@ -49,12 +67,26 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.cli.requirements import need_training_runtime
 
     need_training_runtime()
-    from mimseg.tasks.finetune import finetune
+    _check_usage(arguments)
+    own = _own_pretraining(arguments)
+    settings = _settings(arguments)
+    if arguments.folds is None:
+        from mimseg.tasks.finetune import finetune
+
+        finetune(settings, reporter)
+        return
+    from mimseg.tasks.crossvalidate import CrossvalidationSettings, crossvalidate
+
+    crossvalidate(CrossvalidationSettings(settings, arguments.folds, arguments.compare, own), reporter)
+
+
+def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
+    """What the arguments and their preset mean."""
     from mimseg.tasks.finetune_settings import FinetuneSettings
     from mimseg.training.loop import Budget
 
     apply_preset(arguments, FINETUNE[arguments.preset])
-    settings = FinetuneSettings(
+    return FinetuneSettings(
         data=arguments.data,
         output=arguments.output,
         budget=Budget(1) if arguments.finish else Budget(arguments.steps, arguments.minutes),
@@ -75,7 +107,52 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         **shared_settings(arguments),
         finish=arguments.finish,
     )
-    finetune(settings, reporter)
+
+
+def _own_pretraining(arguments: argparse.Namespace) -> PretrainSettings | None:
+    """The pre-training on the user's own volumes, with pretrain's defaults; before fine-tuning's preset is applied."""
+    if not arguments.pretrain_on:
+        return None
+    from mimseg.tasks.pretrain_settings import PretrainSettings
+    from mimseg.training.loop import Budget
+
+    copy = argparse.Namespace(**vars(arguments))
+    for name in ("batch", "crops_per_volume", "learning_rate", "weight_decay", "warmup", "floor", "clip", "average"):
+        setattr(copy, name, None)
+    copy.cases = None
+    apply_preset(copy, METHOD_SCHEDULES[copy.preset].get("mae", {}))
+    apply_preset(copy, PRETRAIN[copy.preset])
+    return PretrainSettings(
+        data=tuple(arguments.pretrain_on),
+        output=arguments.output,
+        budget=Budget(arguments.pretrain_steps, arguments.pretrain_minutes),
+        method_settings=METHOD_SETTINGS[copy.preset].get("mae", {}),
+        **shared_settings(copy),
+    )
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """Refuse options that need --folds without it.
+
+    Raises:
+        UserError: One of them stands alone.
+    """
+    alone = arguments.folds is None and (arguments.compare or arguments.pretrain_on)
+    if alone or (arguments.folds is not None and arguments.finish):
+        raise UserError(
+            "--compare and --pretrain-on need --folds, and --finish cannot be combined with it.",
+            "For example --folds auto.",
+            "bad-usage",
+        )
+
+
+def _folds(text: str) -> int:
+    """Number of folds; 0 for `auto`."""
+    if text == "auto":
+        return 0
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text} is neither auto nor a number from 2")
+    return int(text)
 
 
 def _read_card(path: Path | None) -> dict[str, Any] | None:

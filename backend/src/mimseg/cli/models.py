@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mimseg.cli.requirements import need_training_runtime
+from mimseg.cli.training_options import window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -20,10 +22,13 @@ examples:
   mimseg models show hippocampus-mr
   mimseg models export hippocampus-mr hippocampus-mr.zip
   mimseg models import hippocampus-mr.zip
+  mimseg models import vitmae.ckpt my-encoder --preprocessing btcv
+  mimseg models import unetr.pt --preprocessing btcv --labels organs.json --name organs-ct
   mimseg models remove my-model
 
-Imported models are kept in the folder MIMSEG_MODELS, or else in the user's data folder. Nothing in a model is run
-as a program; damaged and unsafe files are refused.
+Imported models are kept in the folder MIMSEG_MODELS, or else in the user's data folder. Weights of MIM-Med3D and MONAI
+are recognised by the names of their tensors: a UNETR becomes a model, an encoder alone a pre-training run in the folder
+OUT, for `mimseg finetune --init OUT`. Nothing in a file is run as a program; damaged and unsafe files are refused.
 """
 
 
@@ -34,9 +39,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     # No parsers of their own for the actions: options such as --json-lines may stand behind them.
     parser.add_argument("action", choices=ACTIONS, help="what to do")
-    parser.add_argument("model", nargs="?", help="name, folder or .zip; a zip or a folder for import")
-    parser.add_argument("output", nargs="?", type=Path, metavar="OUT.zip", help="of export: file, or existing folder")
+    parser.add_argument("model", nargs="?", help="name, folder or .zip; for import also a file of weights")
+    parser.add_argument(
+        "output", nargs="?", type=Path, metavar="OUT", help="export: .zip file or existing folder; import: new folder"
+    )
     parser.add_argument("--replace", action="store_true", help="import: replace a model of the same name")
+    group = parser.add_argument_group("import of weights of other programs (what their files do not say)")
+    group.add_argument("--preprocessing", help="btcv, brats, or a JSON file as in segmentation.json")
+    group.add_argument("--labels", type=Path, help="JSON file with value, name, color and codes of each structure")
+    group.add_argument("--modality", choices=("CT", "MR"))
+    group.add_argument("--multilabel", action="store_true", help="the outputs are independent (sigmoid)")
+    group.add_argument("--window", help="voxels that the network sees at once, e.g. 96,96,64 (default: a cube)")
+    group.add_argument("--heads", type=int, help="attention heads (default: 12 for ViT-B)")
+    group.add_argument("--patch-size", type=int, help="edge of a patch in voxels")
+    group.add_argument("--name", help="name of the model (default: that of the file)")
+    group.add_argument("--title", default="", help="one line about the model")
+    group.add_argument("--licence", default="Not stated", help="licence of the weights")
+    group.add_argument("--source", help="importer, where several know the file; the error message lists them")
+    group.add_argument("--prefix", default="", help="beginning of the encoder's names, where a file holds several")
+    group.add_argument("--allow-incomplete", action="store_true", help="accept an encoder that lacks tensors")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
@@ -62,17 +83,54 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     elif arguments.action == "export":
         reporter.result(file=str(models.export_model(arguments.model, arguments.output)))
     elif arguments.action == "import":
-        reporter.result(**_facts(models.take_in_model(Path(arguments.model), arguments.replace)))
+        _import(arguments, reporter)
     else:
         reporter.result(removed=str(models.remove_model(arguments.model)))
 
 
+def _import(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    from mimseg.tasks.import_settings import ImportSettings, is_model_of_mimseg
+
+    source = Path(arguments.model)
+    if is_model_of_mimseg(source):
+        from mimseg.tasks.models import take_in_model
+
+        if arguments.output is not None:
+            raise UserError("A model of mimseg is imported under its own name.", "Leave OUT out.", "usage")
+        reporter.result(**_facts(take_in_model(source, arguments.replace)))
+        return
+    need_training_runtime()
+    from mimseg.tasks.import_weights import import_weights
+
+    names = (
+        "output", "prefix", "heads", "patch_size", "preprocessing", "labels", "modality", "multilabel", "name", "title",
+        "licence", "replace", "allow_incomplete",
+    )  # fmt: skip
+    settings = ImportSettings(
+        source=source,
+        importer=arguments.source,
+        window=window_from(arguments),
+        **{name: getattr(arguments, name) for name in names},
+    )
+    imported = import_weights(settings, reporter)
+    arrived, expected = imported.report.encoder_counts
+    reporter.result(
+        **(_facts(imported.bundle) if imported.bundle else {"run": str(imported.path)}),
+        source=imported.source,
+        encoder_tensors=f"{arrived} of {expected}",
+        notes=list(imported.notes),
+        transfer=imported.report.to_json(),
+    )
+
+
 def _check_usage(arguments: argparse.Namespace) -> None:
     """Raise UserError unless the action has just what it needs."""
-    needs_model, needs_output = arguments.action != "list", arguments.action == "export"
-    if (arguments.model is not None) == needs_model and (arguments.output is not None) == needs_output:
+    needs_model = arguments.action != "list"
+    outputs = {"export": (True,), "import": (False, True)}.get(arguments.action, (False,))
+    if (arguments.model is not None) == needs_model and (arguments.output is not None) in outputs:
         return
-    needed = (" MODEL" if needs_model else "") + (" OUT.zip" if needs_output else "")
+    output = {"export": " OUT.zip", "import": " [OUT]"}.get(arguments.action, "")
+    needed = (" MODEL" if needs_model else "") + output
     raise UserError(
         f"`models {arguments.action}` takes {needed.strip() or 'nothing more'}.",
         f"Write: mimseg models {arguments.action}{needed}",

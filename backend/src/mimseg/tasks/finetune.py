@@ -61,7 +61,12 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
     """
     trained = train(settings, reporter)
     if trained is not None:
-        _write_model(settings, trained, reporter)
+        network, data = trained.network, trained.data
+        network.half().float()  # the bundle stores half precision: score exactly what ships
+        scores: dict[str, Any] = {}
+        if data.validation:
+            scores = score_cases(network, data.validation, data.labels, trained.shape, settings.overlap, reporter)
+        write_model(settings, trained, scores, reporter)
     return settings.output
 
 
@@ -80,7 +85,7 @@ def train(settings: FinetuneSettings, reporter: Reporter, data: LabelledData | N
         UserError, Stopped: As for `finetune`.
     """
     work = settings.output.with_name(settings.output.name + ".training")
-    _check_folders(settings.output, work, settings.resume)
+    check_folders(settings.output, work, settings.resume)
     fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
     if not fabric.is_global_zero:
         reporter = Reporter()
@@ -147,8 +152,6 @@ def _announce(
     )
     reporter.info(cost.in_words(settings.budget, str(fabric.device)))
     reporter.info(report.summary() if report else "Starting from random weights.")
-    if not data.validation:
-        reporter.warning("no-validation", "There are too few cases to set some aside: the model is not scored.")
 
 
 def _task(
@@ -187,21 +190,36 @@ def _task(
     return Task(network, groups, make_batch, loss_of, validate, "validation_dice", True)
 
 
-def _write_model(settings: FinetuneSettings, trained: Trained, reporter: Reporter) -> None:
-    network, shape, data, record = trained.network, trained.shape, trained.data, trained.record
-    network.half().float()  # the bundle stores half precision: score exactly what ships
-    scores: dict[str, Any] = {}
-    if data.validation:
-        scores = score_cases(network, data.validation, data.labels, shape, settings.overlap, reporter)
-    write_bundle(settings.output, network.cpu(), describe(settings, shape, data, scores, record))
+def write_model(settings: FinetuneSettings, trained: Trained, scores: dict[str, Any], reporter: Reporter) -> None:
+    """Write the bundle of a trained network and report it.
+
+    Args:
+        settings: All choices.
+        trained: The network.
+        scores: What it scored; may be empty.
+        reporter: Gets the result.
+    """
+    description = describe(settings, trained.shape, trained.data, scores, trained.record)
+    write_bundle(settings.output, trained.network.cpu(), description)
     dice = scores.get("summary", {}).get("mean_dice")
-    reporter.result(model=str(settings.output), validation_dice=dice, steps=record["finetuning"]["steps"])
+    reporter.result(model=str(settings.output), validation_dice=dice, steps=trained.record["finetuning"]["steps"])
 
 
-def _check_folders(output: Path, work: Path, resume: bool) -> None:
+def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpoint.pt") -> None:
+    """Refuse to overwrite a model or an unfinished training, and to resume what is not there.
+
+    Args:
+        output: Folder of the model.
+        work: Folder of the training.
+        resume: Whether it goes on.
+        needed: File in `work` without which it cannot.
+
+    Raises:
+        UserError: One of these.
+    """
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         raise UserError(f"{output} exists already.", "Choose another name for the model.", code="output-exists")
-    if resume and not (work / "checkpoint.pt").is_file():
+    if resume and not (work / needed).is_file():
         raise UserError(f"{work} holds no training to resume.", "Leave out --resume to start one.", code="not-found")
     if not resume and work.exists() and any(work.iterdir()):
         raise UserError(

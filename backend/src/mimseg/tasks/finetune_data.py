@@ -53,6 +53,11 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     """
     dataset = load_dataset(settings.data)
     training, validation = split_cases(dataset, settings)
+    if not validation:
+        reporter.warning(
+            "no-validation",
+            "There are too few cases to set some aside: the model is not scored. --folds auto scores every case.",
+        )
     labels = choose_labels(dataset, settings)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training)
@@ -66,6 +71,24 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
             validation, preprocessing, values, reporter, True, "read validation cases", regions=regions
         )
     return LabelledData(labels, modality, preprocessing, prepared, validating, regions)
+
+
+def load_whole_data(
+    settings: FinetuneSettings, cases: Sequence[Case], initial: InitialWeights | None, reporter: Reporter
+) -> LabelledData:
+    """Read and prepare all cases as training cases that can also be scored; for cross-validation.
+
+    Raises:
+        UserError: A case is not usable.
+    """
+    labels = choose_labels(load_dataset(settings.data), settings)
+    modality, preprocessing = choose_preprocessing(
+        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases)
+    )
+    regions = read_regions(settings.labels) if settings.labels else None
+    values = all_values(regions) if regions else [label.value for label in labels]
+    prepared = load_cases(cases, preprocessing, values, reporter, True, "read cases", regions=regions)
+    return LabelledData(labels, modality, preprocessing, prepared, [], regions)
 
 
 def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Case, ...], tuple[Case, ...]]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mimseg.errors import UserError
-from mimseg.events import Reporter
+from mimseg.events import InnerReporter, Reporter
 from mimseg.studies.plan import PRETRAINING, Plan, Run, write_plan
 from mimseg.tasks.study_plan import with_steps
-from mimseg.tasks.study_runs import Inner, Runner
+from mimseg.tasks.study_runs import Runner
 from mimseg.tasks.study_settings import StudySettings
 
 PROBE_STEPS = 8
@@ -106,7 +106,7 @@ def probe(plan: Plan, settings: StudySettings, reporter: Reporter) -> dict[str, 
     return times
 
 
-class _Stopwatch(Inner):
+class _Stopwatch(InnerReporter):
     """Notes when steps end."""
 
     def __init__(self, outer: Reporter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from mimseg.data.cases import Case, load_dataset, pick_cases
 from mimseg.data.label_regions import Regions, all_values, read_regions
 from mimseg.data.preprocessing import Preprocessing
-from mimseg.events import Reporter
+from mimseg.events import InnerReporter, Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
 from mimseg.studies.plan import PRETRAINING, Plan, Run
@@ -29,7 +28,7 @@ from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.cache import TrainingCase, load_case
 from mimseg.training.loop import Budget
 from mimseg.training.planning import plan_preprocessing
-from mimseg.training.run_folder import write_json
+from mimseg.training.run_folder import resumable, write_json
 from mimseg.training.schedule import Schedule
 from mimseg.training.validation import score_cases
 
@@ -71,9 +70,7 @@ class Runner:
     def train(self, run: Run) -> None:
         """Train one run, or go on with it, and write `scores.json`, which marks it as finished."""
         folder = run.folder(self._runs)
-        resume = all((folder / name).is_file() for name in ("settings.json", "checkpoint.pt"))
-        if not resume and folder.exists():
-            shutil.rmtree(folder)  # broken off before its first checkpoint, or damaged
+        resume = resumable(folder)
         content = self._pretrain(run, resume) if run.kind == PRETRAINING else self._finetune(run, resume)
         cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
         machine = describe_machine(self._settings.device)
@@ -108,7 +105,7 @@ class Runner:
             **self._shared(values),
             resume=resume,
         )
-        folder = pretrain(settings, Inner(self._reporter))
+        folder = pretrain(settings, InnerReporter(self._reporter))
         provenance = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
         return {"steps": provenance["steps"], "seconds": provenance["seconds"]}
 
@@ -126,7 +123,7 @@ class Runner:
             **self._shared(values),
             resume=resume,
         )
-        trained = train(settings, Inner(self._reporter), self._labelled_data(run, settings))
+        trained = train(settings, InnerReporter(self._reporter), self._labelled_data(run, settings))
         if trained is None:
             raise RuntimeError("a study runs in one process")
         scores = score_cases(
@@ -160,16 +157,6 @@ class Runner:
         lists = [pick_cases(self._dataset.cases, f"{self._plan_path}:cases.{key}") for key in (run.cases, "validation")]
         training, validation = self._cases.load(preprocessing, values, regions, lists)
         return LabelledData(labels, modality, preprocessing, training, validation, regions)
-
-
-class Inner(Reporter):
-    """Passes on what happens inside a run, but its beginning and result, which are not the study's."""
-
-    def __init__(self, outer: Reporter) -> None:
-        self.progress = outer.progress  # type: ignore[method-assign]
-        self.metric = outer.metric  # type: ignore[method-assign]
-        self.warning = outer.warning  # type: ignore[method-assign]
-        self.info = outer.info  # type: ignore[method-assign]
 
 
 class _CaseStore:

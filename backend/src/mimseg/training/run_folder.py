@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +92,28 @@ def read_run(folder: Path) -> tuple[PretrainedRun, dict[str, Tensor]]:
         ) from fault
 
 
-def check_same_settings(folder: Path, settings: dict[str, Any]) -> None:
+def resumable(folder: Path) -> bool:
+    """Whether a run can go on in `folder`; what broke off before its first checkpoint is removed."""
+    if all((folder / name).is_file() for name in ("settings.json", "checkpoint.pt")):
+        return True
+    if folder.exists():
+        shutil.rmtree(folder)
+    return False
+
+
+def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> None:
     """Refuse to resume a run with other settings than it was started with; the budget may change.
+
+    Args:
+        folder: Of the run.
+        settings: The present ones.
+        name: File with those that it was started with.
 
     Raises:
         UserError: naming the settings that differ.
     """
     try:
-        started = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        started = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise UserError(
             f"The settings of the run in {folder} cannot be read ({fault}).", "Start again.", "bad-run"
