@@ -28,12 +28,14 @@ class PretrainingNetwork(nn.Module):
         title: The method's name for people.
         settings_type: Dataclass of the method's own settings.
         views: Crops of each volume that one step looks at.
+        divisible: Whether the loss of a batch is the mean of the losses of its parts.
         encoder: What fine-tuning takes over.
     """
 
     title: ClassVar[str]
     settings_type: ClassVar[type]
     views: ClassVar[int] = 1
+    divisible: ClassVar[bool] = True
 
     def __init__(self, network: NetworkSettings, settings: Any) -> None:
         super().__init__()
@@ -72,6 +74,10 @@ class PretrainingNetwork(nn.Module):
             hidden: As drawn by `draw_mask`.
         """
         raise NotImplementedError
+
+    def recompute_activations(self) -> None:
+        """Save memory: activations of the encoder's transformer are computed again in the backward pass."""
+        self.encoder.recompute = True
 
     def advice(self, batch: int) -> str:
         """A warning to the user about `batch` volumes per step, or nothing."""

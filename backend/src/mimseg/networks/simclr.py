@@ -50,9 +50,11 @@ class SimCLR(PretrainingNetwork):
     title = "SimCLR"
     settings_type = SimclrSettings
     views = 2
+    divisible = False
 
     def __init__(self, network: NetworkSettings, settings: SimclrSettings) -> None:
         super().__init__(network, settings)
+        self._chunk = settings.chunk
         width = network.hidden_size
         # Batch normalisation as in the authors' own code: without it a ViT's mean tokens, alike at first, collapse.
         self.projection = nn.Sequential(
@@ -70,7 +72,7 @@ class SimCLR(PretrainingNetwork):
         return tokens.mean(dim=1)
 
     def forward(self, crops: Tensor, hidden: Tensor | None = None) -> Tensor:
-        chunk = self.settings.chunk
+        chunk = self._chunk
         if chunk and chunk < len(crops):
             # Recomputing each chunk in the backward pass gives the gradient of the whole batch, all negatives
             # included, with the activations of one chunk (cf. Gao et al., gradient caching, 2021).
@@ -78,6 +80,9 @@ class SimCLR(PretrainingNetwork):
         else:
             pooled = self.pool(crops)
         return nt_xent(functional.normalize(self.projection(pooled.float()).float(), dim=1), self.settings.temperature)
+
+    def recompute_activations(self) -> None:
+        self._chunk = 1
 
     def advice(self, batch: int) -> str:
         negatives = 2 * (batch - 1)

@@ -55,6 +55,10 @@ class UNETR(nn.Module):
             self.add_module(f"decoder{level + 2}", merge)
         self.out = UnetOutBlock(spatial_dims=3, in_channels=feature_size, out_channels=settings.classes)
 
+    def recompute_activations(self) -> None:
+        """Save memory in training: activations of the transformer are computed again in the backward pass."""
+        self.vit.recompute = True
+
     def _to_volume(self, tokens: Tensor) -> Tensor:
         """`(B, N, hidden)` to `(B, hidden, x, y, z)` on the grid of patches."""
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.settings.grid)

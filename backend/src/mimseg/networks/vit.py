@@ -11,6 +11,7 @@ from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
 from monai.networks.blocks.pos_embed_utils import build_sincos_position_embedding
 from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mimseg.networks.positions import mask_volume
 from mimseg.networks.settings import NetworkSettings
@@ -117,6 +118,7 @@ class ViT(nn.Module):
             for _ in range(settings.layers)
         )
         self.norm = nn.LayerNorm(settings.hidden_size)
+        self.recompute = False  # activations of blocks in the backward pass, to save memory
         if settings.class_token:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, settings.hidden_size))
         for name, parameter in self.named_parameters():
@@ -144,7 +146,7 @@ class ViT(nn.Module):
         tokens = self._with_class_token(tokens)
         states = []
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = self._through(block, tokens)
             states.append(self._patches_only(tokens))
         return self.norm(states[-1]), states, features
 
@@ -189,9 +191,14 @@ class ViT(nn.Module):
     def _encode(self, tokens: Tensor, final_norm: bool) -> Tensor:
         tokens = self._with_class_token(tokens)
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = self._through(block, tokens)
         tokens = self._patches_only(tokens)
         return self.norm(tokens) if final_norm else tokens
+
+    def _through(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        if self.recompute and self.training:
+            return checkpoint(block, tokens, use_reentrant=False)
+        return block(tokens)
 
     def _with_class_token(self, tokens: Tensor) -> Tensor:
         if not self.settings.class_token:

@@ -173,7 +173,7 @@ def _task(
 
     schedule = settings.schedule
     groups = parameter_groups(network, schedule.learning_rate, schedule.weight_decay, shape.layers, 1.0, set())
-    return Task(network, groups, make_batch, _loss_of, validate, "validation_loss", False)
+    return Task(network, groups, make_batch, _loss_of, validate, "validation_loss", False, network.divisible)
 
 
 def _loss_of(module: nn.Module, batch: Any) -> Tensor:

@@ -26,6 +26,7 @@ from mimseg.stopping import requested
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
 from mimseg.training.crops import ahead
 from mimseg.training.curves import Curves
+from mimseg.training.memory_ladder import MemoryLadder
 from mimseg.training.schedule import Schedule, moving_average, set_learning_rate, warmup_cosine
 
 
@@ -118,6 +119,7 @@ class Task:
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
+        divisible: Whether the loss of a batch is the mean of the losses of its parts.
     """
 
     network: nn.Module
@@ -127,6 +129,7 @@ class Task:
     validate: Callable[[nn.Module, int], dict[str, float]]
     score: str
     higher_is_better: bool
+    divisible: bool = True
 
 
 class Training:
@@ -162,6 +165,9 @@ class Training:
             self._curves.restore(content["curves"])
         optimizer = torch.optim.AdamW(task.groups, betas=settings.schedule.betas)
         self._module, self._optimizer = fabric.setup(task.network, optimizer)
+        self._ladder = MemoryLadder(
+            fabric, task.network, task.compute_loss, task.divisible, reporter, self.state.extra.get("memory")
+        )
         self._average.to(fabric.device)
         if content is not None:
             self._optimizer.load_state_dict(content["optimizer"])
@@ -200,15 +206,14 @@ class Training:
         began = time.monotonic()
         schedule = self._settings.schedule
         set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
-        loss = self._task.compute_loss(self._module, _move(batch, self._fabric.device))
-        self._optimizer.zero_grad(set_to_none=True)
-        self._fabric.backward(loss)
+        loss = self._ladder.backward(self._module, self._optimizer, _move(batch, self._fabric.device))
+        self.state.extra["memory"] = self._ladder.taken
         if schedule.clip:
             self._fabric.clip_gradients(self._module, self._optimizer, max_norm=schedule.clip)
         self._optimizer.step()
         self._average.update(self._task.network)
         self.state.step += 1
-        self._curves.loss(self.state.step, float(loss.detach()), self._optimizer.param_groups[-1]["lr"])
+        self._curves.loss(self.state.step, loss, self._optimizer.param_groups[-1]["lr"])
         seconds = time.monotonic() - began
         self.state.seconds += seconds
         self._trained_seconds += seconds
