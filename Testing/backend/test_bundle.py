@@ -396,3 +396,32 @@ def test_full_precision_and_weights_too_large_for_half_are_computed_alike(tmp_pa
         found, expected = compiled([windows(1)])[0], logits_of(reference, windows(1))
         assert relative_difference(found[:, 1:], expected[:, 1:]) < 1e-4
         assert relative_difference(found[:, :1], expected[:, :1]) < 1e-4
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("patch_size", "changes"),
+    [
+        (12, {"stem": "patch"}),
+        # 128 channels: instance norms become arrays of ones and zeros that are no weights.
+        (16, {"stem": "patch", "feature_size": 16, "layers": 4}),
+        (24, {"stem": "convolution", "layers": 4}),
+        (32, {"stem": "patch", "layers": 5, "class_token": True, "feature_size": 2}),
+    ],
+)
+def test_every_patch_size_is_computed_alike_without_torch(patch_size: int, changes: dict, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    openvino = pytest.importorskip("openvino")
+    from mimseg.bundle.writer import write_bundle
+    from mimseg.networks.unetr import UNETR
+
+    window = (2 * patch_size, patch_size, patch_size)
+    shape = replace(settings(), window=window, patch_size=patch_size, **changes)
+    torch.manual_seed(0)
+    network = UNETR(shape).eval()
+    description = describe(network=shape.to_json(), window=window, preprocessing=Preprocessing())
+    bundle = write_bundle(tmp_path / "model", network, description)
+    image = np.random.default_rng(0).normal(size=(1, 1, *window)).astype(np.float32)
+    compiled = openvino.Core().compile_model(bundle.onnx_path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert relative_difference(compiled([image])[0], logits_of(rounded(network), image)) < 1e-4

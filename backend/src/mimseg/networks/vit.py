@@ -203,7 +203,7 @@ class ViT(nn.Module):
     def _with_class_token(self, tokens: Tensor) -> Tensor:
         if not self.settings.class_token:
             return tokens
-        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def _patches_only(self, tokens: Tensor) -> Tensor:
         return tokens[:, 1:] if self.settings.class_token else tokens
