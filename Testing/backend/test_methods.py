@@ -147,6 +147,60 @@ def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path) ->
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
 
 
+FIFTH = """
+from dataclasses import dataclass
+from torch import nn
+from mimseg.networks.pretraining import PretrainingNetwork
+
+@dataclass(frozen=True)
+class BrightnessSettings:
+    power: int = 1
+
+class Brightness(PretrainingNetwork):
+    title, settings_type = "Brightness", BrightnessSettings
+
+    def __init__(self, network, settings):
+        super().__init__(network, settings)
+        self.head = nn.Linear(network.hidden_size, 1)
+        self._freeze_unused()
+
+    def forward(self, crops, hidden):
+        truth = crops.flatten(1).mean(dim=1, keepdim=True) ** self.settings.power
+        return (self.head(self.encoder(crops)[0].mean(dim=1)) - truth).square().mean()
+"""
+
+
+def test_a_new_method_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brightness.py").write_text(FIFTH, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(METHODS, "brightness", "brightness.Brightness")
+    from mimseg.cli.main import main
+
+    data = write_dataset(tmp_path / "data", 2)
+    small = [
+        "--hidden-size",
+        "24",
+        "--mlp-size",
+        "24",
+        "--heads",
+        "2",
+        "--layers",
+        "3",
+        "--feature-size",
+        "2",
+        "--window",
+        "16",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+    ]
+    arguments = ["pretrain", str(data), "-o", str(tmp_path / "run"), "--method", "brightness", "--set", "power=3"]
+    assert main([*arguments, *small, "--device", "cpu", "--precision", "32-true", "--quiet"]) == 0
+    made = json.loads((tmp_path / "run" / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
+    assert (made["method"], made["method_settings"]) == ("Brightness", {"power": 3})
+
+
 @pytest.mark.parametrize("name", ["mae", "simmim"])
 def test_masks_follow_the_seed(name: str) -> None:
     network = build(name, replace(SHAPE, window=(32, 32, 32)))

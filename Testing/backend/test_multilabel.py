@@ -20,6 +20,8 @@ from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.tasks.finetune import finetune  # noqa: E402
 from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
+from mimseg.tasks.pretrain import pretrain  # noqa: E402
+from mimseg.tasks.pretrain_settings import PretrainSettings  # noqa: E402
 from mimseg.training.cache import TrainingCase  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 from mimseg.training.losses import dice_and_binary_cross_entropy  # noqa: E402
@@ -100,9 +102,17 @@ def test_nested_structures_are_learned_from_two_channels_and_segmented_without_t
         window=(24, 24, 24), patch_size=8, layers=3, hidden_size=48, mlp_size=48, heads=3, feature_size=8,
         stem="convolution",
     )  # fmt: skip
+    run = pretrain(
+        PretrainSettings(
+            (data,), tmp_path / "run", Budget(3), shape, "simmim", window=(24, 24, 24), batch=2, device="cpu",
+            precision="32-true", validations=1,
+        ),
+        Reporter(),
+    )  # fmt: skip
+    assert json.loads((run / "pretraining.json").read_text(encoding="utf-8"))["network"]["channels"] == 2
     model = finetune(
         FinetuneSettings(
-            data, tmp_path / "model", Budget(60), None, shape, validation="case_5", window=(24, 24, 24),
+            data, tmp_path / "model", Budget(60), str(run), shape, validation="case_5", window=(24, 24, 24),
             labels=write_labels(tmp_path, STRUCTURES), schedule=Schedule(learning_rate=4e-3), device="cpu",
             precision="32-true", validations=1,
         ),
