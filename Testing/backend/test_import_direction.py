@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "importers": BASE | {"data", "networks", "bundle"},
     "inference": BASE | {"data", "networks", "bundle"},
     "studies": BASE | {"data", "networks", "metrics"},
+    "checks": BASE | {"data"},
     "training": BASE | {"data", "networks", "bundle", "inference", "metrics"},
     "tasks": BASE
-    | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies"},
+    | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies", "checks"},
     "cli": BASE | {"tasks", "training", "networks", "studies"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -177,24 +177,8 @@ def test_a_new_method_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pyte
     from mimseg.cli.main import main
 
     data = write_dataset(tmp_path / "data", 2)
-    small = [
-        "--hidden-size",
-        "24",
-        "--mlp-size",
-        "24",
-        "--heads",
-        "2",
-        "--layers",
-        "3",
-        "--feature-size",
-        "2",
-        "--window",
-        "16",
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-    ]
+    sizes = ["--hidden-size", "24", "--mlp-size", "24", "--heads", "2", "--layers", "3", "--feature-size", "2"]
+    small = [*sizes, "--window", "16", "--steps", "2", "--batch", "2"]
     arguments = ["pretrain", str(data), "-o", str(tmp_path / "run"), "--method", "brightness", "--set", "power=3"]
     assert main([*arguments, *small, "--device", "cpu", "--precision", "32-true", "--quiet"]) == 0
     made = json.loads((tmp_path / "run" / "pretraining.json").read_text(encoding="utf-8"))["provenance"]

@@ -2,163 +2,144 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from mimseg.data.cases import Case, Dataset, load_dataset
-from mimseg.data.labelmaps import read_labelmap
+from mimseg.bundle.locations import find_bundle
+from mimseg.bundle.reader import open_bundle
+from mimseg.checks import CHECKS
+from mimseg.checks.context import Context, Expected
+from mimseg.checks.finding import SEVERITIES, Finding
+from mimseg.checks.reading import load_case
+from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
+from mimseg.data.label_regions import read_regions
 from mimseg.data.labels import read_labels
-from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels
-from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
-
-TINY_VOXELS = 10
-SPACING_FACTOR = 2.0
-# CT in Hounsfield units nearly always contains air or fat; a volume without negative values is not in HU.
-HIGHEST_CT_MINIMUM = -50.0
+from mimseg.tasks.check_report import write_report
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One finding.
+class CheckSettings:
+    """What to check.
 
     Attributes:
-        case: Name of the case, or empty if it concerns the whole data set.
-        severity: `error` (cannot be trained on) or `warning` (look at it).
-        code: Stable identifier.
-        message: What is wrong, with numbers.
-        remedy: What to do.
+        data: A data set, see `mimseg.data.cases.load_dataset`.
+        labels: JSON file that names the label values, or None for what the data set says.
+        modality: `CT` or `MR`; None for that of the model or the data set, if either says it.
+        model: Name or path of the model that training is to start from, or None.
+        cases: Selection of the cases to train on, see `mimseg.data.cases.pick_cases`; None for all (others).
+        validation: Selection of the cases to validate on, or None.
+        report: Where to write `<report>.html` and `<report>.json`, or None.
     """
 
-    case: str
-    severity: str
-    code: str
-    message: str
-    remedy: str
+    data: Path
+    labels: Path | None = None
+    modality: str | None = None
+    model: str | None = None
+    cases: str | None = None
+    validation: str | None = None
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What is remembered of a case after its voxels are released."""
+class Checked:
+    """What was found, gravest first, in how many cases."""
 
-    case: Case
-    digest: str
-    spacing: tuple[float, ...]
-    lowest: float
-    counts: dict[int, int]
+    findings: list[Finding]
+    cases: int
 
 
-def check(data: Path, reporter: Reporter, labels: Path | None = None, modality: str | None = None) -> list[Problem]:
-    """Read every case once and list the problems.
+def check(settings: CheckSettings, reporter: Reporter) -> Checked:
+    """Read every case once and list what was found.
 
     Args:
-        data: A data set, see `mimseg.data.cases.load_dataset`.
-        reporter: Gets one warning per problem and the list as the result.
-        labels: JSON file that names the label values, or None for what the data set says.
-        modality: `CT` or `MR` of the model that training starts from; None leaves this unchecked.
+        settings: What to check.
+        reporter: Gets one warning per error or warning, notes as free text, and the list as the result.
 
     Raises:
-        UserError: The data set itself cannot be read.
+        UserError: The data set, the label file, the model or a selection cannot be read.
     """
-    dataset = load_dataset(data)
-    known = {label.value for label in read_labels(labels)} if labels else set(dataset.label_names)
-    reporter.start("check", cases=len(dataset.cases))
-    problems, facts = _read_all(dataset, reporter)
-    problems += _label_problems(facts, known)
-    problems += _duplicates(facts) + _spacing_outliers(facts)
-    if modality == "CT":
-        problems += [_not_hounsfield(fact) for fact in facts if fact.lowest > HIGHEST_CT_MINIMUM]
-    order = {case.identifier: number for number, case in enumerate(dataset.cases)}
-    problems.sort(key=lambda problem: (problem.severity, order.get(problem.case, -1)))
-    for problem in problems:
-        name = f"{problem.case}: " if problem.case else ""
-        reporter.warning(problem.code, f"{name}{problem.message} {problem.remedy}")
-    reporter.result(cases=len(dataset.cases), problems=[asdict(problem) for problem in problems])
-    return problems
-
-
-def _read_all(dataset: Dataset, reporter: Reporter) -> tuple[list[Problem], list[_Facts]]:
-    problems, facts = [], []
-    for number, case in enumerate(dataset.cases):
+    dataset = load_dataset(settings.data)
+    cases, training, validation = _chosen(dataset, settings)
+    context = Context(_names(dataset, settings.labels), dataset.channels, _expected(settings), training, validation)
+    reporter.start("check", cases=len(cases))
+    findings, measured = _read_all(cases, reporter)
+    for number, part in enumerate(CHECKS):
         check_stop()
-        reporter.progress("check", number, len(dataset.cases))
-        try:
-            facts.append(_facts(case))
-        except UserError as fault:
-            problems.append(Problem(case.identifier, "error", fault.code, fault.message, fault.hint))
-    reporter.progress("check", len(dataset.cases), len(dataset.cases))
-    return problems, facts
+        findings += part.find({name: values[number] for name, values in measured.items()}, context)
+    order = {case.identifier: number for number, case in enumerate(cases)}
+    findings.sort(key=lambda found: (SEVERITIES.index(found.severity), order.get(found.case, -1)))
+    for finding in findings:
+        tell = f"{f'{finding.case}: ' if finding.case else ''}{finding.message} {finding.remedy}"
+        if finding.severity == "note":
+            reporter.info(f"Note: {tell}")
+        else:
+            reporter.warning(finding.code, tell)
+    written: dict[str, Any] = {}
+    if settings.report is not None:
+        html, data = write_report(settings.report, findings, cases, context, reporter)
+        written = {"report": str(html), "table": str(data)}
+    counts = {severity: sum(found.severity == severity for found in findings) for severity in SEVERITIES}
+    problems = [found.to_json() for found in findings]
+    reporter.result(cases=len(cases), problems=problems, counts=counts, **written)
+    return Checked(findings, len(cases))
 
 
-def _facts(case: Case) -> _Facts:
-    volume = read_channels(case.images)
-    label: Volume | None = read_labelmap(case.label, like=volume.grid) if case.label else None
-    counts: dict[int, int] = {}
-    if label is not None:
-        values, numbers = np.unique(label.array, return_counts=True)
-        counts = {int(value): int(n) for value, n in zip(values, numbers, strict=True) if value != 0}
-    digest = hashlib.sha256(np.ascontiguousarray(volume.array).tobytes()).hexdigest()
-    return _Facts(case, digest, volume.grid.spacing, float(volume.array.min()), counts)
+def _read_all(cases: Sequence[Case], reporter: Reporter) -> tuple[list[Finding], dict[str, list[Any]]]:
+    """What reading finds, and for each readable case what every check measured, in the order of `CHECKS`."""
+    findings: list[Finding] = []
+    measured: dict[str, list[Any]] = {}
+    for number, case in enumerate(cases):
+        check_stop()
+        reporter.progress("check", number, len(cases))
+        loaded, found = load_case(case)
+        findings += found
+        if loaded is not None:
+            measured[case.identifier] = [part.measure(loaded) for part in CHECKS]
+    reporter.progress("check", len(cases), len(cases))
+    return findings, measured
 
 
-def _label_problems(facts: Sequence[_Facts], known: set[int]) -> list[Problem]:
-    problems = []
-    used: set[int] = set().union(*(fact.counts for fact in facts))
-    for fact in facts:
-        name = fact.case.identifier
-        unknown = sorted(set(fact.counts) - known) if known else []
-        if unknown:
-            remedy = "Name these values in the label file, or remove them from the labelmap."
-            text = f"The labelmap has the values {unknown}, which nothing names."
-            problems.append(Problem(name, "error", "unknown-label-value", text, remedy))
-        if not fact.counts:
-            text = "The labelmap is empty."
-            problems.append(Problem(name, "error", "empty-label", text, "Draw the structures, or leave the case out."))
-            continue
-        missing = sorted((known or used) - set(fact.counts))
-        if missing:
-            text = f"The structures with the values {missing} are missing, which other cases may have."
-            problems.append(Problem(name, "warning", "missing-structure", text, "Check whether they were forgotten."))
-        for value in (value for value, count in fact.counts.items() if count < TINY_VOXELS):
-            text = f"The structure with the value {value} has only {fact.counts[value]} voxels."
-            problems.append(Problem(name, "warning", "tiny-label", text, "Remove stray voxels, or finish drawing it."))
-    return problems
+def _chosen(
+    dataset: Dataset, settings: CheckSettings
+) -> tuple[tuple[Case, ...], frozenset[str] | None, frozenset[str] | None]:
+    """The cases to read, and which of them train and validate if both is known."""
+    chosen = pick_cases(dataset.cases, settings.cases) if settings.cases else dataset.cases
+    if not settings.validation:
+        return chosen, None, None
+    validating = pick_cases(dataset.cases, settings.validation)
+    validation = frozenset(case.identifier for case in validating)
+    training = frozenset(case.identifier for case in chosen)
+    if not settings.cases:
+        training -= validation
+    wanted = training | validation
+    return tuple(case for case in dataset.cases if case.identifier in wanted), training, validation
 
 
-def _duplicates(facts: Sequence[_Facts]) -> list[Problem]:
-    first: dict[str, str] = {}
-    problems = []
-    for fact in facts:
-        if fact.digest in first:
-            text = f"Has exactly the same voxels as {first[fact.digest]}."
-            remedy = "Remove one: with one in training and one in validation, scores mean nothing."
-            problems.append(Problem(fact.case.identifier, "error", "duplicate", text, remedy))
-        first.setdefault(fact.digest, fact.case.identifier)
-    return problems
+def _names(dataset: Dataset, labels: Path | None) -> dict[int, str]:
+    """Name of each label value in the labelmaps; a value of several overlapping structures gets all their names."""
+    if labels is None:
+        return dataset.label_names
+    structures, regions = read_labels(labels), read_regions(labels)
+    if regions is None:
+        return {label.value: label.name for label in structures}
+    names: dict[int, list[str]] = {}
+    for label, values in zip(structures, regions, strict=True):
+        for value in values:
+            names.setdefault(value, []).append(label.name)
+    return {value: " and ".join(parts) for value, parts in sorted(names.items())}
 
 
-def _spacing_outliers(facts: Sequence[_Facts]) -> list[Problem]:
-    if len(facts) < 3:
-        return []
-    sorted_spacings = np.array([sorted(fact.spacing) for fact in facts])
-    median = np.median(sorted_spacings, axis=0)
-    problems = []
-    for fact, spacing in zip(facts, sorted_spacings, strict=True):
-        if (spacing > SPACING_FACTOR * median).any() or (spacing * SPACING_FACTOR < median).any():
-            shown = " x ".join(f"{edge:.3g}" for edge in fact.spacing)
-            usual = " x ".join(f"{edge:.3g}" for edge in median)
-            text = f"The voxels of {shown} mm differ much from the usual {usual} mm."
-            problems.append(Problem(fact.case.identifier, "warning", "spacing", text, "Check that it belongs here."))
-    return problems
-
-
-def _not_hounsfield(fact: _Facts) -> Problem:
-    text = f"The lowest value is {fact.lowest:.0f}: this is no CT in Hounsfield units."
-    remedy = "Export it again with rescale slope and intercept applied, or choose an MR model."
-    return Problem(fact.case.identifier, "error", "not-hounsfield", text, remedy)
+def _expected(settings: CheckSettings) -> Expected:
+    if settings.model is None:
+        return Expected(settings.modality, source="the chosen modality" if settings.modality else "")
+    description = open_bundle(find_bundle(settings.model)).description
+    return Expected(
+        settings.modality or description.modality,
+        description.channels,
+        description.preprocessing.spacing,
+        f"the model {description.name}",
+    )
