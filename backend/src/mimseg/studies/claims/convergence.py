@@ -45,10 +45,12 @@ class Speed:
     Attributes:
         steps: First step for each seed; None where it was not reached.
         reference: That of the reference itself for each seed.
+        interval: Steps between two validations: no shorter time can be told from none.
     """
 
     steps: tuple[int | None, ...]
     reference: tuple[int, ...]
+    interval: int
 
     @property
     def factors(self) -> tuple[float | None, ...]:
@@ -94,7 +96,8 @@ def conclude(results: Results) -> Findings:
         definitions=(
             f"Threshold: for each seed the best smoothed validation Dice of {reference} (mean of a validation and the "
             f"{SMOOTHING - 1} before it). A run reaches it at its first validation whose smoothed Dice is at least as "
-            "high; nothing is interpolated, so a step is known to one validation interval.",
+            "high; nothing is interpolated, so a step is known to one validation interval, and a speed is called "
+            "different only if every seed differs by more than that.",
             f"Speed-up: steps of {reference} divided by steps of the run with the same seed, that is with the same "
             "labelled cases, crops and order. A run that never gets there has none.",
             "The paper's abstract says 1.40× against contrastive learning; how it defines that could not be read, so "
@@ -129,16 +132,18 @@ def _speed(results: Results, row: Variant, reference: str, thresholds: list[floa
         [first_reached(run.curve_steps, run.curve, value) for run, value in zip(runs, thresholds, strict=True)]
         for runs in (own, other)
     ]
-    return Speed(tuple(steps[0]), tuple(step for step in steps[1] if step is not None))
+    interval = own[0].curve_steps[1] - own[0].curve_steps[0]
+    return Speed(tuple(steps[0]), tuple(step for step in steps[1] if step is not None), interval)
 
 
 def _say_speed(name: str, reference: str, speed: Speed) -> str:
     found = [factor for factor in speed.factors if factor is not None]
     if not found:
         return f"{name} never reached the best validation score of {reference}"
+    gains = [other - step for step, other in zip(speed.steps, speed.reference, strict=True) if step is not None]
     every = len(found) == len(speed.factors)
-    if every and (min(found) > 1 or max(found) < 1):
-        word = "faster" if min(found) > 1 else "more slowly"
+    if every and (min(gains) > speed.interval or max(gains) < -speed.interval):
+        word = "faster" if min(gains) > 0 else "more slowly"
         return f"{name} reached the best validation score of {reference} {word} with every seed, {speed.shown}"
     return f"no difference in speed shown between {name} and {reference}, {speed.shown}"
 
