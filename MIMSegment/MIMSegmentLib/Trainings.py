@@ -177,7 +177,7 @@ class Trainings:
 
 def _isAborted(folder):
     """True for the folder of a run that was stopped before it had learned anything worth keeping."""
-    leftOvers = {"settings.json", "transfer.json", "log.csv", "reconstruction.png"}
+    leftOvers = {"settings.json", "cost.json", "transfer.json", "log.csv", "reconstruction.png"}
     return os.path.isdir(folder) and set(os.listdir(folder)) <= leftOvers
 
 
