@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.stopping import requested
+from mimseg.training.averaging import AveragedWeights
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
 from mimseg.training.crops import ahead
 from mimseg.training.curves import Curves
 from mimseg.training.memory_ladder import MemoryLadder
-from mimseg.training.schedule import Schedule, moving_average, set_learning_rate, warmup_cosine
+from mimseg.training.schedule import Schedule, set_learning_rate, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Training:
         self._validation_seconds = self._trained_seconds = 0.0
         self.state = LoopState()
         self._best: dict[str, Tensor] = {}
-        self._average = _Average(task.network, settings.schedule.average)
+        self._average = AveragedWeights(task.network, settings.schedule.average)
         self._curves = Curves(folder, reporter)
         content = load_checkpoint(self._path) if resume else None
         if content is not None:
@@ -267,32 +267,6 @@ class Training:
     def _agreed(self, value: float) -> float:
         """The value of the first process: all must take the same decision."""
         return float(self._fabric.broadcast(value)) if self._fabric.world_size > 1 else value
-
-
-class _Average:
-    """Exponential moving average of a network's weights."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._model = AveragedModel(network, multi_avg_fn=moving_average(decay))
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model.module.eval()
-
-    def update(self, network: nn.Module) -> None:
-        self._model.update_parameters(network)
-
-    def weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self._model.module.state_dict().items()}
-
-    def state(self) -> dict[str, Tensor]:
-        return self._model.state_dict()
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        self._model.load_state_dict(state)
-
-    def to(self, device: torch.device) -> None:
-        self._model.to(device)
 
 
 def _done(budget: Budget, state: LoopState) -> tuple[float, float]:
