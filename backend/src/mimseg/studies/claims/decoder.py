@@ -55,13 +55,10 @@ def conclude(results: Results) -> Findings:
             "how large a difference the data leave open.",
             "Encoder parameters are those that fine-tuning takes over; decoder parameters are thrown away. GFLOP, "
             "seconds and memory are those of one pre-training step: arithmetic of the forward and backward pass as "
-            "counted, seconds as timed before the run, memory as counted for weights, gradients, optimiser, average "
-            "and what is kept for the backward pass, not what the process occupied.",
+            "counted, seconds of the whole run with its validations divided by its steps, memory as counted for "
+            "weights, gradients, optimiser, average and what is kept for the backward pass, not what the process occupied.",
             "All variants of a method start from the same random encoder and see the same crops in the same order.",
             "Losses are comparable within MAE and within SimMIM.",
-            "Seconds a step: of the whole run, validation included, divided by its steps. GFLOP (10⁹ additions and "
-            "multiplications, forward and backward) and memory (weights, gradients, optimiser, average, activations) "
-            "are counted, not measured.",
         ),
     )
 
