@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"scratch": "#6b7280", "SimCLR": "#d97706", "MAE": "#2563eb", "SimMIM": "#059669"}
 OTHERS = ("#7c3aed", "#db2777", "#0891b2", "#65a30d")
+MARKERS = "osD^vP*X"
 DPI = 150
 FLOOR = "reached without looking at the image"
 
@@ -103,16 +104,18 @@ def draw_lines(
 
 
 def draw_cost(target: IO[bytes], points: Sequence[Point], label: str, floor: float | None) -> None:
-    """Dice over cost, a named point a row, bars for the range over seeds."""
+    """Dice over cost on a logarithmic axis, a marker a row, bars for the range over seeds."""
     figure, axes = _figure(1, 1, (7.5, 4.2))
     groups = list(dict.fromkeys(point.group for point in points))
-    for point in points:
+    for number, point in enumerate(points):
         colour = _colour(point.group, groups.index(point.group))
         found = point.estimate
         bars = [[found.mean - min(found.seeds)], [max(found.seeds) - found.mean]]
-        axes.errorbar(point.x, found.mean, yerr=bars, color=colour, marker="o", capsize=3)
-        axes.annotate(point.name, (point.x, found.mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        marker = MARKERS[number % len(MARKERS)]
+        name = f"{point.group} {point.name}"
+        axes.errorbar(point.x, found.mean, yerr=bars, color=colour, marker=marker, capsize=3, linestyle="", label=name)
     _floor(axes, floor)
+    axes.set_xscale("log")
     axes.set(xlabel=label, ylabel="mean foreground Dice")
     axes.margins(x=0.18, y=0.15)
     axes.grid(alpha=0.25)

@@ -56,7 +56,8 @@ def conclude(results: Results) -> Findings:
             "Encoder parameters are those that fine-tuning takes over; decoder parameters are thrown away. GFLOP, "
             "seconds and memory are those of one pre-training step: arithmetic of the forward and backward pass as "
             "counted, seconds of the whole run with its validations divided by its steps, memory as counted for "
-            "weights, gradients, optimiser, average and what is kept for the backward pass, not what the process occupied.",
+            "weights, gradients, optimiser, average and what is kept for the backward pass, not as occupied by the "
+            "process.",
             "All variants of a method start from the same random encoder and see the same crops in the same order.",
             "Losses are comparable within MAE and within SimMIM.",
         ),
