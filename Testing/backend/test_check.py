@@ -96,9 +96,10 @@ def test_volumes_without_negative_values_are_no_ct(data: Path) -> None:
 
 
 def test_the_data_are_compared_with_a_model(data: Path, tmp_path: Path) -> None:
-    bundle = write_tiny_bundle(tmp_path / "tiny")
-    found = codes(data, model=str(tmp_path / "tiny"))
-    assert {code for _, code in found} == {"not-hounsfield"}, bundle
+    write_tiny_bundle(tmp_path / "tiny", modality="CT")
+    assert {code for _, code in codes(data, model=str(tmp_path / "tiny"))} == {"not-hounsfield"}
+    write_tiny_bundle(tmp_path / "two", channels=("T1", "T2"))
+    assert {code for _, code in codes(data, model=str(tmp_path / "two"))} == {"channel-count"}
 
 
 def test_who_trains_must_not_validate(data: Path) -> None:

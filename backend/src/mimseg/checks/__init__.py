@@ -1,0 +1,33 @@
+"""Problems of labelled cases, found before anything is trained. No torch; numpy and SimpleITK only.
+
+Each module listed in `CHECKS` looks for one kind of problem and has two functions:
+
+- `measure(case: LoadedCase)`: what it has to remember of a case, after whose voxels are released (keep it small);
+- `find(measured, context)`: what it finds, given what was measured of every readable case, by identifier.
+
+A new check is a new file with these two functions and one line in `CHECKS`. Compare with the other cases through
+`mimseg.checks.comparison`, and report nothing that a clean data set has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mimseg.checks import appearance, duplicates, flips, pieces, scale, sizes, spacing, subjects, values
+from mimseg.checks.context import Context
+from mimseg.checks.finding import Finding
+from mimseg.checks.loaded_case import LoadedCase
+
+
+class Check(Protocol):
+    """What a module of this part offers."""
+
+    def measure(self, case: LoadedCase) -> Any:
+        """What `find` needs of a case."""
+
+    def find(self, measured: Mapping[str, Any], context: Context) -> list[Finding]:
+        """Findings, given what was measured of each case by its identifier."""
+
+
+CHECKS: tuple[Check, ...] = (values, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)

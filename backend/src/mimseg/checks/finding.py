@@ -1,0 +1,55 @@
+"""What a check says about a case: how grave, why, what to do, and where to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mimseg.data.regions import Box
+
+# Gravest first. An error prevents training or makes its scores worthless; a warning should be looked at; a note is a
+# fact that is probably harmless.
+SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Something to draw: a case with its labels.
+
+    Attributes:
+        case: Identifier.
+        caption: What there is to see.
+        box: Only the labels in this box of voxels of the file, enlarged; None for all labels.
+    """
+
+    case: str
+    caption: str
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should know before training.
+
+    Attributes:
+        case: Identifier of the case, or empty if it concerns the whole data set.
+        severity: One of `SEVERITIES`.
+        code: Stable identifier in kebab-case.
+        message: What is wrong, with numbers.
+        remedy: What to do.
+        evidence: Numbers and texts that JSON can hold, by name; units stand in the name (`volume_ml`).
+        spots: Pictures for the report.
+    """
+
+    case: str
+    severity: str
+    code: str
+    message: str
+    remedy: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    spots: tuple[Spot, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary without the pictures."""
+        names = ("case", "severity", "code", "message", "remedy", "evidence")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,103 @@
+"""Reading a case, and the findings of reading itself: unreadable files, labels on another grid, repaired voxels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from mimseg.checks.finding import Finding, Spot
+from mimseg.checks.loaded_case import LoadedCase
+from mimseg.data.cases import Case
+from mimseg.data.images import open_reader
+from mimseg.data.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.volume import Grid, Volume
+from mimseg.data.volumes import read_channels
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+# What readers only warn of, and how grave that is for training: code -> (severity, remedy).
+_WARNINGS = {
+    "constant": ("error", "There is nothing to see in it: export the volume again, or leave the case out."),
+    "non-finite": ("warning", "Look at the volume; export it again if more than its border is affected."),
+    "overlap": ("warning", "Let structures overlap nowhere, or accept that the later segment keeps the voxels."),
+}
+_OTHER_WARNING = ("warning", "Check in a viewer that the volume has the right size and shape.")
+
+
+class _Collector(Reporter):
+    """Keeps the warnings of readers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[tuple[str, str]] = []
+
+    def warning(self, code: str, message: str) -> None:
+        self.warnings.append((code, message))
+
+
+def load_case(case: Case) -> tuple[LoadedCase | None, list[Finding]]:
+    """Read a case.
+
+    Returns:
+        The case, without labels if those are not usable, or None if an image is not readable; and what was found.
+    """
+    name, collector = case.identifier, _Collector()
+    try:
+        volume = read_channels(case.images, reporter=collector)
+    except UserError as fault:
+        return None, [_refused(case, fault)]
+    findings: list[Finding] = []
+    loaded = LoadedCase(case, volume)
+    if case.label is None:
+        text = "There is no labelmap."
+        findings.append(
+            Finding(name, "note", "no-label", text, "It is not used for fine-tuning; label it or remove it.")
+        )
+    else:
+        try:
+            labels = read_labelmap(case.label, like=volume.grid, reporter=collector)
+            names = read_segment_names(case.label)
+            loaded = LoadedCase(case, volume, labels.array, names, _stored_type(case.label))
+        except UserError as fault:
+            findings.append(_refused(case, fault, volume))
+    for code, message in collector.warnings:
+        severity, remedy = _WARNINGS.get(code, _OTHER_WARNING)
+        findings.append(Finding(name, severity, code, without_folders(message, case), remedy, {}, (Spot(name, ""),)))
+    return loaded, findings
+
+
+def without_folders(text: str, case: Case) -> str:
+    """`text` with the files of `case` named without their folders: reports are passed on, folders may name people."""
+    for path in (*case.images, *([case.label] if case.label else [])):
+        text = text.replace(str(path), path.name)
+    return text
+
+
+def _refused(case: Case, fault: UserError, volume: Volume | None = None) -> Finding:
+    remedy = without_folders(fault.hint, case) or "Export it again, or leave the case out."
+    evidence: dict[str, object] = {}
+    if fault.code == "grid-mismatch" and volume is not None and case.label is not None:
+        evidence = _how_far_apart(volume.grid, read_labelmap(case.label).grid)
+    return Finding(case.identifier, "error", fault.code, without_folders(fault.message, case), remedy, evidence)
+
+
+def _how_far_apart(image: Grid, label: Grid) -> dict[str, object]:
+    centres = [grid.to_point((np.asarray(grid.size, float) - 1)[None] / 2)[0] for grid in (image, label)]
+    return {
+        "image_size": list(image.size),
+        "label_size": list(label.size),
+        "image_spacing_mm": [round(edge, 4) for edge in image.spacing],
+        "label_spacing_mm": [round(edge, 4) for edge in label.spacing],
+        "distance_of_centres_mm": round(float(np.linalg.norm(centres[0] - centres[1])), 2),
+    }
+
+
+def _stored_type(path: Path) -> str:
+    """Number type of an image file; empty where the header alone does not tell."""
+    try:
+        reader = open_reader(path)
+    except UserError:
+        return ""
+    names = {sitk.sitkFloat32: "float32", sitk.sitkFloat64: "float64"}
+    return names.get(reader.GetPixelID(), "whole numbers")

@@ -1,0 +1,157 @@
+"""Intensities: CT that is not in Hounsfield units, CT among MR, channels and contrasts that a model does not expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimseg.checks.context import Context
+from mimseg.checks.finding import Finding, Spot
+from mimseg.checks.loaded_case import LoadedCase
+
+# CT in Hounsfield units nearly always contains air or fat; a volume without negative values is not in HU.
+HIGHEST_CT_MINIMUM = -50.0
+_AIR = -500.0
+_AIR_SHARE = 0.01
+# Factor between the brightest and the darkest volume from which the difference is worth a note.
+_WILD_FACTOR = 50.0
+_CONTRASTS = {"t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "pd", "adc", "dwi", "swi"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Intensities of one case, first channel.
+
+    Attributes:
+        lowest: Smallest value.
+        high: 99.5th percentile.
+        air: Share of voxels below -500, which only CT has.
+        middle: Median of the brighter half, for shifted CT.
+        channels: How many.
+    """
+
+    lowest: float
+    high: float
+    air: float
+    middle: float
+    channels: int
+
+    @property
+    def looks_like_ct(self) -> bool:
+        """True if it can only be CT in Hounsfield units."""
+        return self.air >= _AIR_SHARE and self.lowest >= -20000
+
+
+def measure(case: LoadedCase) -> Scale:
+    """The intensities of a case."""
+    image = case.sample
+    median = float(np.median(image))
+    return Scale(
+        float(case.volume.array[0].min()),
+        float(np.percentile(image, 99.5)),
+        float((image < _AIR).mean()),
+        float(np.median(image[image >= median])),
+        len(case.volume.array),
+    )
+
+
+def find(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
+    """See the module."""
+    named = [channel.lower() for channel in context.channels]
+    modality = context.expected.modality or ("CT" if "ct" in named else None)
+    source = context.expected.source or "the data set's description"
+    findings = []
+    if modality == "CT":
+        findings += [_not_hounsfield(n, scale) for n, scale in measured.items() if scale.lowest > HIGHEST_CT_MINIMUM]
+    elif modality == "MR":
+        findings += [_is_ct(n, scale, source) for n, scale in measured.items() if scale.looks_like_ct]
+    else:
+        findings += _mixed(measured)
+    if modality != "CT" and not any(scale.looks_like_ct for scale in measured.values()):
+        findings += _wild(measured)
+    return findings + _channels(measured, context)
+
+
+def _not_hounsfield(name: str, scale: Scale) -> Finding:
+    text = f"The lowest value is {scale.lowest:.4g}: this is no CT in Hounsfield units."
+    if scale.lowest >= 0 and scale.high <= 1.5:
+        text += " It was probably scaled to 0..1."
+    elif scale.lowest >= 0 and scale.high <= 255:
+        text += " It was probably saved as an 8-bit picture."
+    elif 800 <= scale.middle <= 1300:
+        text += " It was probably saved without the rescale intercept, 1024 too bright."
+    remedy = "Export it again with rescale slope and intercept applied, or choose an MR model."
+    return Finding(name, "error", "not-hounsfield", text, remedy, _evidence(scale), (Spot(name, "the volume"),))
+
+
+def _is_ct(name: str, scale: Scale, source: str) -> Finding:
+    text = f"Looks like CT ({scale.air:.0%} of its voxels are below {_AIR:g}), but {source} is for MR."
+    remedy = "Choose a CT model, or leave the case out."
+    return Finding(name, "error", "not-mr", text, remedy, _evidence(scale), (Spot(name, "the volume"),))
+
+
+def _mixed(measured: Mapping[str, Scale]) -> list[Finding]:
+    """The fewer ones where some cases look like CT in HU and others do not."""
+    ct = [name for name, scale in measured.items() if scale.looks_like_ct]
+    rest = [name for name in measured if name not in ct]
+    if not ct or not rest:
+        return []
+    if len(rest) <= len(ct):
+        # Some parts of the body have no air in view: only missing negative values are a sign.
+        odd = [name for name in rest if measured[name].lowest > HIGHEST_CT_MINIMUM]
+        text = "Is not in Hounsfield units as {count} other cases are: the lowest value is {lowest:.4g}."
+        remedy = "Leave it out if it is another modality; export CT again with rescale slope and intercept applied."
+    else:
+        odd = ct
+        text = "Looks like CT in Hounsfield units ({air:.0%} of its voxels are air), unlike {count} other cases."
+        remedy = "Train one model for each modality: leave it out."
+    others = max(len(ct), len(rest))
+    return [
+        Finding(
+            name,
+            "warning",
+            "other-modality",
+            text.format(count=others, lowest=measured[name].lowest, air=measured[name].air),
+            remedy,
+            _evidence(measured[name]),
+            (Spot(name, "the volume"),),
+        )
+        for name in odd
+    ]
+
+
+def _wild(measured: Mapping[str, Scale]) -> list[Finding]:
+    highs = [scale.high for scale in measured.values() if scale.high > 0]
+    if len(highs) < 2 or max(highs) < _WILD_FACTOR * min(highs):
+        return []
+    text = f"Volumes are scaled differently: bright voxels range from {min(highs):.4g} to {max(highs):.4g}."
+    remedy = "Harmless for MR, where each volume is normalised by itself."
+    return [Finding("", "note", "wild-scales", text, remedy, {"lowest": min(highs), "highest": max(highs)})]
+
+
+def _channels(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
+    if not measured:
+        return []
+    counts = [scale.channels for scale in measured.values()]
+    usual = max(set(counts), key=counts.count)
+    wanted = len(context.expected.channels) or usual
+    findings = []
+    for name, scale in measured.items():
+        if scale.channels != wanted:
+            who = context.expected.source if context.expected.channels else "other cases"
+            text = f"Has {scale.channels} image(s) where {who} has {wanted}."
+            remedy = "Give every case the same channels in the same order."
+            evidence = {"channels": scale.channels, "wanted": wanted}
+            findings.append(Finding(name, "error", "channel-count", text, remedy, evidence))
+    for have, want in zip(context.channels, context.expected.channels, strict=False):
+        if have.lower() != want.lower() and {have.lower(), want.lower()} <= _CONTRASTS:
+            text = f"The data set calls a channel {have}, {context.expected.source} expects {want}."
+            remedy = "Order the channels as the model does, or start from a model of the same contrast."
+            findings.append(Finding("", "warning", "other-contrast", text, remedy, {"have": have, "expected": want}))
+    return findings
+
+
+def _evidence(scale: Scale) -> dict[str, float]:
+    return {"lowest": scale.lowest, "percentile_99_5": scale.high, "share_below_-500": scale.air}

@@ -1,0 +1,147 @@
+"""Label values and names: unknown ones, missing structures, empty labelmaps, names that differ between cases."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mimseg.checks.comparison import USUAL_SHARE, share_of_others
+from mimseg.checks.context import Context
+from mimseg.checks.finding import Finding, Spot
+from mimseg.checks.loaded_case import LoadedCase
+
+# In fewer than this share of the other cases, a value that nothing names looks like a mistake.
+_RARE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """What a labelmap holds: voxels by value, names that its file gives, number type of the file."""
+
+    voxels: dict[int, int]
+    segment_names: dict[int, str]
+    stored_type: str
+
+
+def measure(case: LoadedCase) -> LabelValues | None:
+    """The values of a case; None if it has no usable labelmap."""
+    if case.labels is None:
+        return None
+    voxels = {value: structure.voxels for value, structure in case.structures.items()}
+    return LabelValues(voxels, case.segment_names, case.stored_type)
+
+
+def find(measured: Mapping[str, LabelValues | None], context: Context) -> list[Finding]:
+    """See the module."""
+    labelled = {name: values for name, values in measured.items() if values is not None}
+    drawn = {name: values for name, values in labelled.items() if values.voxels}
+    findings = [_empty(name) for name in labelled if name not in drawn]
+    findings += _unknown(drawn, context) if context.names else _rare(drawn)
+    findings += _missing(drawn, context)
+    findings += _names_differ(labelled)
+    return findings + _stored_as_decimals(labelled)
+
+
+def _empty(name: str) -> Finding:
+    text = "The labelmap is empty: every voxel is background."
+    remedy = "Draw the structures, or leave the case out."
+    return Finding(name, "error", "empty-label", text, remedy, {"voxels": 0}, (Spot(name, "the unlabelled volume"),))
+
+
+def _unknown(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding]:
+    findings = []
+    for name, values in drawn.items():
+        unknown = {value: count for value, count in values.voxels.items() if value not in context.names}
+        if not unknown:
+            continue
+        text = f"The labelmap has {_listed(unknown)}, which nothing names."
+        absent = [value for value in context.names if value not in values.voxels]
+        if len(unknown) == 1 and len(absent) == 1:
+            text += f" It lacks the structure {context.name(absent[0])}: perhaps that one is meant."
+        remedy = "Name these values in the label file, or change or remove them in the labelmap."
+        findings.append(Finding(name, "error", "unknown-label-value", text, remedy, {"voxels_by_value": unknown}))
+    return findings
+
+
+def _rare(drawn: Mapping[str, LabelValues]) -> list[Finding]:
+    """Values of few cases where nothing says which values are meant."""
+    findings = []
+    for value in sorted({value for values in drawn.values() for value in values.voxels}):
+        holds = {name: value in values.voxels for name, values in drawn.items()}
+        for name, share in share_of_others(holds).items():
+            if holds[name] and share < _RARE_SHARE:
+                count = drawn[name].voxels[value]
+                text = f"Has the label value {value} ({count} voxels), which {share:.0%} of the other cases have."
+                remedy = "Give the same structure the same value in every case, or name the values with --labels."
+                evidence = {"value": value, "voxels": count, "share_of_others": share}
+                findings.append(Finding(name, "warning", "rare-label-value", text, remedy, evidence))
+    return findings
+
+
+def _missing(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding]:
+    """Structures that nearly all other cases have; those that come and go (lesions) are a note on the data set."""
+    findings = []
+    used = {value for values in drawn.values() for value in values.voxels}
+    for value in sorted(used & set(context.names) if context.names else used):
+        holds = {name: value in values.voxels for name, values in drawn.items()}
+        shares = share_of_others(holds)
+        usual = [name for name, held in holds.items() if not held and shares.get(name, 1.0) >= USUAL_SHARE]
+        for name in usual:
+            text = f"The structure {context.name(value)} is missing, which other cases have."
+            remedy = "Draw it if it was forgotten; keep the case as it is if the structure is truly absent."
+            spots = (Spot(name, "what is labelled"),)
+            evidence = {"value": value, "share_of_others": shares.get(name)}
+            findings.append(Finding(name, "warning", "missing-structure", text, remedy, evidence, spots))
+        count = sum(holds.values())
+        if not usual and shares and 1 - count / len(holds) > _RARE_SHARE and context.names:
+            text = f"Of {len(holds)} labelled cases, {count} have the structure {context.name(value)}."
+            remedy = "Nothing, if it is a structure that not everybody has."
+            findings.append(Finding("", "note", "not-in-all", text, remedy, {"value": value, "cases": count}))
+    for value in sorted(set(context.names) - used) if drawn else ():
+        text = f"No case has the structure {context.name(value)}."
+        remedy = "A model cannot learn it: draw it, or remove it from the label file."
+        findings.append(Finding("", "warning", "never-drawn", text, remedy, {"value": value}))
+    return findings
+
+
+def _names_differ(labelled: Mapping[str, LabelValues]) -> list[Finding]:
+    """Segment names and values in `.seg.nrrd` files that contradict those of most cases."""
+    values_by_name: dict[str, Counter[int]] = defaultdict(Counter)
+    names_by_value: dict[int, Counter[str]] = defaultdict(Counter)
+    for values in labelled.values():
+        for value, text in values.segment_names.items():
+            values_by_name[text.casefold()][value] += 1
+            names_by_value[value][text] += 1
+    findings = []
+    for name, values in labelled.items():
+        for value, text in values.segment_names.items():
+            usual_value = values_by_name[text.casefold()].most_common(1)[0][0]
+            usual_name = names_by_value[value].most_common(1)[0][0]
+            if usual_value == value and usual_name.casefold() == text.casefold():
+                continue
+            if usual_value != value:
+                message = f"The segment “{text}” has the value {value}; in most cases it has {usual_value}."
+            else:
+                message = f"The value {value} is called “{text}”; in most cases it is “{usual_name}”."
+            remedy = "Training goes by the value. Give each structure one name and one value in all cases."
+            evidence = {"value": value, "name": text, "usual_value": usual_value, "usual_name": usual_name}
+            findings.append(Finding(name, "error", "label-names-differ", message, remedy, evidence))
+    return findings
+
+
+def _stored_as_decimals(labelled: Mapping[str, LabelValues]) -> list[Finding]:
+    is_decimal = {name: values.stored_type.startswith("float") for name, values in labelled.items()}
+    findings = []
+    for name, share in share_of_others(is_decimal).items():
+        if is_decimal[name] and share <= 1 - USUAL_SHARE:
+            text = f"The labels are stored as decimal numbers ({labelled[name].stored_type}), unlike those of others."
+            remedy = "Harmless, as all are whole numbers; it may show that another program resampled them."
+            evidence = {"stored_type": labelled[name].stored_type}
+            findings.append(Finding(name, "note", "decimal-labels", text, remedy, evidence))
+    return findings
+
+
+def _listed(counts: Mapping[int, int]) -> str:
+    parts = [f"{value} ({count} voxels)" for value, count in sorted(counts.items())]
+    return f"the value{'s' if len(parts) > 1 else ''} {', '.join(parts[:6])}{' ...' if len(parts) > 6 else ''}"
