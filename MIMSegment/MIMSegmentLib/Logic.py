@@ -186,7 +186,7 @@ class Logic:
         self._cases = Cases(folder)
 
     def checkCases(self, modelName=""):
-        """finished: `problems`, a list of {case, severity ("error" or "warning"), message, remedy}.
+        """finished: `problems`, a list of {case, severity ("error", "warning", "note"), message, remedy}.
 
         :param modelName: of the model that training is to start from, if any.
         """

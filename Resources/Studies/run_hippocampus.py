@@ -86,7 +86,8 @@ def study(name: str, cases: Path, options: argparse.Namespace, report: Path) -> 
     splits = options.data.resolve() / "splits.json"
     command = [
         "study", name.partition("-")[0], str(cases), "-o", str(report), "--runs", str(options.work / "runs"),
-        "--labels", str(LABELS), "--pool", f"{splits}:pool", "--validation", f"{splits}:validation", *COMMON, *STUDIES[name],
+        "--labels", str(LABELS), "--pool", f"{splits}:pool", "--validation", f"{splits}:validation",
+        *COMMON, *STUDIES[name],
         *(["--report-only"] if options.report_only else []),
     ]  # fmt: skip
     print("mimseg", *command, flush=True)
