@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from synthetic import write_dataset  # noqa: E402
@@ -114,7 +115,17 @@ def run_study(data: Path, report: Path, runs: Path, *more: str) -> list[str]:
     return ["study", "convergence", str(data), "-o", str(report), "--runs", str(runs), *SMALL, *STEPS, *NETWORK, *more]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in another order differ in their last digits: all parts of a run need the same number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_study_goes_on_to_exactly_the_report_of_an_unbroken_one(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
