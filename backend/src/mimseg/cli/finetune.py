@@ -144,6 +144,10 @@ def _check_usage(arguments: argparse.Namespace) -> None:
             "For example --folds auto.",
             "bad-usage",
         )
+    if arguments.pretrain_on and (arguments.pretrain_minutes is None) == (arguments.pretrain_steps is None):
+        raise UserError(
+            "--pretrain-on needs either --pretrain-minutes or --pretrain-steps.", "For example 60.", "bad-usage"
+        )
 
 
 def _folds(text: str) -> int:
