@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from mimseg.events import format_seconds
 from mimseg.training.loop import Budget
 
 # Weights, gradients, AdamW's two moments and the moving average, each float32.
@@ -63,7 +64,7 @@ class Cost:
         """For the user, before the run starts."""
         expected = self.expectation(budget)
         length = (
-            f"{budget.steps} steps will take about {expected['expected_minutes']:g} min"
+            f"{budget.steps} steps will take about {format_seconds(budget.steps * self.seconds_per_step)}"
             if budget.steps
             else f"{budget.minutes:g} min will be enough for about {expected['expected_steps']:g} steps"
         )
