@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.training.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
 from mimseg.training.cache import TrainingCase, label_on_grid  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from mimseg.training.crops import case_indices, draw_batch, generator_for  # noqa: E402
+from mimseg.training.crops import ahead, case_indices, draw_batch, generator_for  # noqa: E402
 from mimseg.training.planning import plan_window  # noqa: E402
 from mimseg.training.schedule import parameter_groups, warmup_cosine  # noqa: E402
 from mimseg.training.transfer import transfer  # noqa: E402
@@ -59,6 +60,25 @@ def case(size: tuple[int, int, int] = (20, 22, 18)) -> TrainingCase:
 
 
 PLAIN = AugmentationSettings(spatial_share=0, shift=0, intensity=False)
+
+
+def test_no_thread_still_computes_after_the_last_batch() -> None:
+    """A thread inside PyTorch when Python ends aborts the process, after everything was trained."""
+    entered, left = threading.Event(), threading.Event()
+
+    def make(step: int) -> int:
+        if step == 1:
+            entered.set()
+            time.sleep(0.3)
+            left.set()
+        return step
+
+    batches = ahead(make, 0)
+    assert next(batches) == 0
+    assert entered.wait(5)
+    batches.close()
+    assert left.is_set()
+    assert not [thread for thread in threading.enumerate() if thread.name == "mimseg-crops"]
 
 
 def test_a_crop_without_augmentation_is_a_piece_of_the_volume_and_its_label() -> None:

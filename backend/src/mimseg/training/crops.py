@@ -168,7 +168,10 @@ def fixed_crops(
 
 
 def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Generator[Batch, None, None]:
-    """Yield `make(start)`, `make(start + 1)`, ... computed by a thread up to `depth` steps ahead."""
+    """Yield `make(start)`, `make(start + 1)`, ... computed by a thread up to `depth` steps ahead.
+
+    Closing the generator waits for the step that the thread is at.
+    """
     waiting: queue.Queue = queue.Queue(maxsize=depth)
     finished = threading.Event()
 
@@ -188,7 +191,8 @@ def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Generator
         except BaseException as fault:
             offer((None, fault))
 
-    threading.Thread(target=work, daemon=True, name="mimseg-crops").start()
+    worker = threading.Thread(target=work, daemon=True, name="mimseg-crops")
+    worker.start()
     try:
         while True:
             batch, fault = waiting.get()
@@ -197,3 +201,5 @@ def ahead(make: Callable[[int], Batch], start: int, depth: int = 2) -> Generator
             yield batch  # type: ignore[misc]
     finally:
         finished.set()
+        # A thread that is still inside PyTorch when Python ends would abort the whole process.
+        worker.join()
