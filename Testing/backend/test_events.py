@@ -32,6 +32,7 @@ def send_one_of_each(reporter: Reporter) -> None:
     reporter.progress("segment", np.int64(4), 4)
     reporter.metric("dice", np.float32(0.5), step=3, label="anterior")
     reporter.metric("hd95_mm", math.inf)
+    reporter.model("my.training/best-model", 40, None)
     reporter.warning("non-finite", "3 voxels were not finite.")
     reporter.info("free text")
     reporter.result(outputs=[Path("a") / "b.nii.gz"], volumes={"anterior": math.nan})
@@ -48,7 +49,7 @@ def lines_of(reporter_calls: Any, **options: Any) -> tuple[list[dict[str, Any]],
 def test_every_event_fits_the_schema_and_free_text_goes_to_the_log(validator: Any):
     events, log = lines_of(send_one_of_each)
     kinds = [event["event"] for event in events]
-    assert kinds == ["start", *["progress"] * 2, *["metric"] * 2, "warning", "result", *["error"] * 2]
+    assert kinds == ["start", *["progress"] * 2, *["metric"] * 2, "model", "warning", "result", *["error"] * 2]
     for event in events:
         validator.validate(event)
     assert log == "free text\n"
@@ -74,6 +75,7 @@ def test_lines_are_ascii_and_numbers_that_are_not_finite_become_null():
         {"event": "progress", "phase": "x", "done": -1, "total": 2, "eta_s": None},
         {"event": "progress", "phase": "x", "done": 1, "total": 2, "eta_s": None, "more": 1},
         {"event": "metric", "name": "dice", "value": "0.5"},
+        {"event": "model", "path": "x", "step": 1.5, "validation_dice": 0.5},
         {"event": "warning", "code": "Not Kebab", "message": "x"},
         {"event": "error", "code": "bad-input", "message": "x"},
         {"event": "error", "code": "bad-input", "message": "", "hint": ""},
@@ -90,6 +92,23 @@ def test_progress_is_thinned_out_but_the_last_step_is_always_sent():
 
     events, _ = lines_of(many_steps, interval=60.0)
     assert [event["done"] for event in events] == [0, 100]
+
+
+def test_phases_that_take_turns_are_thinned_out_and_timed_by_themselves(monkeypatch: pytest.MonkeyPatch):
+    now = iter(float(number) for number in range(1000))
+    monkeypatch.setattr("mimseg.events.time.monotonic", lambda: next(now))
+
+    def two_folds(reporter: Reporter) -> None:
+        for step in range(20):
+            reporter.progress("train", step % 10, 10)
+            reporter.progress("all", step, 20)
+
+    events, _ = lines_of(two_folds, interval=9.0)
+    whole = [event for event in events if event["phase"] == "all"]
+    assert len(whole) < 12
+    assert whole[-1]["eta_s"] == pytest.approx(4 * (20 - whole[-1]["done"]), rel=0.1)
+    second = [event for event in events if event["phase"] == "train"][-1]
+    assert second["eta_s"] == pytest.approx(4 * (10 - second["done"]), rel=0.15)
 
 
 def test_remaining_time_comes_from_the_speed_so_far(monkeypatch: pytest.MonkeyPatch):

@@ -41,7 +41,7 @@ NEVER = {"slicer", "qt", "vtk", "ctk", "multiprocessing", "socket", "urllib", "h
 # What trains, exports or runs PyTorch may load it; the rest must work where it is not installed.
 MAY_BE_HEAVY = {
     *(path for path in FILES if path.parent.name in ("networks", "training", "importers") and path.stem != "settings"),
-    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune", "finetune_record", "import_weights")),
+    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune_network", "finetune_record", "import_weights")),
     *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
     ROOT / "inference" / "torch_engine.py",
 } - {ROOT / "networks" / "__init__.py"}
@@ -137,7 +137,14 @@ def test_no_file_imports_what_it_must_not(path: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["mimseg", "mimseg.tasks.segment", "mimseg.tasks.evaluate", "mimseg.tasks.doctor", "mimseg.bundle.reader"],
+    [
+        "mimseg",
+        "mimseg.tasks.segment",
+        "mimseg.tasks.rank",
+        "mimseg.tasks.evaluate",
+        "mimseg.tasks.doctor",
+        "mimseg.bundle.reader",
+    ],
 )
 def test_segmenting_and_evaluating_load_nothing_heavy_even_through_others(name: str):
     heavy = {str(path.relative_to(ROOT)): found & HEAVY for path, found in loaded_with(name).items() if found & HEAVY}

@@ -13,6 +13,9 @@ import sys
 import time
 from typing import Any, TextIO
 
+# The phase that covers all parts of a run of several trainings; phases of the parts are reported beside it.
+WHOLE_RUN = "all"
+
 
 class Reporter:
     """Receives the events of one run; this base class ignores them (useful in tests and libraries)."""
@@ -25,6 +28,9 @@ class Reporter:
 
     def metric(self, name: str, value: float, **fields: Any) -> None:
         """One measured number, e.g. `metric("validation_dice", 0.84, step=300)`."""
+
+    def model(self, path: str, step: int, validation_dice: float | None) -> None:
+        """A model of the best weights so far can be used while training goes on; it replaces the one before."""
 
     def warning(self, code: str, message: str) -> None:
         """Something the user should know; the run goes on."""
@@ -40,23 +46,22 @@ class Reporter:
 
 
 class RemainingTime:
-    """Seconds until a phase is done, from its mean speed so far."""
+    """Seconds until a phase is done, from its mean speed so far; phases may take turns."""
 
     def __init__(self) -> None:
-        self._phase = ""
-        self._start = 0.0
-        self._first = 0.0
+        # Of each phase: when it began, where it began, where it was last.
+        self._phases: dict[str, tuple[float, float, float]] = {}
 
     def estimate(self, phase: str, done: float, total: float) -> float | None:
         """Expected seconds to go, or None while nothing is known."""
         now = time.monotonic()
-        if phase != self._phase or done < self._first:
-            self._phase, self._start, self._first = phase, now, done
+        start, first, last = self._phases.get(phase, (now, done, done))
+        if done < last:  # it begins once more
+            start, first = now, done
+        self._phases[phase] = start, first, done
+        if done <= first:
             return None
-        advanced = done - self._first
-        if advanced <= 0:
-            return None
-        return max(0.0, (now - self._start) / advanced * (total - done))
+        return max(0.0, (now - start) / (done - first) * (total - done))
 
 
 class JsonLinesReporter(Reporter):
@@ -73,7 +78,7 @@ class JsonLinesReporter(Reporter):
         self._log = log if log is not None else sys.stderr
         self._interval = interval
         self._remaining = RemainingTime()
-        self._last: tuple[str, float] = ("", -math.inf)
+        self._last: dict[str, float] = {}
 
     def _write(self, event: str, fields: dict[str, Any]) -> None:
         # ASCII only: the reader's console encoding must not matter for non-ASCII file names.
@@ -86,13 +91,16 @@ class JsonLinesReporter(Reporter):
     def progress(self, phase: str, done: float, total: float) -> None:
         now = time.monotonic()
         eta = self._remaining.estimate(phase, done, total)
-        if done < total and phase == self._last[0] and now - self._last[1] < self._interval:
+        if 0 < done < total and now - self._last.get(phase, -math.inf) < self._interval:
             return
-        self._last = (phase, now)
+        self._last[phase] = now
         self._write("progress", {"phase": phase, "done": done, "total": total, "eta_s": eta})
 
     def metric(self, name: str, value: float, **fields: Any) -> None:
         self._write("metric", {"name": name, "value": value, **fields})
+
+    def model(self, path: str, step: int, validation_dice: float | None) -> None:
+        self._write("model", {"path": path, "step": step, "validation_dice": validation_dice})
 
     def warning(self, code: str, message: str) -> None:
         self._write("warning", {"code": code, "message": message})
@@ -114,6 +122,7 @@ class InnerReporter(Reporter):
     def __init__(self, outer: Reporter) -> None:
         self.progress = outer.progress  # type: ignore[method-assign]
         self.metric = outer.metric  # type: ignore[method-assign]
+        self.model = outer.model  # type: ignore[method-assign]
         self.warning = outer.warning  # type: ignore[method-assign]
         self.info = outer.info  # type: ignore[method-assign]
 
@@ -126,6 +135,7 @@ class TerminalReporter(Reporter):
         self._terminal = bool(getattr(self._stream, "isatty", lambda: False)())
         self._remaining = RemainingTime()
         self._bar_shown = False
+        self._whole = False
         self._last = -math.inf
 
     def _line(self, text: str) -> None:
@@ -142,7 +152,10 @@ class TerminalReporter(Reporter):
     def progress(self, phase: str, done: float, total: float) -> None:
         eta = self._remaining.estimate(phase, done, total)
         now = time.monotonic()
-        if not self._terminal or (done < total and now - self._last < 0.1):
+        # One bar at a time: that of the whole run, where it is known.
+        self._whole = self._whole or phase == WHOLE_RUN
+        hidden = self._whole and phase != WHOLE_RUN
+        if not self._terminal or hidden or (done < total and now - self._last < 0.1):
             return
         self._last = now
         share = done / total if total else 1.0
@@ -159,6 +172,10 @@ class TerminalReporter(Reporter):
     def metric(self, name: str, value: float, **fields: Any) -> None:
         where = " ".join(f"{key} {_short(val)}" for key, val in fields.items())
         self._line(f"{name} {_short(value)}" + (f" ({where})" if where else ""))
+
+    def model(self, path: str, step: int, validation_dice: float | None) -> None:
+        dice = "" if validation_dice is None else f", validation Dice {validation_dice:.3f}"
+        self._line(f"The best model so far (step {step}{dice}) can be used: {path}")
 
     def warning(self, code: str, message: str) -> None:
         self._line(f"Warning: {message}")

@@ -20,6 +20,7 @@ HELP = "train a segmentation model on labelled cases"
 EPILOG = """examples:
   mimseg finetune Task04_Hippocampus -o my-model --init my-pretraining --minutes 60
   mimseg finetune cases.csv -o my-model --init none --labels labels.json --minutes 60
+  mimseg finetune cases.csv -o my-model --init hippocampus-mr --minutes 60 --plan-only
   mimseg finetune cases.csv -o my-model --init hippocampus-mr --folds auto --compare --minutes 240
   mimseg finetune cases.csv -o my-model --init hippocampus-mr --pretrain-on scans/ --pretrain-minutes 60 \\
       --folds auto --compare --minutes 240"""
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--finish", action="store_true", help="train no further: make the model of a stopped training's best weights"
     )
+    parser.add_argument(
+        "--plan-only", action="store_true", help="probe this computer and say what would be done; train nothing"
+    )
     group = parser.add_argument_group("few cases")
     group.add_argument(
         "--folds",
@@ -70,14 +74,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     _check_usage(arguments)
     own = _own_pretraining(arguments)
     settings = _settings(arguments)
-    if arguments.folds is None:
+    if arguments.folds is None and not arguments.plan_only:
         from mimseg.tasks.finetune import finetune
 
         finetune(settings, reporter)
         return
-    from mimseg.tasks.crossvalidate import CrossvalidationSettings, crossvalidate
+    from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings
 
-    crossvalidate(CrossvalidationSettings(settings, arguments.folds, arguments.compare, own), reporter)
+    folds = CrossvalidationSettings(settings, arguments.folds or 0, arguments.compare, own)
+    if arguments.plan_only:
+        from mimseg.tasks.finetune_preview import preview_plan
+
+        preview_plan(folds, arguments.folds is not None, reporter)
+        return
+    from mimseg.tasks.crossvalidate import crossvalidate
+
+    crossvalidate(folds, reporter)
 
 
 def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
@@ -85,7 +97,11 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
     from mimseg.tasks.finetune_settings import FinetuneSettings
     from mimseg.training.loop import Budget
 
+    # The plan chooses what is left open; a run that goes on keeps what was chosen, and steps do not depend on time.
+    going_on = arguments.resume or arguments.finish
+    planned = arguments.batch is None and arguments.preset == "small" and (going_on or arguments.minutes is not None)
     apply_preset(arguments, FINETUNE[arguments.preset])
+    arguments.batch = None if planned else arguments.batch
     return FinetuneSettings(
         data=arguments.data,
         output=arguments.output,
@@ -117,7 +133,8 @@ def _own_pretraining(arguments: argparse.Namespace) -> PretrainSettings | None:
     from mimseg.training.loop import Budget
 
     copy = argparse.Namespace(**vars(arguments))
-    for name in ("batch", "crops_per_volume", "learning_rate", "weight_decay", "warmup", "floor", "clip", "average"):
+    own = ("batch", "crops_per_volume", "learning_rate", "weight_decay", "warmup", "floor", "clip", "average")
+    for name in (*own, "optimizer"):
         setattr(copy, name, None)
     copy.cases = None
     apply_preset(copy, METHOD_SCHEDULES[copy.preset].get("mae", {}))
@@ -137,13 +154,8 @@ def _check_usage(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: One of them stands alone.
     """
-    alone = arguments.folds is None and (arguments.compare or arguments.pretrain_on)
-    if alone or (arguments.folds is not None and arguments.finish):
-        raise UserError(
-            "--compare and --pretrain-on need --folds, and --finish cannot be combined with it.",
-            "For example --folds auto.",
-            "bad-usage",
-        )
+    if arguments.folds is None and (arguments.compare or arguments.pretrain_on):
+        raise UserError("--compare and --pretrain-on need --folds.", "For example --folds auto.", "bad-usage")
     if arguments.pretrain_on and (arguments.pretrain_minutes is None) == (arguments.pretrain_steps is None):
         raise UserError(
             "--pretrain-on needs either --pretrain-minutes or --pretrain-steps.", "For example 60.", "bad-usage"

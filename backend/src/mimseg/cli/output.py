@@ -63,6 +63,9 @@ class QuietReporter(TerminalReporter):
     def metric(self, name: str, value: float, **fields: Any) -> None:
         """Say nothing."""
 
+    def model(self, path: str, step: int, validation_dice: float | None) -> None:
+        """Say nothing."""
+
     def info(self, message: str) -> None:
         """Say nothing."""
 

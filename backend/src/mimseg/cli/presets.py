@@ -19,6 +19,7 @@ PRETRAIN: dict[str, dict[str, Any]] = {
         "betas": (0.9, 0.95),
         "clip": 1.0,
         "average": 0.99,
+        "optimizer": "muon",
         "augmentation": {"rotation": 10, "scale": 0.15, "elastic": 0, "spatial_share": 0.5},
     },
     "paper": {
@@ -33,6 +34,7 @@ PRETRAIN: dict[str, dict[str, Any]] = {
         "betas": (0.9, 0.999),
         "clip": 0.0,
         "average": 0.0,
+        "optimizer": "adamw",
         "augmentation": {"rotation": 0, "scale": 0, "elastic": 0, "spatial_share": 0, "shift": 0, "intensity": False},
     },
 }
@@ -40,6 +42,7 @@ FINETUNE: dict[str, dict[str, Any]] = {
     "small": {
         **PRETRAIN["small"],
         "batch": 2,
+        "learning_rate": 4e-3,
         "betas": (0.9, 0.98),
         "average": 0.995,
         "layer_decay": 0.9,

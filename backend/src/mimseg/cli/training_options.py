@@ -69,9 +69,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
     group.add_argument("--nodes", type=int, default=1, help="number of nodes")
     group = parser.add_argument_group("schedule (defaults: those of the preset)")
+    group.add_argument(
+        "--optimizer", choices=("muon", "adamw"), help="muon for matrices and kernels, or adamw for everything"
+    )
     for option, text in (
-        ("--learning-rate", "AdamW's peak rate"),
-        ("--weight-decay", "AdamW's weight decay"),
+        ("--learning-rate", "peak rate"),
+        ("--weight-decay", "decoupled, of matrices and kernels"),
         ("--warmup", "share of the run with rising rate"),
         ("--floor", "rate at the end, as a share of the peak"),
         ("--clip", "largest norm of the gradient; 0: no limit"),
@@ -105,7 +108,7 @@ def schedule_from(arguments: argparse.Namespace) -> Schedule:
     """Learning rates and averaging."""
     from mimseg.training.schedule import Schedule
 
-    names = ("learning_rate", "weight_decay", "warmup", "floor", "betas", "clip", "average")
+    names = ("learning_rate", "weight_decay", "warmup", "floor", "betas", "clip", "average", "optimizer")
     return Schedule(**{name: getattr(arguments, name) for name in names})
 
 

@@ -4,98 +4,107 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mimseg.data.cases import Case, load_dataset, pick_cases
 from mimseg.errors import UserError
-from mimseg.events import InnerReporter, Reporter
+from mimseg.events import Reporter
 from mimseg.stopping import check
+from mimseg.tasks.crossvalidate_settings import SCRATCH, START, WITHOUT_OWN, CrossvalidationSettings
+from mimseg.tasks.crossvalidation_pictures import draw_worst_case
+from mimseg.tasks.crossvalidation_report import write_fold_report
 from mimseg.tasks.crossvalidation_scores import cross_validation_scores
-from mimseg.tasks.finetune import check_folders, train, write_model
+from mimseg.tasks.finetune import Trained, check_folders, train, training_folder, write_model
 from mimseg.tasks.finetune_data import LabelledData, load_whole_data
+from mimseg.tasks.finetune_plan import Plan, of_all_runs
+from mimseg.tasks.finetune_probe import plan_training
 from mimseg.tasks.finetune_settings import FinetuneSettings
 from mimseg.tasks.pretrain import pretrain
-from mimseg.tasks.pretrain_settings import PretrainSettings
+from mimseg.tasks.training_device import choose_device
+from mimseg.tasks.whole_run import WholeRun
 from mimseg.training.folds import assign_folds
-from mimseg.training.initial_weights import read_initial_weights
-from mimseg.training.loop import Budget
+from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.run_folder import check_same_settings, resumable, write_json
 from mimseg.training.validation import score_cases
-
-# What a fold is trained from; the first one makes the model.
-START, SCRATCH, WITHOUT_OWN = "start", "scratch", "without-own"
-
-
-@dataclass(frozen=True)
-class CrossvalidationSettings:
-    """Choices of `mimseg finetune --folds`.
-
-    Attributes:
-        finetune: Of the model; its budget is that of everything together, its `validation` is not used.
-        folds: Number of folds; 0 lets the number of subjects decide.
-        compare: Train the same folds from scratch too, and, after a pre-training of one's own, without that.
-        own_pretraining: Pre-train first, on one's own volumes, from `finetune.initial`; its output is not used.
-    """
-
-    finetune: FinetuneSettings
-    folds: int = 0
-    compare: bool = False
-    own_pretraining: PretrainSettings | None = None
 
 
 def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path:
     """Pre-train on own volumes if asked, train and score every fold, then the model on all cases.
 
-    Everything but the model lies in `<output>.folds`, the model's own training in `<output>.training`.
+    Everything but the model lies in `<output>.folds`, the model's own training in `<output>.training`. A run that was
+    killed at any moment goes on with the fold, and the step, where it was.
 
     Returns:
         The model bundle, which carries the scores of the folds.
 
     Raises:
-        UserError: The data, the start weights or the settings are not usable.
+        UserError: The data, the start weights or the settings are not usable, or there is nothing to finish.
         Stopped: The user stopped; `--resume` goes on where it was.
     """
-    chosen = settings.finetune
-    work = chosen.output.with_name(chosen.output.name + ".folds")
+    chosen, work = settings.finetune, folds_folder(settings.finetune.output)
     check_folders(chosen.output, work, chosen.resume, "folds.json")
-    cases = _labelled_cases(chosen)
-    folds = assign_folds([case.subject or case.identifier for case in cases], settings.folds, chosen.seed)
-    plan = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
+    cases = labelled_cases(chosen)
+    subjects = [case.subject or case.identifier for case in cases]
+    folds = assign_folds(subjects, settings.folds, chosen.seed)
+    count, arms = max(folds) + 1, settings.arms
+    layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
     if chosen.resume:
-        check_same_settings(work, plan, "folds.json")
+        check_same_settings(work, layout, "folds.json")
     else:
         work.mkdir(parents=True, exist_ok=True)
-        write_json(work / "folds.json", plan)
-    inner = InnerReporter(reporter)
-    starts = _starts(settings, work, inner)
-    initial = starts[START]
-    data = load_whole_data(chosen, cases, read_initial_weights(initial) if initial else None, reporter)
-    runs = [(fold, arm) for fold in range(max(folds) + 1) for arm in starts]
-    budget = _share(chosen.budget, len(runs) + 1)
-    _announce(chosen, folds, len(runs), data, reporter)
+        write_json(work / "folds.json", layout)
+    runs = [(fold, arm) for fold in range(count) for arm in arms]
+    if chosen.finish:
+        _check_finishable(chosen, [work / f"{_name(*run)}.json" for run in runs])
+    whole = WholeRun(reporter, settings.parts(len(runs)))
+    # The network, and with it the plan, is known before a pre-training of one's own, unless that one makes it.
+    own_network = settings.own_pretraining is not None and chosen.initial is None
+    starts = _starts(settings, work, whole) if own_network else {START: chosen.initial}
+    initial = read_initial_weights(str(starts[START])) if starts[START] else None
+    data = load_whole_data(chosen, cases, initial, reporter)
+    plan = _plan(settings, work, layout, initial, data, len(runs) + 1, reporter)
+    _announce(plan, folds, data, reporter)
+    starts = _starts(settings, work, whole)
+    # Every arm trains the same network in the same way.
+    shared = replace(
+        chosen, budget=settings.budget_of(len(runs) + 1), batch=plan.batch, window=plan.window,
+        network=initial.network if initial else chosen.network,
+        device="cpu" if plan.device == "cpu" and chosen.device == "auto" else chosen.device,
+    )  # fmt: skip
+    first = len(settings.parts(0)) - 1
     for number, (fold, arm) in enumerate(runs):
         reporter.progress("folds", number, len(runs) + 1)
-        shared = replace(chosen, budget=budget, initial=starts[arm], output=work / f"fold-{fold + 1}-{arm}")
-        _train_fold(shared, data, [index for index, own in enumerate(folds) if own == fold], inner)
+        whole.begin(first + number)
+        one = replace(shared, initial=starts[arm], output=work / _name(fold, arm), finish=False)
+        _train_fold(one, data, cases, [index for index, own in enumerate(folds) if own == fold], arm, plan, whole)
     reporter.progress("folds", len(runs), len(runs) + 1)
-    everything = replace(data, validation=[])
-    final = replace(chosen, budget=budget, initial=initial)
-    trained = train(replace(final, resume=resumable(_training_folder(final.output))), inner, everything)
-    if trained is None:
-        raise UserError("Cross-validation runs in one process.", "Leave out --devices and --nodes.", "bad-usage")
+    whole.begin(first + len(runs))
+    final = replace(shared, initial=starts[START], resume=resumable(training_folder(chosen.output)))
+    trained = _first_process(train(final, whole, replace(data, validation=[]), plan, provisional=True))
     reporter.progress("folds", len(runs) + 1, len(runs) + 1)
-    rows = {arm: _read_rows(work, max(folds) + 1, arm) for arm in starts}
-    subjects = [case.subject or case.identifier for case in cases]
-    scores = cross_validation_scores(rows, data.labels, subjects, max(folds) + 1)
+    whole.end()
+    rows = {arm: _read_rows(work, count, arm) for arm in arms}
+    scores = cross_validation_scores(rows, data.labels, subjects, count)
+    write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
     if "verdict" in scores:
         reporter.info(scores["verdict"])
-    write_model(chosen, trained, scores, reporter)
+    write_model(chosen, trained, scores, reporter, report=str(work / "report.html"))
     return chosen.output
 
 
-def _labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
+def folds_folder(output: Path) -> Path:
+    """Where the cross-validation of a model works."""
+    return output.with_name(output.name + ".folds")
+
+
+def labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
+    """The cases of a cross-validation.
+
+    Raises:
+        UserError: Validation cases were chosen.
+    """
     labelled = tuple(case for case in load_dataset(settings.data).cases if case.label is not None)
     if settings.validation:
         raise UserError(
@@ -104,42 +113,78 @@ def _labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
     return pick_cases(labelled, settings.cases) if settings.cases else labelled
 
 
+def _name(fold: int, arm: str) -> str:
+    return f"fold-{fold + 1}-{arm}"
+
+
+def _check_finishable(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
+    """Only the model on all cases can be finished early: an unfinished fold has no honest score."""
+    done = sum(path.is_file() for path in needed)
+    if done < len(needed):
+        raise UserError(
+            f"Only {done} of {len(needed)} trainings of the cross-validation are done: the model would have no scores.",
+            "Continue with --resume; a shorter way is a training without --folds.",
+            "not-finishable",
+        )
+    if not (training_folder(settings.output) / "checkpoint.pt").is_file():
+        raise UserError("The training of the model itself has not begun.", "Continue with --resume.", "not-finishable")
+
+
 def _starts(settings: CrossvalidationSettings, work: Path, reporter: Reporter) -> dict[str, str | None]:
-    """What each arm of the comparison starts from."""
+    """What each arm of the comparison starts from; the pre-training on own volumes is done here."""
     base = settings.finetune.initial
-    starts = {START: base}
+    starts = {START: base, SCRATCH: None, WITHOUT_OWN: base}
     if settings.own_pretraining is not None:
         folder = work / "pretraining"
         if not (folder / "pretraining.json").is_file():
             own = replace(settings.own_pretraining, output=folder, initial=base, resume=resumable(folder))
             pretrain(own, reporter)
         starts[START] = str(folder)
-        if settings.compare and base is not None:
-            starts[WITHOUT_OWN] = base
-    if settings.compare and starts[START] is not None:
-        starts[SCRATCH] = None
-    return starts
+    return {arm: starts[arm] for arm in settings.arms}
 
 
-def _share(budget: Budget, runs: int) -> Budget:
-    """The same for every run: minutes are shared, steps are meant for each."""
-    return budget if budget.steps else Budget(minutes=(budget.minutes or 0) / runs)
+def _plan(
+    settings: CrossvalidationSettings,
+    work: Path,
+    layout: dict[str, Any],
+    initial: InitialWeights | None,
+    data: LabelledData,
+    runs: int,
+    reporter: Reporter,
+) -> Plan:
+    """The plan that all trainings share: made once, kept for those that resume."""
+    stored = json.loads((work / "folds.json").read_text(encoding="utf-8")).get("plan")
+    if stored is not None:
+        return Plan.from_json(stored)
+    chosen = replace(settings.finetune, budget=settings.budget_of(runs))
+    device = choose_device(chosen.device, reporter)
+    one, _, _ = plan_training(chosen, initial, data, device, reporter)
+    plan = of_all_runs(one, runs, settings.own_pretraining.budget if settings.own_pretraining else None)
+    write_json(work / "folds.json", {**layout, "plan": plan.to_json()})
+    return plan
 
 
-def _announce(
-    settings: FinetuneSettings, folds: Sequence[int], runs: int, data: LabelledData, reporter: Reporter
-) -> None:
+def _announce(plan: Plan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
     count = max(folds) + 1
     kind = "leave-one-out" if count == len(folds) else f"{count}-fold"
-    budget = _share(settings.budget, runs + 1)
-    length = f"{budget.steps} steps" if budget.steps else f"{budget.minutes:.3g} minutes"
+    structures = [label.name for label in data.labels]
     reporter.start(
-        "finetune", cases=len(folds), folds=count, runs=runs + 1, structures=[label.name for label in data.labels]
-    )
-    reporter.info(f"{kind} cross-validation by subject: {runs} trainings of {length}, then the model on all cases.")
+        "finetune", device=plan.device, precision=plan.precision, cases=len(folds), folds=count, runs=plan.runs,
+        structures=structures, plan=plan.to_json(),
+    )  # fmt: skip
+    reporter.info(f"{kind} cross-validation by subject: {plan.runs - 1} trainings, then the model on all cases.")
+    reporter.info(plan.in_words())
 
 
-def _train_fold(settings: FinetuneSettings, data: LabelledData, held_out: Sequence[int], reporter: Reporter) -> None:
+def _train_fold(
+    settings: FinetuneSettings,
+    data: LabelledData,
+    cases: Sequence[Case],
+    held_out: Sequence[int],
+    arm: str,
+    plan: Plan,
+    reporter: Reporter,
+) -> None:
     """Train and score one fold, unless that is done."""
     target = settings.output.with_name(settings.output.name + ".json")
     if target.is_file():
@@ -148,24 +193,25 @@ def _train_fold(settings: FinetuneSettings, data: LabelledData, held_out: Sequen
     training = [case for index, case in enumerate(data.training) if index not in held_out]
     validation = [data.training[index] for index in held_out]
     # The fold's own cases only score: choosing the best weights by them would flatter the score.
-    trained = train(
-        replace(settings, resume=resumable(_training_folder(settings.output))), reporter,
-        replace(data, training=training, validation=[]),
-    )  # fmt: skip
-    if trained is None:
-        raise UserError("Cross-validation runs in one process.", "Leave out --devices and --nodes.", "bad-usage")
+    own = replace(settings, resume=resumable(training_folder(settings.output)))
+    trained = _first_process(train(own, reporter, replace(data, training=training, validation=[]), plan))
     scores = score_cases(trained.network, validation, data.labels, trained.shape, settings.overlap, reporter)
     rows = [{**row, "case": held_out[row["case"] - 1] + 1} for row in scores["validation"]]
+    if arm == START:
+        picture = target.with_suffix(".png")
+        draw_worst_case(picture, rows, cases, data, trained.network, trained.shape, settings.overlap)
     write_json(target, {"rows": rows, "steps": trained.record["finetuning"]["steps"]})
-    (_training_folder(settings.output) / "checkpoint.pt").unlink(missing_ok=True)
+    (training_folder(settings.output) / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def _training_folder(output: Path) -> Path:
-    return output.with_name(output.name + ".training")
+def _first_process(trained: Trained | None) -> Trained:
+    if trained is None:
+        raise UserError("Cross-validation runs in one process.", "Leave out --devices and --nodes.", "bad-usage")
+    return trained
 
 
 def _read_rows(work: Path, folds: int, arm: str) -> list[dict[str, Any]]:
     rows = []
-    for fold in range(1, folds + 1):
-        rows += json.loads((work / f"fold-{fold}-{arm}.json").read_text(encoding="utf-8"))["rows"]
+    for fold in range(folds):
+        rows += json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))["rows"]
     return sorted(rows, key=lambda row: row["case"])

@@ -6,30 +6,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-
+from mimseg.bundle.description import Description
 from mimseg.bundle.writer import write_bundle
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
 from mimseg.tasks.finetune_data import LabelledData, load_labelled_data
+from mimseg.tasks.finetune_network import Prepared, prepare
+from mimseg.tasks.finetune_plan import Plan, as_started
+from mimseg.tasks.finetune_probe import plan_training
 from mimseg.tasks.finetune_record import describe, training_record
 from mimseg.tasks.finetune_settings import FinetuneSettings
-from mimseg.training.cost import Cost, measure_cost
-from mimseg.training.crops import draw_batch
+from mimseg.tasks.provisional_model import ProvisionalModel, remove_provisional, unfinished
+from mimseg.tasks.training_device import choose_device
+from mimseg.training.budget import LoopSettings
+from mimseg.training.checkpoints import load_checkpoint
+from mimseg.training.cost import Cost
+from mimseg.training.fallbacks import Limits, Place, train_within_memory
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
-from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
-from mimseg.training.losses import dice_and_binary_cross_entropy, dice_and_cross_entropy
-from mimseg.training.planning import LARGEST_WINDOW, plan_window
-from mimseg.training.precision import fabric_in_best_precision
+from mimseg.training.loop import Training, make_fabric
 from mimseg.training.run_folder import check_same_settings, write_json
-from mimseg.training.schedule import parameter_groups
-from mimseg.training.transfer import TransferReport, transfer
-from mimseg.training.validation import mean_dice, predict_case, score_cases
+from mimseg.training.transfer import TransferReport
+from mimseg.training.validation import score_cases
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
         UserError: The data, the start weights or the settings are not usable.
         Stopped: The user stopped; `--resume` continues.
     """
-    trained = train(settings, reporter)
+    trained = train(settings, reporter, provisional=True)
     if trained is not None:
         network, data = trained.network, trained.data
         network.half().float()  # the bundle stores half precision: score exactly what ships
@@ -70,13 +69,21 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
     return settings.output
 
 
-def train(settings: FinetuneSettings, reporter: Reporter, data: LabelledData | None = None) -> Trained | None:
+def train(
+    settings: FinetuneSettings,
+    reporter: Reporter,
+    data: LabelledData | None = None,
+    plan: Plan | None = None,
+    provisional: bool = False,
+) -> Trained | None:
     """Run, resume or finish the training alone, in the folder `<output>.training`.
 
     Args:
         settings: All choices.
         reporter: Progress and metrics.
         data: The cases, if they are loaded already.
+        plan: Made already, for a training of which several are run; `settings` are as it has them.
+        provisional: Keep a model of the best weights so far in that folder while training goes on.
 
     Returns:
         What was trained; None in all processes but the first.
@@ -84,125 +91,167 @@ def train(settings: FinetuneSettings, reporter: Reporter, data: LabelledData | N
     Raises:
         UserError, Stopped: As for `finetune`.
     """
-    work = settings.output.with_name(settings.output.name + ".training")
+    work = training_folder(settings.output)
     check_folders(settings.output, work, settings.resume)
-    fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
-    if not fabric.is_global_zero:
+    cost, prepared = None, None
+    device = choose_device(settings.device, reporter)
+    if settings.resume:
+        settings, planned = as_started(settings, work)
+        plan = plan or planned
+    main = make_fabric(device, "32-true", settings.devices, settings.nodes)
+    if not main.is_global_zero:
         reporter = Reporter()
     initial = read_initial_weights(settings.initial) if settings.initial else None
     data = data or load_labelled_data(settings, initial, reporter)
-    network, shape, report = _network(settings, initial, data, fabric.device.type)
-    fabric, precision = fabric_in_best_precision(
-        fabric, settings.device, settings.precision, settings.devices, settings.nodes, network,
-        (shape.channels, *shape.window),
-    )  # fmt: skip
-    task = _task(settings, fabric, data, network, shape, report)
-    cost = _cost(settings, fabric, task, network, shape)
-    _announce(fabric, precision, settings, data, shape, cost, report, reporter)
-    recorded = training_record(settings, shape, data)
-    if settings.resume:
-        check_same_settings(work, recorded)
-    elif fabric.is_global_zero:
-        work.mkdir(parents=True, exist_ok=True)
-        write_json(work / "settings.json", recorded)
-        write_json(work / "cost.json", cost.to_json())
-        write_json(work / "transfer.json", report.to_json() if report else None)
-    loop = LoopSettings(settings.budget, settings.schedule, settings.validations if data.validation else 0)
-    training = Training(fabric, task, loop, work, reporter, settings.resume)
-    if not settings.finish:
-        training.run()
-    if not fabric.is_global_zero:
+    if not settings.resume and plan is None:
+        plan, cost, prepared = plan_training(settings, initial, data, device, reporter)
+        device = "cpu" if plan.device == "cpu" else device
+        settings = replace(settings, batch=plan.batch, window=plan.window)
+    run = _Run(settings, initial, data, work, reporter, plan, provisional)
+    place = run.begin(prepared, cost, device)
+    del prepared  # or its memory could not be used by a smaller one
+    if settings.finish:
+        training = run.build(place, True)
+    else:
+        limits = Limits(run.patch_size, run.planned_window, settings.device == "auto")
+        training = train_within_memory(run.build, place, limits, settings.resume, reporter)
+    if not main.is_global_zero:
         return None
-    record = {
-        "finetuning": {**recorded, "steps": training.state.step, "seconds": round(training.state.seconds, 1)},
-        "pretraining": initial.provenance if initial else None,
-        "transfer": report.to_json() if report else None,
-    }
+    network, state = training.network, training.state
+    if not isinstance(network, UNETR):
+        raise TypeError("a fine-tuning trains a UNETR")
+    record = run.record(network.settings)
+    record["finetuning"].update(steps=state.step, seconds=round(state.seconds, 1))
+    if state.extra.get("fallbacks"):
+        record["finetuning"]["memory_ran_out"] = " ".join(state.extra["fallbacks"])
     network.load_state_dict(training.best_weights())
-    return Trained(network.eval(), shape, data, record)
+    return Trained(network.eval(), network.settings, data, record)
 
 
-def _cost(settings: FinetuneSettings, fabric: Fabric, task: Task, network: UNETR, shape: NetworkSettings) -> Cost:
-    images, classes = task.make_batch(0)
-    example = images[:1], classes[:1]
-    return measure_cost(fabric, network, network.vit, shape.tokens, task.compute_loss, example, settings.batch)
+class _Run:
+    """Builds the training of a fine-tuning, as often as memory makes that necessary."""
+
+    def __init__(
+        self,
+        settings: FinetuneSettings,
+        initial: InitialWeights | None,
+        data: LabelledData,
+        work: Path,
+        reporter: Reporter,
+        plan: Plan | None,
+        provisional: bool,
+    ) -> None:
+        self._settings, self._initial, self._data, self._work = settings, initial, data, work
+        self._reporter, self._plan, self._provisional = reporter, plan, provisional
+        self._first: Prepared | None = None
+        self._report: TransferReport | None = None
+        self.patch_size = (initial.network if initial else settings.network).patch_size
+        self.planned_window = settings.window or (0, 0, 0)
+
+    def begin(self, prepared: Prepared | None, cost: Cost | None, device: str) -> Place:
+        """Announce the run, write or check its settings, and return where it starts."""
+        place = Place(self.planned_window, device)
+        if self._settings.resume:
+            extra = load_checkpoint(self._work / "checkpoint.pt")["state"]["extra"]
+            x, y, z = extra.get("window") or self.planned_window
+            place = Place((x, y, z), device)
+        # The network is built before anything is written: it may not fit the start weights.
+        self._first = prepared or self._prepare(place)
+        self._report, shape = self._first.report, self._first.shape
+        self._announce(self._first, cost)
+        recorded = training_record(self._settings, replace(shape, window=self.planned_window), self._data)
+        if self._settings.resume:
+            check_same_settings(self._work, recorded)
+        elif self._first.fabric.is_global_zero:
+            self._work.mkdir(parents=True, exist_ok=True)
+            plan = {"plan": self._plan.to_json()} if self._plan else {}
+            write_json(self._work / "settings.json", {**recorded, **plan})
+            if cost is not None:
+                write_json(self._work / "cost.json", cost.to_json())
+            write_json(self._work / "transfer.json", self._report.to_json() if self._report else None)
+        return place
+
+    def build(self, place: Place, resume: bool) -> Training:
+        """The training at a place, from its checkpoint if there is one to go on from."""
+        prepared, self._first = self._first or self._prepare(place), None
+        settings = self._settings
+        validations = settings.validations if self._data.validation else 0
+        loop = LoopSettings(settings.budget, settings.schedule, validations)
+        follow = None
+        if self._provisional and not settings.finish:
+            shape = prepared.shape
+            follow = ProvisionalModel(self._work, lambda scores: self._unfinished(shape, scores), self._reporter)
+        return Training(prepared.fabric, prepared.task, loop, self._work, self._reporter, resume, follow)
+
+    def record(self, shape: NetworkSettings) -> dict[str, Any]:
+        """Everything that makes this model."""
+        return {
+            "finetuning": training_record(self._settings, shape, self._data),
+            "pretraining": self._initial.provenance if self._initial else None,
+            "transfer": self._report.to_json() if self._report else None,
+        }
+
+    def _prepare(self, place: Place) -> Prepared:
+        settings, plan = self._settings, self._plan
+        if settings.finish:
+            settings = replace(settings, precision="32-true")
+        elif settings.precision == "auto" and plan is not None and plan.device.split(":")[0] == place.device:
+            settings = replace(settings, precision=plan.precision)
+        elif settings.precision != "auto" and place.device == "cpu" and plan is not None and plan.device != "cpu":
+            settings = replace(settings, precision="auto")  # what the GPU computed in may be too slow here
+        fabric = make_fabric(place.device, "32-true", settings.devices, settings.nodes)
+        return prepare(settings, self._initial, self._data, place.window, fabric, place.device)
+
+    def _unfinished(self, shape: NetworkSettings, scores: dict[str, Any]) -> Description:
+        description = describe(self._settings, shape, self._data, scores, self.record(shape))
+        return replace(description, **unfinished(description, scores))
+
+    def _announce(self, prepared: Prepared, cost: Cost | None) -> None:
+        settings, shape, plan = self._settings, prepared.shape, self._plan
+        costs = {"cost": {**cost.to_json(), **cost.expectation(settings.budget)}} if cost else {}
+        self._reporter.start(
+            "finetune",
+            device=str(prepared.fabric.device),
+            processes=prepared.fabric.world_size,
+            precision=prepared.precision,
+            cases=len(self._data.training),
+            validation_cases=len(self._data.validation),
+            structures=[label.name for label in self._data.labels],
+            window=list(shape.window),
+            patch_size=shape.patch_size,
+            **costs,
+            **({"plan": plan.to_json()} if plan else {}),
+        )
+        if plan and not settings.resume:
+            self._reporter.info(plan.in_words())
+        if cost:
+            self._reporter.info(cost.in_words(settings.budget, str(prepared.fabric.device)))
+        self._reporter.info(self._report.summary() if self._report else "Starting from random weights.")
 
 
-def _announce(
-    fabric: Fabric,
-    precision: str,
-    settings: FinetuneSettings,
-    data: LabelledData,
-    shape: NetworkSettings,
-    cost: Cost,
-    report: TransferReport | None,
-    reporter: Reporter,
+def write_model(
+    settings: FinetuneSettings, trained: Trained, scores: dict[str, Any], reporter: Reporter, **more: str
 ) -> None:
-    reporter.start(
-        "finetune",
-        device=str(fabric.device),
-        processes=fabric.world_size,
-        precision=precision,
-        cases=len(data.training),
-        validation_cases=len(data.validation),
-        structures=[label.name for label in data.labels],
-        window=list(shape.window),
-        patch_size=shape.patch_size,
-        cost={**cost.to_json(), **cost.expectation(settings.budget)},
-    )
-    reporter.info(cost.in_words(settings.budget, str(fabric.device)))
-    reporter.info(report.summary() if report else "Starting from random weights.")
-
-
-def _task(
-    settings: FinetuneSettings,
-    fabric: Fabric,
-    data: LabelledData,
-    network: UNETR,
-    shape: NetworkSettings,
-    report: TransferReport | None,
-) -> Task:
-    compute_loss = dice_and_cross_entropy(settings.include_background)
-    membership = data.training[0].membership
-    if data.regions is not None and membership is not None:
-        compute_loss = dice_and_binary_cross_entropy(membership)
-
-    def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
-        return draw_batch(
-            data.training, shape.window, settings.augmentation, settings.foreground_share, settings.batch,
-            settings.seed, step, fabric.global_rank, fabric.world_size, settings.crops_per_volume,
-        )  # fmt: skip
-
-    def validate(average: nn.Module, step: int) -> dict[str, float]:
-        if not data.validation or not fabric.is_global_zero:
-            return {}
-        dice = [mean_dice(predict_case(average, case, shape, settings.overlap), case) for case in data.validation]
-        return {"validation_dice": float(np.mean(dice))}
-
-    def loss_of(module: nn.Module, batch: Any) -> Tensor:
-        return compute_loss(module(batch[0]).float(), batch[1])
-
-    pretrained = set(report.loaded + report.resized) if report else set()
-    schedule = settings.schedule
-    groups = parameter_groups(
-        network, schedule.learning_rate, schedule.weight_decay, shape.layers, settings.layer_decay, pretrained
-    )
-    return Task(network, groups, make_batch, loss_of, validate, "validation_dice", True)
-
-
-def write_model(settings: FinetuneSettings, trained: Trained, scores: dict[str, Any], reporter: Reporter) -> None:
-    """Write the bundle of a trained network and report it.
+    """Write the bundle of a trained network and report it; the provisional one is removed.
 
     Args:
         settings: All choices.
         trained: The network.
         scores: What it scored; may be empty.
         reporter: Gets the result.
+        more: Further outputs to name there.
     """
     description = describe(settings, trained.shape, trained.data, scores, trained.record)
     write_bundle(settings.output, trained.network.cpu(), description)
+    remove_provisional(training_folder(settings.output))
     dice = scores.get("summary", {}).get("mean_dice")
-    reporter.result(model=str(settings.output), validation_dice=dice, steps=trained.record["finetuning"]["steps"])
+    steps = trained.record["finetuning"]["steps"]
+    reporter.result(model=str(settings.output), validation_dice=dice, steps=steps, **more)
+
+
+def training_folder(output: Path) -> Path:
+    """Where the training of a model works."""
+    return output.with_name(output.name + ".training")
 
 
 def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpoint.pt") -> None:
@@ -227,21 +276,3 @@ def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpo
             "Continue it with --resume, or delete that folder.",
             code="output-exists",
         )
-
-
-def _network(
-    settings: FinetuneSettings, initial: InitialWeights | None, data: LabelledData, device_type: str
-) -> tuple[UNETR, NetworkSettings, TransferReport | None]:
-    base = initial.network if initial else settings.network
-    window = settings.window or (initial.network.window if initial else None)
-    if window is None:
-        sizes = [tuple(case.image.shape[1:]) for case in data.training]
-        window = plan_window(sizes, base.patch_size, LARGEST_WINDOW[device_type])
-    channels = int(data.training[0].image.shape[0])
-    shape = replace(base, window=window, channels=channels, classes=data.outputs)
-    torch.manual_seed(settings.seed)
-    network = UNETR(shape)
-    if initial is None:
-        return network, shape, None
-    report = transfer(network, shape, initial.weights, initial.network, initial.name, settings.allow_incomplete)
-    return network, shape, report

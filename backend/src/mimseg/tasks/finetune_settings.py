@@ -12,6 +12,9 @@ from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.loop import Budget
 from mimseg.training.schedule import Schedule
 
+# Crops per step where neither the user nor the time speaks for another number.
+USUAL_BATCH = 2
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
@@ -32,7 +35,7 @@ class FinetuneSettings:
         spacing: Target spacing in mm, or None to plan.
         modality: `CT`, `MR` or None to guess.
         preprocessing: Name of a preset (`btcv`, `brats`), or None to plan from the data.
-        batch: Crops per step and process.
+        batch: Crops per step and process; None to plan.
         crops_per_volume: How many of them come from the same volume.
         schedule: Learning rates and averaging.
         layer_decay: Factor on the learning rate per block of a pre-trained encoder.
@@ -68,7 +71,7 @@ class FinetuneSettings:
     spacing: tuple[float, float, float] | None = None
     modality: str | None = None
     preprocessing: str | None = None
-    batch: int = 2
+    batch: int | None = USUAL_BATCH
     crops_per_volume: int = 1
     schedule: Schedule = field(default_factory=Schedule)
     layer_decay: float = 0.9
@@ -90,4 +93,5 @@ class FinetuneSettings:
     finish: bool = False
 
     def __post_init__(self) -> None:
-        check_batch(self.batch, self.crops_per_volume)
+        if self.batch is not None:
+            check_batch(self.batch, self.crops_per_volume)

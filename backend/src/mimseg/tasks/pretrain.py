@@ -172,7 +172,9 @@ def _task(
         return {"validation_loss": float(average(crops, masks))}
 
     schedule = settings.schedule
-    groups = parameter_groups(network, schedule.learning_rate, schedule.weight_decay, shape.layers, 1.0, set())
+    groups = parameter_groups(
+        network, schedule.learning_rate, schedule.weight_decay, shape.layers, 1.0, set(), schedule.optimizer
+    )
     return Task(network, groups, make_batch, _loss_of, validate, "validation_loss", False, network.divisible)
 
 

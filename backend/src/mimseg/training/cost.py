@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -59,6 +59,21 @@ class Cost:
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""
         return asdict(self)
+
+    def of_batch(self, crops: int, seconds: float | None = None) -> Cost:
+        """The cost of a step of `crops` crops, if this is that of one.
+
+        Args:
+            crops: Of a batch.
+            seconds: As timed; None for `crops` times as long.
+        """
+        fixed = 4 * _COPIES * (self.encoder_parameters + self.decoder_parameters)
+        return replace(
+            self,
+            gflop_per_step=float(f"{self.gflop_per_step * crops:.4g}"),
+            memory_bytes=fixed + (self.memory_bytes - fixed) * crops,
+            seconds_per_step=round(self.seconds_per_step * crops if seconds is None else seconds, 4),
+        )
 
     def in_words(self, budget: Budget, device: str) -> str:
         """For the user, before the run starts."""
@@ -122,6 +137,20 @@ def measure_cost(
         int(4 * _COPIES * whole + kept.bytes * share),
         round(seconds * share, 4),
     )
+
+
+def time_step(
+    fabric: Fabric, network: nn.Module, compute_loss: Callable[[nn.Module, Any], Tensor], example: Any
+) -> float:
+    """Seconds of forward and backward pass of a batch: the shorter of two, weights and random state as before."""
+    state = torch.get_rng_state()
+    network.to(fabric.device).train()
+    batch = fabric.to_device(example)
+    try:
+        return min(_timed(fabric, network, compute_loss, batch) for _ in range(2))
+    finally:
+        torch.set_rng_state(state)
+        network.zero_grad(set_to_none=True)
 
 
 class _Kept:

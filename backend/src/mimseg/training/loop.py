@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,62 +19,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from mimseg.errors import Stopped, UserError
+from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
+from mimseg.memory import is_out_of_memory
 from mimseg.stopping import requested
 from mimseg.training.averaging import AveragedWeights
+from mimseg.training.budget import Budget, LoopSettings, LoopState
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
 from mimseg.training.crops import ahead
 from mimseg.training.curves import Curves
 from mimseg.training.memory_ladder import MemoryLadder
-from mimseg.training.schedule import Schedule, set_learning_rate, warmup_cosine
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: either a number of steps, or minutes of training time (schedules follow the clock)."""
-
-    steps: int | None = None
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise UserError("Give either --steps or --minutes.", "For example --minutes 30.", code="bad-usage")
-        if (self.steps or 0) < 0 or (self.minutes or 0) < 0 or (self.steps == 0 or self.minutes == 0):
-            raise UserError("--steps and --minutes must be larger than 0.", "For example --minutes 30.", "bad-usage")
-
-    def fraction(self, step: int, seconds: float) -> float:
-        """Finished share of the run, 0..1."""
-        done = step / self.steps if self.steps else seconds / 60 / (self.minutes or 1)
-        return min(done, 1.0)
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """What the loop itself needs to know.
-
-    Attributes:
-        budget: How long.
-        schedule: Learning rates and averaging over the run.
-        validations: How often to validate over the whole run.
-        checkpoint_seconds: Most seconds of work that a kill can cost.
-    """
-
-    budget: Budget
-    schedule: Schedule = field(default_factory=Schedule)
-    validations: int = 10
-    checkpoint_seconds: float = 60.0
-
-
-@dataclass
-class LoopState:
-    """Where a run stands; part of the checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    validations: int = 0
-    best: float | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+from mimseg.training.muon import make_optimizer
+from mimseg.training.resizing import fit_checkpoint
+from mimseg.training.schedule import set_learning_rate, warmup_cosine
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true", devices: int | None = None, nodes: int = 1) -> Fabric:
@@ -113,13 +70,14 @@ class Task:
 
     Attributes:
         network: Trained in place.
-        groups: Parameter groups with `peak_lr`, for AdamW.
+        groups: Parameter groups with `peak_lr`, for `make_optimizer`.
         make_batch: Batch of a step, on the CPU; a pure function of the step.
         compute_loss: Loss of (network, batch).
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
         divisible: Whether the loss of a batch is the mean of the losses of its parts.
+        grid: Patches of a window along x, y, z; with it a checkpoint of another window can be gone on from.
     """
 
     network: nn.Module
@@ -130,6 +88,7 @@ class Task:
     score: str
     higher_is_better: bool
     divisible: bool = True
+    grid: tuple[int, int, int] | None = None
 
 
 class Training:
@@ -142,15 +101,25 @@ class Training:
         folder: Gets `checkpoint.pt`, `log.csv`, `curves.png`.
         reporter: Progress and metrics.
         resume: Continue from `folder/checkpoint.pt`.
+        follow: Called after every checkpoint with the training and whether it is being stopped; its time is not
+            counted.
 
     Attributes:
         state: Where the run stands.
     """
 
     def __init__(
-        self, fabric: Fabric, task: Task, settings: LoopSettings, folder: Path, reporter: Reporter, resume: bool
+        self,
+        fabric: Fabric,
+        task: Task,
+        settings: LoopSettings,
+        folder: Path,
+        reporter: Reporter,
+        resume: bool,
+        follow: Callable[[Training, bool], None] | None = None,
     ) -> None:
         self._fabric, self._task, self._settings, self._reporter = fabric, task, settings, reporter
+        self._follow = follow
         self._path = folder / "checkpoint.pt"
         self._validation_seconds = self._trained_seconds = 0.0
         self.state = LoopState()
@@ -159,11 +128,12 @@ class Training:
         self._curves = Curves(folder, reporter)
         content = load_checkpoint(self._path) if resume else None
         if content is not None:
+            fit_checkpoint(content, task.network, task.groups, task.grid)
             task.network.load_state_dict(content["network"])
             self._average.load(content["average"])
             self.state, self._best = LoopState(**content["state"]), content["best"]
             self._curves.restore(content["curves"])
-        optimizer = torch.optim.AdamW(task.groups, betas=settings.schedule.betas)
+        optimizer = make_optimizer(task.groups, settings.schedule.betas)
         self._module, self._optimizer = fabric.setup(task.network, optimizer)
         self._ladder = MemoryLadder(
             fabric, task.network, task.compute_loss, task.divisible, reporter, self.state.extra.get("memory")
@@ -176,12 +146,49 @@ class Training:
         """The averaged weights that validated best; the latest ones if nothing was validated."""
         return self._best or self._average.weights()
 
+    @property
+    def network(self) -> nn.Module:
+        """What is trained, with its latest weights."""
+        return self._task.network
+
+    @property
+    def device_type(self) -> str:
+        """`cpu`, `cuda` or `mps`."""
+        return self._fabric.device.type
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self._fabric.world_size
+
+    def save_for(self, window: tuple[int, int, int], done: str) -> None:
+        """Write a checkpoint that is to be gone on from with another window or device.
+
+        Args:
+            window: Voxels along x, y, z.
+            done: What is done and why, in words.
+        """
+        self.state.extra["window"] = list(window)
+        self.state.extra["fallbacks"] = [*self.state.extra.get("fallbacks", []), done]
+        self._save(final=True)
+
     def run(self) -> None:
         """Train until the budget is used up.
 
         Raises:
             Stopped: The user stopped; a checkpoint was written before.
+            OutOfMemory: Memory does not suffice on any rung of the ladder; `state` is that of the last whole step.
         """
+        try:
+            self._run()
+        except (RuntimeError, MemoryError) as fault:
+            if not is_out_of_memory(fault):
+                raise
+            raise OutOfMemory(
+                f"The memory of {self._fabric.device} ran out.", "Use a smaller --window or another --device."
+            ) from fault
+
+    def _run(self) -> None:
         self._task.network.train()
         batches = ahead(self._task.make_batch, self.state.step)
         saved = time.monotonic()
@@ -195,6 +202,7 @@ class Training:
                     self._examine()
                 if due or stop or time.monotonic() - saved > self._settings.checkpoint_seconds:
                     self._save(final=stop)
+                    self._offer(stop)
                     saved = time.monotonic()
                 if stop:
                     raise Stopped("Stopped by the user; what was trained is kept.", "Continue with --resume.")
@@ -236,6 +244,7 @@ class Training:
                 measured = self._task.validate(self._average.module, self.state.step)
         except Stopped:
             self._save(final=True)
+            self._offer(True)
             raise
         self._task.network.train()
         if measured:
@@ -247,6 +256,10 @@ class Training:
         self._validation_seconds, self._trained_seconds = time.monotonic() - began, 0.0
         self.state.seconds += self._validation_seconds
 
+    def _offer(self, stopping: bool) -> None:
+        if self._follow is not None and self._fabric.is_global_zero:
+            self._follow(self, stopping)
+
     def _save(self, final: bool) -> None:
         if not self._fabric.is_global_zero:
             return
@@ -257,6 +270,7 @@ class Training:
             "state": vars(self.state),
             "best": self._best,
             "curves": self._curves.state(),
+            "grid": list(self._task.grid) if self._task.grid else None,
         }
         save_checkpoint(self._path, content)
         self._curves.write(final)

@@ -19,7 +19,8 @@ class MemoryLadder:
 
     The first rung keeps the batch and the recipe: its crops are computed in parts whose gradients are added up (for
     losses over a whole batch, such as Dice, the mean over parts). The second one recomputes the transformer's
-    activations in the backward pass. What was needed once is kept for the rest of the run.
+    activations in the backward pass. What was needed once is kept for the rest of the run. The rungs that change the
+    recipe follow in `training.fallbacks`.
 
     Args:
         fabric: Where to run.
@@ -57,7 +58,7 @@ class MemoryLadder:
             batch: Tuple of tensors `(B, ...)` on the device; entries may be None.
 
         Raises:
-            OutOfMemory: Memory does not even suffice on the last rung.
+            OutOfMemory: Memory does not even suffice on the last of these rungs.
         """
         while True:
             optimizer.zero_grad(set_to_none=True)

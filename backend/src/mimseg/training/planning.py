@@ -101,3 +101,29 @@ def plan_window(sizes: Sequence[tuple[int, ...]], patch_size: int, largest: int)
     while np.prod(window) > largest**3:
         window[int(window.argmax())] -= patch_size
     return int(window[0]), int(window[1]), int(window[2])
+
+
+def least_window(window: tuple[int, int, int], patch_size: int) -> tuple[int, int, int]:
+    """The smallest window that a lack of memory may lead to: half of every edge, but two patches."""
+    x, y, z = (min(edge, max(2, -(-edge // (2 * patch_size))) * patch_size) for edge in window)
+    return x, y, z
+
+
+def smaller_window(
+    window: tuple[int, int, int], patch_size: int, least: tuple[int, int, int]
+) -> tuple[int, int, int] | None:
+    """The next smaller window: its longest axes shortened by whole patches to about two thirds of the voxels.
+
+    Args:
+        window: Voxels along x, y, z.
+        patch_size: Edges stay multiples of it.
+        least: Edges that are not gone below.
+
+    Returns:
+        None if `window` is as small as `least` already.
+    """
+    edges, target = np.array(window), np.prod(window) * 2 / 3
+    while np.prod(edges) > target and (edges > least).any():
+        edges[int(np.where(edges > least, edges, 0).argmax())] -= patch_size
+    x, y, z = (int(edge) for edge in edges)
+    return None if (x, y, z) == tuple(window) else (x, y, z)

@@ -12,21 +12,25 @@ from torch import Tensor, nn
 
 from mimseg.errors import UserError
 
+OPTIMIZERS = ("muon", "adamw")
 _WITHOUT_DECAY = ("position_embeddings", "decoder_positions", "mask_token", "cls_token")
+# Muon is made for hidden layers; UNETR's output layer stays with AdamW.
+_OUTPUT_LAYER = "out."
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How AdamW is driven, and how the weights are averaged.
+    """How the optimiser is driven, and how the weights are averaged.
 
     Attributes:
         learning_rate: The peak.
-        weight_decay: AdamW's, for matrices and kernels.
+        weight_decay: Decoupled, for matrices and kernels.
         warmup: Share of the run with rising learning rate.
         floor: Learning rate at the end, as a share of the peak.
         betas: AdamW's.
         clip: Largest norm of the gradient; 0 for no limit.
         average: Decay of the moving average of the weights; 0 for none.
+        optimizer: `muon` for matrices and kernels, with AdamW for the rest; or `adamw` for everything.
     """
 
     learning_rate: float = 1e-3
@@ -36,8 +40,13 @@ class Schedule:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     average: float = 0.995
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(
+                f"Unknown optimizer {self.optimizer!r}.", f"Choose one of {', '.join(OPTIMIZERS)}.", "bad-usage"
+            )
         shares = (self.warmup, self.floor, self.average)
         if self.learning_rate <= 0 or self.weight_decay < 0 or self.clip < 0 or not all(0 <= s <= 1 for s in shares):
             raise UserError(
@@ -66,9 +75,15 @@ def warmup_cosine(fraction: float, warmup: float = 0.1, floor: float = 0.01) -> 
 
 
 def parameter_groups(
-    network: nn.Module, peak: float, weight_decay: float, layers: int, decay: float, pretrained: set[str]
+    network: nn.Module,
+    peak: float,
+    weight_decay: float,
+    layers: int,
+    decay: float,
+    pretrained: set[str],
+    optimizer: str = "adamw",
 ) -> list[dict]:
-    """Group a UNETR's parameters for AdamW: lower rates deep inside what was pre-trained.
+    """Group a UNETR's parameters for the optimiser: lower rates deep inside what was pre-trained.
 
     A pre-trained parameter of block l of L gets `peak * decay^(L - l)`, the embedding `peak * decay^(L + 1)`
     (layer-wise decay, Bao et al., BEiT, 2021, appendix); everything else gets `peak`. Vectors (norms, biases,
@@ -77,15 +92,16 @@ def parameter_groups(
     Args:
         network: The network; parameters of its encoder are named `vit.*`.
         peak: Highest learning rate.
-        weight_decay: AdamW's decay for matrices and kernels.
+        weight_decay: Decay for matrices and kernels.
         layers: Transformer blocks L.
         decay: Factor per block, in (0, 1]; 1 switches layer-wise decay off.
         pretrained: Names of the parameters that were loaded.
+        optimizer: One of `OPTIMIZERS`; `muon` marks the groups of matrices and kernels.
 
     Returns:
-        Groups for `torch.optim.AdamW`, each with `peak_lr`.
+        Groups for `training.muon.make_optimizer`, each with `peak_lr`.
     """
-    groups: dict[tuple[float, float], dict] = {}
+    groups: dict[tuple[float, float, bool], dict] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -95,9 +111,10 @@ def parameter_groups(
             depth = int(parts[2]) + 1 if parts[1] == "blocks" else (layers + 1 if parts[1] == "norm" else 0)
             scale = decay ** (layers + 1 - depth)
         plain = parameter.ndim < 2 or name.endswith(_WITHOUT_DECAY)
-        key = (scale, 0.0 if plain else weight_decay)
+        muon = optimizer == "muon" and not plain and not name.startswith(_OUTPUT_LAYER)
+        key = (scale, 0.0 if plain else weight_decay, muon)
         group = groups.setdefault(
-            key, {"params": [], "lr": peak * scale, "peak_lr": peak * scale, "weight_decay": key[1]}
+            key, {"params": [], "lr": peak * scale, "peak_lr": peak * scale, "weight_decay": key[1], "muon": muon}
         )
         group["params"].append(parameter)
     return list(groups.values())

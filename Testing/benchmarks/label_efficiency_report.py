@@ -1,0 +1,158 @@
+"""Table, curve and numbers of `label_efficiency.py`, from the scores that finished trainings left; nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from label_efficiency import ARMS, SIZES, Run
+from numpy.typing import NDArray
+
+from mimseg.studies.statistics import Comparison, Pair, compare, format_p
+
+TITLES = {"mim": "MIM-UNETR", "scratch": "UNETR from scratch", "dynunet": "MONAI DynUNet"}
+COLOURS = {"mim": "#c2410c", "scratch": "#1d4ed8", "dynunet": "#4d7c0f"}
+# What a prediction scores that never looks at the image (shared/README.md of the data): the usual place.
+FLOOR = (0.64, 0.73)
+
+Scores = dict[Run, dict[str, Any]]
+
+
+def write_report(work: Path, target: Path, plan: dict[str, Any], runs: Sequence[Run]) -> str:
+    """Write `table.md`, `results.json` and `curve.png` into `target` and return the table."""
+    target.mkdir(parents=True, exist_ok=True)
+    scores = read_scores(work, runs)
+    missing = [run.name for run in runs if run not in scores]
+    table = make_table(scores, plan, missing)
+    (target / "table.md").write_text(table, encoding="utf-8")
+    results = {
+        "plan": plan,
+        "pretraining": _pretraining(work),
+        "missing": missing,
+        "runs": [
+            {
+                **vars(run),
+                "cpu_seconds": own["cpu_seconds"],
+                "mean_dice": own["summary"]["mean_dice"],
+                "surface_dice_1mm": surface_dice(own),
+                "worst_dice": own["summary"]["worst_dice"],
+                "case_dice": [round(float(value), 5) for value in case_dice(own)],
+            }
+            for run, own in scores.items()
+        ],
+    }
+    (target / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draw_curve(target / "curve.png", scores)
+    return table
+
+
+def read_scores(work: Path, runs: Sequence[Run]) -> Scores:
+    """Scores of the finished trainings."""
+    paths = {run: work / run.name / "scores.json" for run in runs}
+    return {run: json.loads(path.read_text(encoding="utf-8")) for run, path in paths.items() if path.is_file()}
+
+
+def case_dice(scores: dict[str, Any]) -> NDArray[np.float64]:
+    """Mean foreground Dice of each validation case."""
+    rows = scores["validation"]
+    numbers = sorted({row["case"] for row in rows})
+    return np.array([np.mean([row["dice"] for row in rows if row["case"] == number]) for number in numbers])
+
+
+def surface_dice(scores: dict[str, Any]) -> float:
+    """Mean surface Dice at 1 mm over cases and structures."""
+    return float(np.mean([row["surface_dice_1mm"] for row in scores["validation"]]))
+
+
+def make_table(scores: Scores, plan: dict[str, Any], missing: Sequence[str]) -> str:
+    """Markdown: a line for each number of labelled cases, and what may be said of the differences."""
+    lines = [
+        "| labelled cases | " + " | ".join(TITLES[arm] for arm in ARMS) + " | MIM − scratch | MIM − DynUNet |",
+        "|---|" + "---|" * (len(ARMS) + 2),
+    ]
+    for size in SIZES:
+        cells = [_cell([own for run, own in scores.items() if (run.arm, run.size) == (arm, size)]) for arm in ARMS]
+        differences = [_difference(scores, size, other) for other in ("scratch", "dynunet")]
+        lines.append(f"| {size} | " + " | ".join([*cells, *differences]) + " |")
+    steps, minutes = plan["steps"], plan["minutes"]
+    lengths = "; ".join(
+        f"{size}: {minutes[size]:g} min, {steps['unetr'][size]} and {steps['dynunet'][size]}" for size in SIZES
+    )
+    lines += [
+        "",
+        "Mean foreground Dice on `validation` (spread over seeds) / surface Dice at 1 mm; differences are paired over "
+        "cases, with the p of a sign-flip test over cases. CPU minutes of one core for every training, and the steps of "
+        f"UNETR and DynUNet in them: {lengths}. An image-free prediction scores {FLOOR[0]} to {FLOOR[1]}.",
+    ]
+    if missing:
+        lines.append(f"\nNot finished: {', '.join(missing)}.")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: Sequence[dict[str, Any]]) -> str:
+    if not found:
+        return "–"
+    dice = [own["summary"]["mean_dice"] for own in found]
+    spread = f" ({min(dice):.3f}–{max(dice):.3f})" if len(dice) > 1 else ""
+    return f"{np.mean(dice):.3f}{spread} / {np.mean([surface_dice(own) for own in found]):.3f}"
+
+
+def _difference(scores: Scores, size: str, other: str) -> str:
+    comparison = compare_arms(scores, size, other)
+    if comparison is None:
+        return "–"
+    return f"{comparison.effect:+.3f} ({format_p(comparison.corrected)})"
+
+
+def compare_arms(scores: Scores, size: str, other: str) -> Comparison | None:
+    """MIM against another arm over the seeds that both finished; None if there is none."""
+    seeds = [run.seed for run in scores if (run.arm, run.size) == ("mim", size)]
+    seeds = [seed for seed in seeds if Run(other, size, seed) in scores]
+    if not seeds:
+        return None
+    first, second = (np.stack([case_dice(scores[Run(arm, size, seed)]) for seed in seeds]) for arm in ("mim", other))
+    return compare([Pair("mim", other, first, second)], list(range(first.shape[1])))[0]
+
+
+def draw_curve(path: Path, scores: Scores) -> None:
+    """Dice and surface Dice over the number of labelled cases."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, both = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axes, title, measure in (
+        (both[0], "mean foreground Dice", lambda own: own["summary"]["mean_dice"]),
+        (both[1], "surface Dice at 1 mm", surface_dice),
+    ):
+        for arm in ARMS:
+            points = [
+                (place, [measure(own) for run, own in scores.items() if (run.arm, run.size) == (arm, size)])
+                for place, size in enumerate(SIZES)
+            ]
+            points = [(place, values) for place, values in points if values]
+            places = [place for place, _ in points]
+            axes.plot(places, [np.mean(v) for _, v in points], "o-", color=COLOURS[arm], label=TITLES[arm])
+            axes.fill_between(
+                places, [min(v) for _, v in points], [max(v) for _, v in points], color=COLOURS[arm], alpha=0.15, lw=0
+            )
+        axes.set_xticks(range(len(SIZES)), SIZES)
+        axes.set_xlabel("labelled cases")
+        axes.set_title(title)
+        axes.grid(alpha=0.3)
+    both[0].axhspan(*FLOOR, color="0.85", zorder=0, label="without looking at the image")
+    both[0].legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _pretraining(work: Path) -> dict[str, Any] | None:
+    path = work / "pretraining" / "pretraining.json"
+    if not path.is_file():
+        return None
+    provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+    return {key: provenance.get(key) for key in ("method", "method_settings", "steps", "seconds", "validation_loss")}
