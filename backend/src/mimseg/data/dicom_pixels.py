@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mimseg import stopping
 from mimseg.data.dicom_headers import Slice, slice_reader
 from mimseg.errors import UserError
 
@@ -23,19 +26,25 @@ def read_pixels(slices: Sequence[Slice]) -> list[NDArray]:
 
     Raises:
         UserError: The pixels of a slice are cut off or cannot be decoded.
+        Stopped: The user asked to stop.
     """
-    pixels: list[NDArray] = []
-    for part in slices:
-        reader = slice_reader(part.path)
-        try:
-            array = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as fault:
-            raise _unreadable(part.path) from fault
-        bits = int(reader.GetMetaData("0028|0100")) if reader.HasMetaDataKey("0028|0100") else 16
-        if is_cut_off(part.path.read_bytes(), part.size[0] * part.size[1] * bits // 8):
-            raise _unreadable(part.path)
-        pixels.append(array.reshape(array.shape[-2:]).T)
-    return pixels
+    # The first one alone, because ITK sets itself up with it. ITK lets go of Python's lock while it decodes.
+    first = [_slice_pixels(part) for part in slices[:1]]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return first + list(threads.map(_slice_pixels, slices[1:]))
+
+
+def _slice_pixels(part: Slice) -> NDArray:
+    stopping.check()
+    reader = slice_reader(part.path)
+    try:
+        array = sitk.GetArrayFromImage(reader.Execute())
+    except RuntimeError as fault:
+        raise _unreadable(part.path) from fault
+    bits = int(reader.GetMetaData("0028|0100")) if reader.HasMetaDataKey("0028|0100") else 16
+    if is_cut_off(part.path.read_bytes(), part.size[0] * part.size[1] * bits // 8):
+        raise _unreadable(part.path)
+    return array.reshape(array.shape[-2:]).T
 
 
 def is_cut_off(content: bytes, pixel_bytes: int) -> bool:

@@ -6,20 +6,25 @@ on probabilities, not on labels, so that outlines stay smooth when the working g
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.intensity import Intensity
+from mimseg.data.label_blocks import inside_structures, most_probable
 from mimseg.data.orientation import AxisTurn, check_orientation, turn_to
 from mimseg.data.regions import Box, bounding_box
-from mimseg.data.resampling import AxisWeights, axis_weights, resample, resample_plane, resampled_size
+from mimseg.data.resampling import AxisWeights, axis_parts, axis_weights, resample, resample_plane, resampled_size
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 
 # Spacings nearer than this (mm) are the same; MONAI's AFFINE_TOL.
 SPACING_TOLERANCE = 1e-3
+# Working voxels along the edge of a block that is labelled at once: its classes should fit into the processor's cache.
+BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,7 @@ def prepare(volume: Volume, preprocessing: Preprocessing, region: Box | None = N
 def restore(probabilities: NDArray[np.float32], prepared: Prepared, multilabel: bool = False) -> NDArray[np.integer]:
     """Class indices on the grid of the scan, from probabilities on the working grid.
 
-    Probabilities are interpolated linearly (clamped at the border), plane by plane and class by class with a running
-    maximum, so that never more than one plane of one class exists on the source grid.
+    Probabilities are interpolated linearly (clamped at the border), block by block and only those classes that can win.
 
     Args:
         probabilities: `(K, x, y, z)`. Class 0 is background; with `multilabel` there is no background class,
@@ -142,13 +146,28 @@ def restore(probabilities: NDArray[np.float32], prepared: Prepared, multilabel: 
         `(i, j, k)`, uint8 or uint16; background outside of `prepared.region`.
     """
     classes = probabilities.shape[0] + (1 if multilabel else 0)
-    labels = np.zeros(prepared.source_grid.size, np.uint8 if classes <= 256 else np.uint16)
-    box = prepared.turn.apply_to_box(prepared.region)
-    target = prepared.turn.apply(labels)[box.slices]
-    best = _BestClass(probabilities, _inverse_weights(prepared, box), multilabel)
-    for index in range(box.size[0]):
-        target[index] = best.plane(index, labels.dtype)
+    labels = np.zeros(prepared.source_grid.size, label_type(classes))
+    target = prepared.turn.apply(labels)[prepared.turn.apply_to_box(prepared.region).slices]
+    order = largest_first(count_inside(probabilities)) if multilabel else []
+    along = inverse_weights(prepared)
+    cuts = (axis_parts(weights, 0, size, BLOCK) for weights, size in zip(along, prepared.grid.size, strict=True))
+    for parts in itertools.product(*cuts):
+        x, y, z = (part.source for part in parts)
+        block = np.ascontiguousarray(probabilities[:, x, y, z])
+        labelled = target[tuple(part.target for part in parts)]
+        if multilabel:
+            inside = dict(inside_structures(block, parts))
+            for channel in order:
+                if channel in inside:
+                    labelled[inside[channel]] = channel + 1
+        elif labelled.size:
+            labelled[...] = most_probable(block, parts)
     return labels
+
+
+def label_type(classes: int) -> type[np.integer]:
+    """The smallest type of labelmaps with that many classes, background included."""
+    return np.uint8 if classes <= 256 else np.uint16
 
 
 def restore_probability(probability: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
@@ -156,7 +175,7 @@ def restore_probability(probability: NDArray[np.float32], prepared: Prepared) ->
     restored = np.zeros(prepared.source_grid.size, np.float32)
     box = prepared.turn.apply_to_box(prepared.region)
     target = prepared.turn.apply(restored)[box.slices]
-    weights = _inverse_weights(prepared, box)
+    weights = inverse_weights(prepared)
     for index in range(box.size[0]):
         target[index] = resample_plane(probability, index, weights)
     return restored
@@ -190,46 +209,18 @@ def _weights(size: tuple[int, int, int], turn: AxisTurn, source_grid: Grid, grid
     return [axis_weights(n, m, t / s) for n, m, s, t in zip(size, grid.size, spacing, grid.spacing, strict=True)]
 
 
-def _inverse_weights(prepared: Prepared, box: Box) -> list[AxisWeights]:
+def inverse_weights(prepared: Prepared) -> list[AxisWeights]:
+    """Weights from the working grid back to the voxels of `prepared.region`, along the axes of `prepared.array`."""
+    size, grid = prepared.turn.apply_to_box(prepared.region).size, prepared.grid
     spacing = _source_spacing(prepared.turn, prepared.source_grid)
-    grid = prepared.grid
-    return [axis_weights(m, n, s / t) for m, n, s, t in zip(grid.size, box.size, spacing, grid.spacing, strict=True)]
+    return [axis_weights(m, n, s / t) for m, n, s, t in zip(grid.size, size, spacing, grid.spacing, strict=True)]
 
 
-def largest_first(probabilities: NDArray[np.float32]) -> list[int]:
-    """Channels of `(K, x, y, z)` by the number of voxels above 0.5, most first; equal ones in their order."""
-    sizes = [int((channel > 0.5).sum()) for channel in probabilities]
+def count_inside(probabilities: NDArray[np.float32]) -> list[int]:
+    """Voxels above 0.5 of each channel of `(K, x, y, z)`."""
+    return [int((channel > 0.5).sum()) for channel in probabilities]
+
+
+def largest_first(sizes: Sequence[int]) -> list[int]:
+    """Channels by their number of voxels, most first; equal ones in their order."""
     return sorted(range(len(sizes)), key=lambda channel: -sizes[channel])
-
-
-class _BestClass:
-    """The most probable class of each voxel of a plane of the source grid, one plane after the other."""
-
-    def __init__(self, probabilities: NDArray[np.float32], weights: list[AxisWeights], multilabel: bool) -> None:
-        self._probabilities = probabilities
-        self._weights = weights
-        self._multilabel = multilabel
-        self._peaks = probabilities.max(axis=(2, 3))
-        self._largest_first = largest_first(probabilities) if multilabel else []
-        # The winner has at least the mean of all classes; a class that stays below it everywhere cannot win.
-        self._floor = probabilities.mean(axis=0).min(axis=(1, 2)) - 1e-6
-
-    def plane(self, index: int, dtype: np.dtype) -> NDArray[np.integer]:
-        """Class indices of plane `index`."""
-        weights, probabilities = self._weights, self._probabilities
-        winner = np.zeros((len(weights[1].lower), len(weights[2].lower)), dtype)
-        between = [weights[0].lower[index], weights[0].upper[index]]
-        if self._multilabel:
-            for channel in self._largest_first:
-                if self._peaks[channel, between].max() > 0.5:
-                    winner[resample_plane(probabilities[channel], index, weights) > 0.5] = channel + 1
-            return winner
-        best, floor = resample_plane(probabilities[0], index, weights), self._floor[between].min()
-        for channel in range(1, len(probabilities)):
-            if self._peaks[channel, between].max() < floor:
-                continue
-            plane = resample_plane(probabilities[channel], index, weights)
-            better = plane > best
-            winner[better] = channel
-            np.maximum(best, plane, out=best)
-        return winner

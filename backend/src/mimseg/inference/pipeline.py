@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.bundle.description import Description
-from mimseg.data.preprocessing import prepare, restore
+from mimseg.data.preprocessing import Prepared, label_type, prepare
 from mimseg.data.regions import Box
 from mimseg.data.volume import Volume
 from mimseg.events import Reporter
-from mimseg.inference.probabilities import to_probabilities
-from mimseg.inference.sliding_window import Predict, sliding_window
+from mimseg.inference.sliding_window import Predict
+from mimseg.inference.streaming import stream_labels
 from mimseg.memory import memory_errors_named
 
 
@@ -43,13 +43,12 @@ def segment_volume(
         OutOfMemory: Memory ran out.
         Stopped: The user asked to stop.
     """
-    labels: NDArray[np.integer] | None = None
+    labels = np.zeros(volume.grid.size, label_type(len(description.labels) + 1))
     for number, region in enumerate(regions or [None], start=1):
         phase = "segment" if len(regions) < 2 else f"segment region {number}"
-        found = _segment_region(volume, description, predict, region, overlap, reporter, phase)
-        labels = found if labels is None else np.where(labels == 0, found, labels)
-    if labels is None:
-        raise ValueError("there is always at least one region")
+        prepared, found = _segment_region(volume, description, predict, region, overlap, reporter, phase)
+        inside = labels[prepared.region.slices]
+        np.copyto(inside, found, where=inside == 0)
     return labels
 
 
@@ -61,19 +60,18 @@ def _segment_region(
     overlap: float | None,
     reporter: Reporter | None,
     phase: str,
-) -> NDArray[np.integer]:
+) -> tuple[Prepared, NDArray[np.integer]]:
     size = "x".join(str(edge) for edge in (region.size if region else volume.grid.size))
     with memory_errors_named(f"segment {size} voxels with {len(description.labels)} structures"):
         prepared = prepare(volume, description.preprocessing, region)
-        logits = sliding_window(
-            prepared.array,
+        labels = stream_labels(
+            prepared,
             predict,
+            len(description.labels),
             description.window,
             description.overlap if overlap is None else overlap,
-            foreground=prepared.foreground,
-            reporter=reporter,
-            phase=phase,
-            multilabel=description.multilabel,
+            description.multilabel,
+            reporter,
+            phase,
         )
-        probabilities = to_probabilities(logits, description.multilabel)
-        return restore(probabilities, prepared, description.multilabel)
+        return prepared, labels

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from mimseg import stopping
 from mimseg.events import Reporter
+from mimseg.inference.window_grid import window_starts
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Corner = tuple[int, int, int]
 
 # Logit by which background beats every class where no window was computed.
-_CERTAIN = 20.0
+CERTAIN = 20.0
 
 
 def sliding_window(
@@ -81,12 +82,8 @@ def sliding_window(
 
 def window_corners(size: Sequence[int], window: Sequence[int], overlap: float) -> Iterator[Corner]:
     """First voxels of the windows that cover a volume at least as large as one window."""
-    starts = []
-    for edge, w in zip(size, window, strict=True):
-        step = w if w == edge else max(1, int(w * (1 - overlap)))
-        count = -(-max(edge - w, 0) // step) + 1
-        starts.append([min(index * step, edge - w) for index in range(count)])
-    yield from itertools.product(*starts)
+    starts = [window_starts(edge, w, overlap) for edge, w in zip(size, window, strict=True)]
+    yield from itertools.product(starts[0], starts[1], starts[2])
 
 
 def importance_map(window: Sequence[int]) -> NDArray[np.float32]:
@@ -141,4 +138,4 @@ def _divide(total: NDArray[np.float32], weight: NDArray[np.float32], multilabel:
     for channel, summed in enumerate(total):
         summed /= weight
         if any_empty:
-            summed[empty] = 0.0 if channel == 0 and not multilabel else -_CERTAIN
+            summed[empty] = 0.0 if channel == 0 and not multilabel else -CERTAIN

@@ -1,0 +1,368 @@
+"""Which number tells volumes that a model was not made for from those it was made for? (issue 5, item 6)
+
+    python Testing/benchmarks/out_of_domain.py SHARED/data WORK --pretraining RUN [--publish]
+
+Normal: the hippocampus volumes of `validation`. Shifted: the same volumes spoiled, and crops of the same size from
+other scans. Measured by the area under the ROC curve (0.5: no better than chance, 1: separates perfectly) of
+
+    reconstruction     mean absolute error of the MAE decoder on hidden patches, over fixed masks; needs PyTorch
+    features           mean distance to the nearest feature vectors of volumes to compare with (the pool)
+    features, few      likewise, of five labelled cases only (a few-shot list); mean over the five lists
+    features, Mahalanobis   with a shrunken covariance of the pool's feature vectors
+    histogram          distance of intensity deciles to the pool's mean deciles
+    uncertainty, soft Dice error, disagreement, mutual information, entropy     as in mimseg/tasks/rank_scores.py
+    volume             distance of the logarithm of the predicted volume from the pool's mean
+
+RUN is a MAE pre-training on the pool, e.g. `mimseg pretrain imagesTr --cases splits.json:pool --window 40,56,40
+--spacing 1 --modality MR --minutes 20 --batch 16`. Finished volumes are kept in WORK and not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mimseg.bundle.locations import find_bundle
+from mimseg.bundle.reader import Bundle, open_bundle
+from mimseg.data.cases import load_dataset, pick_cases
+from mimseg.data.images import array_of, image_of
+from mimseg.data.preprocessing import Prepared, prepare
+from mimseg.data.volume import Grid, Volume
+from mimseg.data.volumes import read_volume
+from mimseg.inference.features import FeatureEngine
+from mimseg.tasks.rank_domain import odd_ones
+from mimseg.tasks.rank_members import probabilities_of, views_of
+from mimseg.tasks.rank_scores import Members
+
+HERE = Path(__file__).resolve().parent
+PUBLISHED = HERE.parents[1] / "Resources" / "Studies" / "out-of-domain"
+CROP_MM = (36.0, 50.0, 36.0)
+MASKS = 2
+NEIGHBOURS = 3
+# Scans to cut from: kind, file. No crop of them shows a hippocampus on purpose; those of the brain may touch one.
+ELSEWHERE = {
+    "T1 MR, elsewhere in the brain": (
+        "mr/studyforrest_t1/image.nii.gz",
+        "mr/mni152_2009a/t1.nii.gz",
+        "mr/stroke3/T1.nii.gz",
+    ),
+    "T2 and FLAIR MR of the brain": ("mr/stroke3/T2.nii.gz", "mr/stroke3/FLAIR.nii.gz"),
+    "MR of neck and breast": ("mr/sct_t1/image.nii.gz", "mr/sct_t2/image.nii.gz", "mr/pyradiomics_breast1/image.nrrd"),
+    "CT of the trunk": ("ct/ts_body/ct.nii.gz", "ct/ts_pulmonary/ct.nii.gz", "ct/ts_aorta/ct.nii.gz"),
+}
+Spoil = Callable[[Volume, np.random.Generator], Volume]
+
+
+def inverted(volume: Volume, _: np.random.Generator) -> Volume:
+    array = volume.array.astype(np.float32)
+    return Volume(array.max() + array.min() - array, volume.grid)
+
+
+def noisy(volume: Volume, generator: np.random.Generator, share: float) -> Volume:
+    array = volume.array.astype(np.float32)
+    return Volume(array + generator.normal(0, share * array.std(), array.shape).astype(np.float32), volume.grid)
+
+
+def turned(volume: Volume, _: np.random.Generator, axis: int) -> Volume:
+    return Volume(np.flip(volume.array, axis).copy(), volume.grid)
+
+
+def resized(volume: Volume, _: np.random.Generator, factor: float) -> Volume:
+    x, y, z = (edge * factor for edge in volume.grid.spacing)
+    return Volume(volume.array, Grid(volume.grid.size, (x, y, z), volume.grid.origin, volume.grid.direction))
+
+
+def blurred(volume: Volume, _: np.random.Generator) -> Volume:
+    image = sitk.SmoothingRecursiveGaussian(image_of(volume.array.astype(np.float32), volume.grid), 2.0)
+    return Volume(array_of(image), volume.grid)
+
+
+SPOILS: dict[str, Spoil] = {
+    "inverted contrast": inverted,
+    "noise, 0.5 standard deviations": lambda volume, generator: noisy(volume, generator, 0.5),
+    "noise, 1.5 standard deviations": lambda volume, generator: noisy(volume, generator, 1.5),
+    "upside down": lambda volume, generator: turned(volume, generator, 2),
+    "front to back": lambda volume, generator: turned(volume, generator, 1),
+    "voxels half as large in the header": lambda volume, generator: resized(volume, generator, 0.5),
+    "voxels twice as large in the header": lambda volume, generator: resized(volume, generator, 2.0),
+    "blurred by 2 mm": blurred,
+}
+
+
+def cropped(volume: Volume, generator: np.random.Generator) -> Volume:
+    """A box of `CROP_MM` (or all there is) that is mostly tissue, at a random place."""
+    edges = [min(n, round(mm / s)) for n, mm, s in zip(volume.grid.size, CROP_MM, volume.grid.spacing, strict=True)]
+    tissue = volume.array > np.percentile(volume.array[::4, ::4, ::4], 40)
+    best: tuple[float, tuple[int, ...]] = (-1.0, (0, 0, 0))
+    for _ in range(30):
+        start = tuple(int(generator.integers(0, n - edge + 1)) for n, edge in zip(volume.grid.size, edges, strict=True))
+        share = float(tissue[tuple(slice(a, a + e) for a, e in zip(start, edges, strict=True))].mean())
+        best = max(best, (share, start))
+        if share > 0.8:
+            break
+    start = best[1]
+    array = volume.array[tuple(slice(a, a + e) for a, e in zip(start, edges, strict=True))]
+    x, y, z = (float(value) for value in volume.grid.to_point(np.asarray([start], float))[0])
+    size = (edges[0], edges[1], edges[2])
+    return Volume(array.copy(), Grid(size, volume.grid.spacing, (x, y, z), volume.grid.direction))
+
+
+def volumes(data: Path, per_kind: int, pool: int) -> Iterator[tuple[str, str, Callable[[], Volume]]]:
+    """Kind, name and reader of every volume to measure."""
+    folder = data / "hippocampus"
+    cases = load_dataset(folder).cases
+    normal = pick_cases(cases, f"{folder / 'splits.json'}:validation")
+    for case in normal:
+        yield "normal", case.identifier, lambda path=case.images[0]: read_volume(path)
+    references = list(pick_cases(cases, f"{folder / 'splits.json'}:pool"))
+    few = [pick_cases(cases, f"{folder / 'splits.json'}:few_shot.seed{seed}.5") for seed in range(5)]
+    wanted = {case.identifier for chosen in few for case in chosen}
+    chosen = [case for number, case in enumerate(references) if number % max(1, len(references) // pool) == 0]
+    for case in dict.fromkeys([*chosen, *(case for case in references if case.identifier in wanted)]):
+        yield "pool", case.identifier, lambda path=case.images[0]: read_volume(path)
+    for number in range(per_kind):
+        for kind, spoil in SPOILS.items():
+            case = normal[(number * 3 + 1) % len(normal)]
+            yield (
+                kind,
+                case.identifier,
+                lambda path=case.images[0], spoil=spoil, number=number: spoil(
+                    read_volume(path), np.random.default_rng(number)
+                ),
+            )
+        for kind, files in ELSEWHERE.items():
+            path = data / files[number % len(files)]
+            yield (
+                kind,
+                f"{path.parent.name}-{number}",
+                lambda path=path, number=number: cropped(read_volume(path), np.random.default_rng(number)),
+            )
+
+
+class Measuring:
+    """The model and the pre-training run at work."""
+
+    def __init__(self, bundle: Bundle, pretraining: Path | None) -> None:
+        self.bundle = bundle
+        self.engine = FeatureEngine(bundle, 1)
+        self.rebuild = _reconstruction(pretraining) if pretraining else None
+
+    def __call__(self, volume: Volume, all_scores: bool) -> dict[str, object]:
+        """All numbers of a volume; of the volumes to compare with only what is needed of them."""
+        description = self.bundle.description
+        prepared = prepare(volume, description.preprocessing)
+        members = Members(description.multilabel)
+        features: NDArray[np.float32] | None = None
+        for view in views_of(description):
+            if view.name == "plain" or (all_scores and view.name == "shifted"):
+                members.add(probabilities_of(view, prepared, description, self.engine))
+                features = self.engine.take() if features is None else features
+        doubt, _, _ = members.judge()
+        inside = prepared.array[:, prepared.foreground] if prepared.foreground is not None else prepared.array
+        return {
+            "features": [round(float(value), 5) for value in (features if features is not None else ())],
+            "deciles": [round(float(value), 4) for value in np.percentile(inside, np.arange(5, 100, 10))],
+            "log_volume": float(np.log(doubt.voxels + 1.0)),
+            "uncertainty": doubt.uncertainty,
+            "soft Dice error": doubt.soft_dice_error,
+            "disagreement": doubt.disagreement,
+            "mutual information": doubt.mutual_information,
+            "entropy": doubt.entropy,
+            **({"reconstruction": self.rebuild(prepared)} if self.rebuild and all_scores else {}),
+        }
+
+
+def _reconstruction(run: Path) -> Callable[[Prepared], float]:
+    """Error of the MAE decoder of a pre-training run on hidden patches, mean over `MASKS` masks."""
+    import torch
+
+    from mimseg.networks.methods import load_method
+    from mimseg.networks.settings import NetworkSettings
+    from mimseg.training.checkpoints import load_checkpoint
+
+    torch.set_num_threads(1)
+    said = json.loads((run / "pretraining.json").read_text(encoding="utf-8"))
+    method = load_method("mae")
+    settings = NetworkSettings.from_json(said["network"])
+    own = dict(said["provenance"]["mae"])
+    if "normalize_target" in own:  # of older runs
+        own["target"] = "normalized" if own.pop("normalize_target") else "raw"
+    network = method(settings, method.read_settings(own))
+    weights = load_checkpoint(run / "checkpoint.pt")["average"]
+    state = {name.removeprefix("module."): value for name, value in weights.items() if name.startswith("module.")}
+    network.load_state_dict(state)
+    network.eval()
+
+    def error(prepared: Prepared) -> float:
+        crop = torch.from_numpy(fitted(prepared.array, settings.window))[None]
+        losses = []
+        with torch.no_grad():
+            for seed in range(MASKS):
+                hidden = network.draw_mask(1, torch.Generator().manual_seed(seed))
+                losses.append(float(network(crop, hidden)))
+        return float(np.mean(losses))
+
+    return error
+
+
+def fitted(array: NDArray[np.float32], window: tuple[int, int, int]) -> NDArray[np.float32]:
+    """The middle of `array` `(C, x, y, z)`, with zeros around it where it is smaller than the window."""
+    out = np.zeros((array.shape[0], *window), np.float32)
+    source, target = [slice(None)], [slice(None)]
+    for edge, w in zip(array.shape[1:], window, strict=True):
+        cut, gap = max(edge - w, 0) // 2, max(w - edge, 0) // 2
+        source.append(slice(cut, cut + min(edge, w)))
+        target.append(slice(gap, gap + min(edge, w)))
+    out[tuple(target)] = array[tuple(source)]
+    return out
+
+
+def auroc(normal: NDArray[np.float64], shifted: NDArray[np.float64]) -> float:
+    """Chance that a shifted volume has the larger number; ties count half."""
+    difference = shifted[:, None] - normal[None]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+def scored(measured: dict[str, dict], few: list[list[str]]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Score -> kind -> its number for each volume."""
+    kinds: dict[str, list[dict]] = {}
+    for key, values in measured.items():
+        kinds.setdefault(key.split("/", 1)[0], []).append(values)
+    pool = kinds.pop("pool")
+    vectors = np.array([values["features"] for values in pool])
+    by_name = {key.split("/", 1)[1]: values for key, values in measured.items() if key.startswith("pool/")}
+    lists = [np.array([by_name[name]["features"] for name in names]) for names in few]
+    centre = vectors.mean(axis=0)
+    covariance = np.cov(vectors.T)
+    covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    inverse = np.linalg.inv(covariance)
+    deciles = np.array([values["deciles"] for values in pool]).mean(axis=0)
+    log_volumes = np.array([values["log_volume"] for values in pool])
+    scores: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for kind, rows in kinds.items():
+        features = np.array([row["features"] for row in rows])
+        moved = features - centre
+        found = {
+            "features": _nearest(features, vectors),
+            "features, few": np.mean([_nearest(features, chosen, 1) for chosen in lists], axis=0),
+            "features, Mahalanobis": np.sqrt(np.einsum("ij,jk,ik->i", moved, inverse, moved)),
+            "histogram": np.abs(np.array([row["deciles"] for row in rows]) - deciles).mean(axis=1),
+            "volume": np.abs(np.array([row["log_volume"] for row in rows]) - log_volumes.mean()),
+        }
+        for name in (
+            "uncertainty",
+            "soft Dice error",
+            "disagreement",
+            "mutual information",
+            "entropy",
+            "reconstruction",
+        ):
+            if all(name in row for row in rows):
+                found[name] = np.array([row[name] for row in rows])
+        for name, numbers in found.items():
+            scores.setdefault(name, {})[kind] = np.asarray(numbers, float)
+    return scores
+
+
+def _nearest(features: NDArray, references: NDArray, neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
+    distances = np.sqrt(((features[:, None] - references[None]) ** 2).sum(axis=2))
+    return np.sort(distances, axis=1)[:, :neighbours].mean(axis=1)
+
+
+def report(scores: dict[str, dict[str, NDArray[np.float64]]], command: str) -> tuple[str, dict]:
+    """Markdown and JSON."""
+    table = {
+        name: {kind: auroc(kinds["normal"], numbers) for kind, numbers in kinds.items() if kind != "normal"}
+        for name, kinds in scores.items()
+    }
+    counts = {kind: len(numbers) for kind, numbers in next(iter(scores.values())).items()}
+    order = sorted(table, key=lambda name: -float(np.mean(list(table[name].values()))))
+    head = "| shift (volumes) | " + " | ".join(order) + " |"
+    lines = ["# Area under the ROC curve: shifted against normal volumes", "", head, "|" + "---|" * (len(order) + 1)]
+    for kind in (kind for kind in counts if kind != "normal"):
+        lines.append(f"| {kind} ({counts[kind]}) | " + " | ".join(f"{table[name][kind]:.2f}" for name in order) + " |")
+    for title, function in (("mean", np.mean), ("worst", np.min)):
+        cells = " | ".join(f"**{function(list(table[name].values())):.2f}**" for name in order)
+        lines.append(f"| **{title}** | {cells} |")
+    warned = warnings(scores["uncertainty"])
+    shares = "; ".join(f"{kind}: {share:.0%}" for kind, share in warned.items())
+    text = "\n".join(lines) + (
+        f"\n\n{counts['normal']} normal volumes. What `mimseg rank` warns of (uncertainty far above most others, "
+        f"see rank_domain.py), each shifted volume alone among the normal ones: {shares}.\n\n"
+        "One model on one task and few volumes (their numbers stand in the first column; they differ where measuring "
+        "was stopped early), on which the limit of the warning was chosen, too: a model that is less sure of usual "
+        f"cases may separate less.\n\nCommand: `{command}`\n"
+    )
+    return text, {"auroc": table, "warned": warned, "volumes": counts, "command": command}
+
+
+def warnings(uncertainty: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Share of each kind that `mimseg rank` warns of, one shifted volume at a time among the normal ones."""
+    normal = list(uncertainty["normal"])
+    shares = {"normal": float(np.mean([told is not None for told in odd_ones(normal)]))}
+    for kind, values in uncertainty.items():
+        if kind != "normal":
+            shares[kind] = float(np.mean([odd_ones([*normal, value])[-1] is not None for value in values]))
+    return shares
+
+
+def main() -> int:
+    """Measure what is missing, then print (and publish) the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--model", default="hippocampus-mr")
+    parser.add_argument("--pretraining", type=Path)
+    parser.add_argument("--per-kind", type=int, default=10)
+    parser.add_argument("--pool", type=int, default=60, help="volumes to compare with")
+    parser.add_argument("--kinds", default="", help="measure only kinds with this in their name")
+    parser.add_argument("--report-only", action="store_true", help="measure nothing, show what there is")
+    parser.add_argument("--publish", action="store_true")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    measured: dict[str, dict] = {}
+    measure = None
+    began = time.process_time()
+    for kind, name, read in volumes(options.data, options.per_kind, options.pool):
+        file = options.work / f"{re.sub(r'[^A-Za-z0-9.]+', '-', kind)}.{name}.json"
+        if not file.is_file() and options.kinds in kind and not options.report_only:
+            measure = measure or Measuring(open_bundle(find_bundle(options.model)), options.pretraining)
+            temporary = file.with_suffix(".part")
+            temporary.write_text(json.dumps(measure(read(), kind != "pool")), encoding="utf-8")
+            os.replace(temporary, file)
+        if file.is_file():
+            measured[f"{kind}/{name}"] = json.loads(file.read_text(encoding="utf-8"))
+    if not any(key.split("/")[0] not in ("normal", "pool") for key in measured):
+        sys.stdout.write("No shifted volume was measured yet.\n")
+        return 0
+    splits = json.loads((options.data / "hippocampus" / "splits.json").read_text(encoding="utf-8"))
+    few = [splits["few_shot"][f"seed{seed}"]["5"] for seed in range(5)]
+    command = (
+        "python Testing/benchmarks/out_of_domain.py SHARED/data WORK --pretraining RUN "
+        f"--per-kind {options.per_kind} --pool {options.pool} --publish"
+    )
+    text, content = report(scored(measured, few), command)
+    content["model"] = options.model if Path(options.model).name == options.model else "another"
+    if options.pretraining:
+        said = json.loads((options.pretraining / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
+        content["pretraining"] = {name: said.get(name) for name in ("method", "budget", "batch", "steps", "volumes")}
+    sys.stdout.write(f"{text}\n{time.process_time() - began:.0f} s of processor time\n")
+    if options.publish:
+        PUBLISHED.mkdir(parents=True, exist_ok=True)
+        (PUBLISHED / "auroc.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (PUBLISHED / "auroc.md").write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Which volumes `mimseg rank` looks at, and what they are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mimseg.data.cases import Case, load_dataset, pick_cases, stem
+from mimseg.data.volumes import find_volumes
+from mimseg.errors import UserError
+
+
+def find_unlabelled(
+    inputs: Sequence[Path], channels: int, selection: str | None, labelled: Sequence[Case]
+) -> list[Case]:
+    """All volumes, one case each, without those that are labelled already.
+
+    Args:
+        inputs: Image files, folders of them or of DICOM series, data sets and case lists (see `load_dataset`). For a
+            model of several channels, files must be given in turn, or be listed.
+        channels: Of the model.
+        selection: See `pick_cases`; None for all.
+        labelled: Cases whose images are left out.
+
+    Raises:
+        UserError: Nothing was found, channels do not fit, or two cases have one name.
+    """
+    cases: list[Case] = []
+    files: list[Path] = []
+    for entry in inputs:
+        if _is_dataset(entry):
+            cases += load_dataset(entry).cases
+        else:
+            files += find_volumes(entry)
+    if len(files) % channels:
+        raise UserError(
+            f"The model wants {channels} files for each case, but {len(files)} were found.",
+            "Give all channels of the first case in the model's order, then those of the next, or a case list.",
+            "wrong-channels",
+        )
+    for start in range(0, len(files), channels):
+        cases.append(Case(stem(files[start]), tuple(files[start : start + channels]), None))
+    wrong = next((case for case in cases if len(case.images) != channels), None)
+    if wrong is not None:
+        raise UserError(
+            f"The case {wrong.identifier} has {len(wrong.images)} files, but the model wants {channels}.",
+            "Choose a model for these channels.",
+            "wrong-channels",
+        )
+    cases = _named(cases)
+    if selection:
+        cases = list(pick_cases(cases, selection))
+    known = {case.images[0].resolve() for case in labelled}
+    cases = [case for case in cases if case.images[0].resolve() not in known]
+    if not cases:
+        raise UserError(
+            "There is no volume to rank: all of them are labelled already." if known else "There is no volume to rank.",
+            "Give volumes or folders without labels.",
+            "no-images",
+        )
+    return cases
+
+
+def _is_dataset(entry: Path) -> bool:
+    if entry.is_file():
+        return entry.suffix.lower() in (".csv", ".json")
+    return (entry / "dataset.json").is_file() or ((entry / "imagesTr").is_dir() and (entry / "labelsTr").is_dir())
+
+
+def _named(cases: list[Case]) -> list[Case]:
+    """Equal names get that of their folder before them; outputs are named after cases."""
+    counted = Counter(case.identifier.lower() for case in cases)
+    named = [
+        replace(case, identifier=f"{case.images[0].absolute().parent.name}_{case.identifier}")
+        if counted[case.identifier.lower()] > 1
+        else case
+        for case in cases
+    ]
+    repeated = [name for name, number in Counter(case.identifier.lower() for case in named).items() if number > 1]
+    if repeated:
+        raise UserError(
+            f"Several volumes have the same name: {', '.join(sorted(repeated)[:3])}.",
+            "Rank them in separate runs, or give a case list with the column id.",
+            "same-name",
+        )
+    unusable = next((case.identifier for case in named if Path(case.identifier).name != case.identifier), None)
+    if unusable is not None:
+        raise UserError(f"The case name {unusable!r} cannot be part of a file name.", "Change its id.", "bad-dataset")
+    return named
