@@ -6,6 +6,8 @@ import sys
 import tempfile
 import time
 
+import slicer
+
 from MIMSegmentLib import Command
 from MIMSegmentLib.Command import Answer
 from MIMSegmentLib.ProcessRunner import ProcessRunner
@@ -27,7 +29,7 @@ class BackendRun:
     still exists; ended(), afterwards.
     """
 
-    def __init__(self, backend, arguments, makeRunner=ProcessRunner, temporaryParent=None):
+    def __init__(self, backend, arguments, makeRunner=ProcessRunner):
         self.event = Signal("event")
         self.log = Signal("log")
         self.done = Signal("done")
@@ -36,7 +38,6 @@ class BackendRun:
         self.warnings = []
         self.facts = {}
         self._backend = backend
-        self._temporaryParent = temporaryParent
         self._folder = None
         self._result = None
         self._error = None
@@ -52,7 +53,7 @@ class BackendRun:
     def folder(self):
         """The temporary folder, made when it is first asked for; also the working directory of the process."""
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self._temporaryParent)
+            self._folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporaryParent())
         return self._folder
 
     @property
@@ -156,9 +157,15 @@ class BackendRun:
         self._folder = None
 
 
-def removeLeftOvers(parent=None):
+def temporaryParent():
+    """Slicer's own temporary folder, which the user may have moved to a larger disk; None where there is none."""
+    path = str(getattr(getattr(slicer, "app", None), "temporaryPath", "") or "")
+    return path if os.path.isdir(path) else None
+
+
+def removeLeftOvers():
     """Remove temporary folders of a Slicer that was killed: they hold scans of patients."""
-    parent = parent or tempfile.gettempdir()
+    parent = temporaryParent() or tempfile.gettempdir()
     for name in os.listdir(parent):
         found = re.fullmatch(rf"{PREFIX}(\d+)-.+", name)
         if found and _isOver(int(found[1]), os.path.join(parent, name)):

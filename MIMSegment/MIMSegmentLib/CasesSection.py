@@ -77,7 +77,10 @@ class CasesSection:
         self._try(lambda: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation)])
 
     def onAddCorrected(self):
-        segmentation = self.ui.segmentationSelector.currentNode()
+        self.addCorrected(self.ui.segmentationSelector.currentNode())
+
+    def addCorrected(self, segmentation):
+        """Add a result or a proposal that the user has corrected."""
         volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
         problem = self._try(lambda: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation)])
         self.corrected.emit(segmentation.GetName(), problem)
@@ -115,8 +118,10 @@ class CasesSection:
     def update(self, *_ignored):
         """Enable what can be done now."""
         both = self.ui.caseVolumeSelector.currentNode() and self.ui.caseSegmentationSelector.currentNode()
-        idle = not self.logic.running
+        # A training has its own list of cases, but reads the files of those in it.
+        idle = not self.logic.work.command
+        unread = idle and not self.logic.training.command
         self.ui.addCaseButton.enabled = bool(both and idle)
         self.ui.addFolderButton.enabled = idle
-        self.ui.removeCaseButton.enabled = bool(idle and self.ui.casesTable.selectedItems())
+        self.ui.removeCaseButton.enabled = bool(unread and self.ui.casesTable.selectedItems())
         self.ui.addResultButton.enabled = bool(idle and self.ui.segmentationSelector.currentNode())

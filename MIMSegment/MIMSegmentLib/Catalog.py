@@ -1,3 +1,5 @@
+from slicer.i18n import tr as _
+
 from MIMSegmentLib.Signal import Signal
 
 
@@ -13,6 +15,7 @@ class Catalog:
         self.examined = Signal("examined")
         self.failed = Signal("failed")
         self.models = []
+        self.bestModels = []
         self.examination = None
         self._logic = logic
         self._facts = {}
@@ -24,9 +27,25 @@ class Catalog:
         """The models without a fault."""
         return [model for model in self.models if not model.get("fault")]
 
+    @property
+    def segmenters(self):
+        """What can segment: the models, then the best ones so far of trainings that are not finished."""
+        unfinished = _("{title} (training not finished)")
+        return self.usable + [
+            {"name": model["name"], "title": unfinished.format(title=model["title"])} for model in self.bestModels
+        ]
+
+    def lookForBestModels(self):
+        """See whether an unfinished training has a model by now; cheap."""
+        found = self._logic.bestModels()
+        if found != self.bestModels:
+            self.bestModels = found
+            self.changed.emit()
+
     def refresh(self):
         """Ask for the list of models again."""
         self._facts = {}
+        self.bestModels = self._logic.bestModels()
         self._logic.listModels(self._onModels)
 
     def examine(self, quick=True):

@@ -14,7 +14,7 @@ EXIT_STOPPED = 130
 EXIT_KILLED = -1
 
 CONTROL = ("--json-lines", "--stop-with-stdin")
-EVENTS = ("start", "progress", "metric", "warning", "result", "error")
+EVENTS = ("start", "progress", "metric", "model", "warning", "result", "error")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,26 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True)
+class FewCases:
+    """What few cases can be given beside the training itself: honest scores, a comparison, scans without labels.
+
+    :param folds: "auto" or a number: each case is scored by a network that has not seen it; empty: not done.
+    :param compare: train the same folds from scratch, too.
+    :param pretrainOn: files and folders of unlabelled scans to learn from first, for `pretrainMinutes`.
+    """
+
+    folds: str = ""
+    compare: bool = False
+    pretrainOn: tuple = ()
+    pretrainMinutes: float = 0.0
+
+
+NO_FOLDS = FewCases()
+
+
+@dataclass(frozen=True)
 class FinetuneRequest:
-    """`mimseg finetune`. `initial` is a model, the folder of a pre-training run, or "none"."""
+    """`mimseg finetune`. `initial` is a model, the folder of a pre-training run, or "none"; see also `FewCases`."""
 
     cases: str
     output: str
@@ -85,6 +103,10 @@ class FinetuneRequest:
     resume: bool = False
     finish: bool = False
     more: tuple = field(default=())
+    folds: str = ""
+    compare: bool = False
+    pretrainOn: tuple = ()
+    pretrainMinutes: float = 0.0
 
     def arguments(self):
         options = ["--output", str(self.output), "--init", str(self.initial) or "none"]
@@ -92,6 +114,11 @@ class FinetuneRequest:
         options += [f"--{name}={value}" for name in ("labels", "name", "title") if (value := getattr(self, name))]
         options += ["--resume"] if self.resume or self.finish else []
         options += ["--finish"] if self.finish else []
+        options += ["--folds", self.folds] if self.folds else []
+        options += ["--compare"] if self.compare else []
+        if self.pretrainOn:
+            options += ["--pretrain-minutes", f"{float(self.pretrainMinutes):g}"]
+            options += ["--pretrain-on", *(str(path) for path in self.pretrainOn)]
         return ["finetune", str(self.cases), *options, *self.more, *CONTROL]
 
 
@@ -105,9 +132,11 @@ class PretrainRequest:
     device: str = "auto"
     resume: bool = False
     more: tuple = field(default=())
+    method: str = "mae"
 
     def arguments(self):
         options = ["--output", str(self.output), "--minutes", f"{float(self.minutes):g}", "--device", self.device]
+        options += ["--method", self.method] if self.method != "mae" else []
         options += ["--resume"] if self.resume else []
         return ["pretrain", *(str(path) for path in self.data), *options, *self.more, *CONTROL]
 
@@ -121,10 +150,24 @@ def doctorArguments(quick=False):
     return ["doctor", *(["--quick"] if quick else []), *CONTROL]
 
 
-def checkArguments(cases, labels="", modality=""):
-    """`mimseg check`: what is wrong with training cases, also for a start from a model of that modality."""
-    options = [f"--{name}={value}" for name, value in (("labels", labels), ("modality", modality)) if value]
+def checkArguments(cases, labels="", modality="", model="", report=""):
+    """`mimseg check`: what is wrong with training cases, also for a start from a model or for scans of a modality."""
+    given = (("labels", labels), ("modality", modality), ("model", model), ("output", report))
+    options = [f"--{name}={value}" for name, value in given if value]
     return ["check", str(cases), *options, *CONTROL]
+
+
+def planArguments(request):
+    """`mimseg finetune --plan-only`: what a `FinetuneRequest` would do, without doing it."""
+    *arguments, jsonLines, stop = request.arguments()
+    return [*arguments, "--plan-only", jsonLines, stop]
+
+
+def rankArguments(folder, model, report, labeled=""):
+    """`mimseg rank`: which scans without labels to label next; `labeled` is a list of cases that have labels."""
+    options = ["--model", str(model), "--output", str(report), "--format", ".seg.nrrd"]
+    options += ["--labelled", str(labeled)] if labeled else []
+    return ["rank", str(folder), *options, *CONTROL]
 
 
 def parseLine(text):

@@ -15,26 +15,33 @@ class Curves:
         self._scene = scene
         self._title = title
         self._tables = {}
+        self._offset = self._last = 0
         self.chart = None
 
     def begin(self):
         """Start afresh; the chart of an earlier training stays in the scene."""
         self._tables = {}
+        self._offset = self._last = 0
         self.chart = self._scene.AddNewNodeByClass("vtkMRMLPlotChartNode", self._scene.GenerateUniqueName(self._title))
         self.chart.SetTitle(self._title)
         self.chart.SetXAxisTitle(_("Step"))
         self.chart.SetYAxisTitle(_("Value"))
 
+    def nextPart(self):
+        """Another training of the same run begins, whose steps are counted from 0 again."""
+        self._offset = self._last
+
     def add(self, name, step, value):
         """Add a point; numbers of unknown names are not drawn."""
         if self.chart is None or name not in COLORS or step is None or value is None:
             return
+        self._last = max(self._last, self._offset + step)
         if name not in self._tables:
             self._tables[name] = self._addSeries(name)
         node = self._tables[name]
         table = node.GetTable()
         row = table.InsertNextBlankRow()
-        table.SetValue(row, 0, vtk.vtkVariant(float(step)))
+        table.SetValue(row, 0, vtk.vtkVariant(float(self._offset + step)))
         table.SetValue(row, 1, vtk.vtkVariant(float(value)))
         table.Modified()
         node.Modified()

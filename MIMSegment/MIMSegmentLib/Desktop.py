@@ -39,6 +39,10 @@ class Desktop:
         os.makedirs(folder, exist_ok=True)
         return qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(folder))
 
+    def openFile(self, path):
+        """Open a file with the program that the system has for it."""
+        return qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path))
+
     def copy(self, text):
         """Put a text on the clipboard."""
         slicer.app.clipboard().setText(text)
@@ -50,6 +54,12 @@ class Desktop:
         editor.setSegmentationNode(segmentationNode)
         if volumeNode:
             editor.setSourceVolumeNode(volumeNode)
+
+    def showOverlay(self, volumeNode, overlayNode, opacity):
+        """Show a volume in all slice views, with another one over it (None: nothing)."""
+        slicer.util.setSliceViewerLayers(
+            background=volumeNode, foreground=overlayNode, foregroundOpacity=float(opacity)
+        )
 
     def showChart(self, chartNode):
         """Show a plot chart beside the slice views."""

@@ -1,46 +1,40 @@
-import logging
 import os
-import re
 import weakref
 
 import slicer
-from slicer.i18n import tr as _
 
 from MIMSegmentLib import Command
 from MIMSegmentLib.Backend import Backend
-from MIMSegmentLib.BackendRun import BackendRun, removeLeftOvers
+from MIMSegmentLib.BackendRun import removeLeftOvers
 from MIMSegmentLib.Cases import Cases
+from MIMSegmentLib.CheckRuns import CheckRuns
+from MIMSegmentLib.PlanRuns import PlanRuns
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Questions import Questions
+from MIMSegmentLib.RankRuns import RankRuns
 from MIMSegmentLib.ResultFiles import ResultFiles
+from MIMSegmentLib.RunSlot import SIGNALS, RunSlot
 from MIMSegmentLib.Scene import Scene
-from MIMSegmentLib.SegmentJob import SegmentJob
+from MIMSegmentLib.SegmentRuns import SegmentRuns
 from MIMSegmentLib.Signal import Signal
+from MIMSegmentLib.TrainingRuns import TrainingRuns
 from MIMSegmentLib.Trainings import Trainings
-
-# A training that is stopped finishes its step, which may take long without a GPU, and writes a checkpoint.
-CHECKPOINT_MILLISECONDS = 30000
 
 
 class Logic:
     """What the buttons of the panel do; usable without the panel.
 
-    One run at a time (segment, check, finetune, pretrain); questions about models and the computer may be asked
-    meanwhile. Nothing blocks: the signals tell what happens.
+    Two runs at a time: a training (finetune, pretrain) in the slot `training`, and beside it something shorter
+    (segment, check, plan, rank) in the slot `work`; questions about models and the computer may be asked meanwhile.
+    Nothing blocks: the signals of the two slots, see `RunSlot`, tell what happens. The signals of the same names of
+    this object are those of both slots; further:
 
     Signals:
-        started(str command)
-        progress(str phase, float done, float total, float or None etaSeconds)
-        message(str), for the log
-        warning(str code, str message), the run goes on
-        metric(str name, float value, dict fields), e.g. `loss` and `validation_dice` with `step` in fields
-        finished(dict result), `command` in it names the run; see the methods for the rest
-        failed(str message, str hint), one sentence and one remedy
-        stopped(str command), the user's wish was carried out
         modelsChanged(), a model was added or removed, or another Python looks for them
-    After `started`, exactly one of finished, failed and stopped follows; `running` is "" again by then, the process
-    is gone and its temporary folder too.
+        exportFailed(str message, str hint), beside `failed`: no run failed, but `exportResult`
+    Attributes:
+        cases, the table of training cases: a `Cases`
 
     :param scene: default slicer.mrmlScene.
     :param backend: default the one that comes with the module.
@@ -48,30 +42,27 @@ class Logic:
     """
 
     def __init__(self, scene=None, backend=None, dataFolder=None, makeRunner=ProcessRunner):
-        self.started = Signal("started")
-        self.progress = Signal("progress")
-        self.message = Signal("message")
-        self.warning = Signal("warning")
-        self.metric = Signal("metric")
-        self.finished = Signal("finished")
-        self.failed = Signal("failed")
-        self.stopped = Signal("stopped")
         self.modelsChanged = Signal("modelsChanged")
+        self.exportFailed = Signal("exportFailed")
         self.backend = backend or Backend()
         self.scene = Scene(scene if scene is not None else slicer.mrmlScene)
         self.dataFolder = dataFolder or self.backend.dataFolder()
-        self._makeRunner = makeRunner
-        self._run = None
-        self._command = ""
-        self._outcome = None
-        self._translate = str
-        self._keepBest = False
+        self.work = RunSlot(self.backend, makeRunner)
+        self.training = RunSlot(self.backend, makeRunner)
         self._questions = Questions(self.backend, makeRunner)
-        self._questions.message.connect(self.message.emit)
-        self._modalities = {}
         self._trainings = Trainings(self.dataFolder, self.backend)
-        self._cases = None
-        removeLeftOvers(_temporaryParent())
+        self.cases = Cases(os.path.join(self.dataFolder, "cases"))
+        self._segmentRuns = SegmentRuns(self.work, self.scene)
+        self._checkRuns = CheckRuns(self.work, os.path.join(self.dataFolder, "check"))
+        self._planRuns = PlanRuns(self.work, self._trainings)
+        self._rankRuns = RankRuns(self.work, self.scene, os.path.join(self.dataFolder, "ranking"))
+        self._trainingRuns = TrainingRuns(self.training, self._trainings, self.modelsChanged.emit)
+        for name in SIGNALS:
+            setattr(self, name, Signal(name))
+            for slot in (self.work, self.training):
+                getattr(slot, name).connect(getattr(self, name).emit)
+        self._questions.message.connect(self.message.emit)
+        removeLeftOvers()
         # The scene must not keep alive what nobody else wants any more.
         onSceneClose = weakref.WeakMethod(self._onSceneClose)
         self._observer = self.scene.scene.AddObserver(
@@ -82,27 +73,28 @@ class Logic:
 
     @property
     def running(self):
-        """The command that runs: "segment", "check", "finetune", "pretrain", or "" if none."""
-        return self._command
+        """The command that runs, or "" if none; the shorter one if a training runs, too."""
+        return self.work.command or self.training.command
 
     @property
     def processId(self):
-        """Number of the backend's process, 0 if none runs."""
-        return self._run.processId if self._run is not None else 0
+        """Number of the process of what `running` tells, 0 if none runs."""
+        return self.work.processId or self.training.processId
 
-    def cancel(self):
-        """Stop whatever runs (a training keeps what `resume...` needs). `stopped` tells when it is done."""
-        self._keepBest = False
-        self._stop()
+    def cancel(self, command=""):
+        """Stop a run, by default all (a training keeps what `resume...` needs). `stopped` tells when it is done."""
+        if self.work.command and command in ("", self.work.command):
+            self.work.stop()
+        if self.training.command and command in ("", self.training.command):
+            self._trainingRuns.stop()
 
     def shutdown(self):
         """Stop everything and wait for it: Slicer closes, or the module is reloaded."""
         if self._observer is not None:
             self.scene.scene.RemoveObserver(self._observer)
             self._observer = None
-        self._keepBest = False
-        if self._run is not None:
-            self._run.stopAndWait()
+        self.work.stopAndWait()
+        self.training.stopAndWait()
         self._questions.stopAndWait()
 
     def useInterpreter(self, path):
@@ -112,42 +104,26 @@ class Logic:
             self.backend.interpreter = path
             self.modelsChanged.emit()
 
+    def _onSceneClose(self):
+        # A training works on files and goes on; a result that belongs to the old scene is not wanted any more.
+        if self.work.command == "segment":
+            self.work.stop()
+
     # -- Segment
 
     def segment(self, volumeNodes, modelName, device="auto", roiNode=None, labels=(), wholeSequence=False):
-        """Segment volumes of the scene, all in one process.
+        """Segment volumes of the scene, all in one process, also while a training runs.
 
         finished: `segmentations` (new nodes, in the order of the volumes), `tables` (one for each), `sequences`
         (new vtkMRMLSequenceNodes), `device`, `engine`, `seconds`, `failures` (names of volumes without result).
 
         :param volumeNodes: one node or several; for a model of several channels, a tuple of nodes for each case.
+        :param modelName: name of a model, or a path, e.g. one of `bestModels`.
         :param roiNode: vtkMRMLMarkupsROINode, a list of them, or None for the whole volume.
         :param labels: names of the structures to keep; empty keeps all.
         :param wholeSequence: every time point of volumes that belong to a sequence.
         """
-        run = self._newRun("segment")
-        try:
-            if not modelName:
-                raise Problem(_("No model is chosen."), _("Choose a model, or import one in the tab 'Models'."))
-            job = SegmentJob(self.scene, _asList(volumeNodes), tuple(labels), wholeSequence)
-            request = job.prepare(run.folder, modelName, device, _asList(roiNode))
-        except Exception as fault:
-            self._refuse(fault)
-            return
-        self._translate = job.readable
-
-        def onDone(answer):
-            files = job.results(answer, run.folder)
-            if not files or answer.stopped:
-                return self._failureOf(answer)
-            result = job.importResults(files, modelName)
-            facts = {name: run.facts.get(name) for name in ("device", "engine")}
-            if answer.ok:
-                self._rememberSeconds(modelName, answer.result)
-            seconds = answer.result.get("seconds") if answer.ok else None
-            return lambda: self._finish({**result, **facts, "seconds": seconds})
-
-        self._start(run, request.arguments(), onDone)
+        self._segmentRuns.start(_asList(volumeNodes), modelName, device, _asList(roiNode), labels, wholeSequence)
 
     def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",)):
         """Write a segmentation and its volume table; returns the paths, or [] after `failed`.
@@ -157,116 +133,123 @@ class Logic:
         try:
             return ResultFiles(self.scene).write(segmentationNode, folder, formats)
         except Problem as problem:
+            self.exportFailed.emit(problem.message, problem.hint)
             self.failed.emit(problem.message, problem.hint)
             return []
 
     def expectedSeconds(self, modelName):
         """How long the last volume took with this model on this computer, or None."""
-        value = _settings().value(f"MIMSegment/seconds/{_settingsKey(modelName)}")
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return None
+        return self._segmentRuns.expectedSeconds(modelName)
 
     # -- Fine-tune
 
-    @property
-    def cases(self):
-        """The table of training cases: a `Cases`. Assign a folder to `casesFolder` for another table."""
-        if self._cases is None:
-            self._cases = Cases(os.path.join(self.dataFolder, "cases"))
-        return self._cases
+    def checkCases(self, initial=""):
+        """Look for what is wrong with the cases.
 
-    @property
-    def casesFolder(self):
-        return self.cases.folder
+        finished: `problems`, a list of {case, severity ("error", "warning", "note"), message, remedy, evidence};
+        `report`, path of an HTML file with pictures, or "".
 
-    @casesFolder.setter
-    def casesFolder(self, folder):
-        self._cases = Cases(folder)
-
-    def checkCases(self, modelName=""):
-        """finished: `problems`, a list of {case, severity ("error", "warning", "note"), message, remedy}.
-
-        :param modelName: of the model that training is to start from, if any.
+        :param initial: what training is to start from, as for `startFinetuning`: do the cases suit it?
         """
-        run = self._newRun("check")
-        problems = self.cases.problems()
-        try:
-            if any(problem["severity"] == "error" for problem in problems):
-                # The backend would only say the first of them.
-                run.discard()
-                self._release()
-                self._finish({"command": "check", "problems": problems})
-                return
-            cases, labels = self.cases.writeTrainingList(run.folder)
-        except Exception as fault:
-            self._refuse(fault)
-            return
+        self._checkRuns.start(self.cases, initial)
 
-        def onDone(answer):
-            if not answer.ok:
-                return self._failureOf(answer)
-            found = [dict(problem) for problem in answer.result.get("problems") or ()]
-            return lambda: self._finish({"command": "check", "problems": [*problems, *found]})
+    def planFinetuning(self, title, minutes, initial="none", device="auto", more=(), few=Command.NO_FOLDS):
+        """Say what `startFinetuning` with the same arguments would do, after a short probe. finished: see `Plan`."""
+        self._planRuns.start(self.cases, title, minutes, initial, device, more, few)
 
-        self._start(run, Command.checkArguments(cases, labels, self._modalities.get(modelName, "")), onDone)
-
-    def startFinetuning(self, title, minutes, initial="none", device="auto", more=()):
+    def startFinetuning(self, title, minutes, initial="none", device="auto", more=(), few=Command.NO_FOLDS):
         """Train a model named `title` on the cases.
 
-        metric: loss, validation_dice. finished: `model` (its name), `path`, `validation_dice`.
+        metric: loss, validation_dice. finished: `model` (its name), `path`, `validation_dice`, `scores` (as in
+        segmentation.json), `cases` (names of case 1, 2, ... in the scores of folds), `report` (path of an HTML file on
+        the folds, or "").
 
         :param initial: name of a model, path of a pre-training run, or "none".
+        :param minutes: for everything together.
         :param more: further arguments of `mimseg finetune`.
+        :param few: a `Command.FewCases`: honest scores, a comparison, own scans without labels.
         """
-        run = self._newRun("finetune")
-        try:
-            request = self._trainings.newFinetuning(self.cases, title, minutes, initial, device, more)
-        except Exception as fault:
-            self._refuse(fault)
-            return
-        self._train(run, request)
+        self._trainingRuns.start(
+            "finetune",
+            lambda: self._trainings.newFinetuning(self.cases, title, minutes, initial, device, more, few),
+        )
 
     def stopFinetuning(self, keepBest=True):
         """Stop; with `keepBest` the model is then made of the best weights so far (finished), else stopped."""
-        if self._command != "finetune":
-            return
-        self._keepBest = keepBest
-        self._stop()
+        if self.training.command == "finetune":
+            self._trainingRuns.stop(keepBest)
 
     def resumeFinetuning(self, name, minutes=None):
         """Continue an unfinished training, by default with the minutes it was started with."""
-        self._resume("finetune", name, minutes=minutes)
+        self._trainingRuns.resume("finetune", name, minutes)
 
     def finishFinetuning(self, name):
-        """Make the model of the best weights of an unfinished training."""
-        self._resume("finetune", name, finish=True)
+        """Make the model of the best weights of an unfinished training, see `finishableTrainings`."""
+        self._trainingRuns.resume("finetune", name, finish=True)
 
     def unfinishedTrainings(self):
         """Names for `resumeFinetuning`, the latest first."""
         return self._trainings.unfinished("finetune")
 
+    def finishableTrainings(self):
+        """Names for `finishFinetuning`, the latest first."""
+        return self._trainings.finishable()
+
+    @property
+    def finetuning(self):
+        """The `FinetuneRequest` of the fine-tuning that runs, or None."""
+        return self._trainings.current if self.training.command == "finetune" else None
+
+    @property
+    def foldsDone(self):
+        """False while a fine-tuning still scores cases: its best so far cannot be kept then."""
+        request = self.finetuning
+        return request is None or self._trainings.foldsDone(request)
+
+    def bestModels(self):
+        """Best models so far of unfinished trainings, for `segment`: list of {"name" (a path), "title"}."""
+        return self._trainings.bestModels()
+
+    def reportOf(self, modelPath):
+        """Path of the report on the folds of a model, or ""."""
+        return self._trainings.reportOf(modelPath)
+
+    # -- Which case to label next
+
+    def rankCases(self, folder, modelName):
+        """Which scans without labels to label next: those that the model doubts and that are unlike each other.
+
+        finished: `cases`, a list of `RankedCase`; `report`, path of an HTML file.
+        """
+        self._rankRuns.start(folder, modelName, self.cases)
+
+    def ranking(self):
+        """The last ranking's list of `RankedCase`."""
+        return self._rankRuns.last()
+
+    def loadRankedCase(self, case):
+        """Load a `RankedCase` into the scene: returns volume, segmentation and uncertainty nodes (or None each).
+
+        :raises Problem: if the scan or what was proposed for it cannot be read.
+        """
+        return self._rankRuns.load(case)
+
     # -- Pre-train
 
-    def startPretraining(self, folders, title, minutes, device="auto", more=()):
+    def startPretraining(self, folders, title, minutes, device="auto", more=(), method="mae"):
         """Pre-train on all volumes below `folders`. finished: `run` (folder), `validation_loss`."""
-        run = self._newRun("pretrain")
-        try:
-            request = self._trainings.newPretraining(_asList(folders), title, minutes, device, more)
-        except Exception as fault:
-            self._refuse(fault)
-            return
-        self._train(run, request)
+        self._trainingRuns.start(
+            "pretrain",
+            lambda: self._trainings.newPretraining(_asList(folders), title, minutes, device, more, method),
+        )
 
     def stopPretraining(self):
         """Stop; `resumePretraining` continues."""
-        if self._command == "pretrain":
-            self.cancel()
+        self.cancel("pretrain")
 
     def resumePretraining(self, name, minutes=None):
         """Continue a stopped pre-training, by default with the minutes it was started with."""
-        self._resume("pretrain", name, minutes=minutes)
+        self._trainingRuns.resume("pretrain", name, minutes)
 
     def unfinishedPretrainings(self):
         """Names for `resumePretraining`, the latest first."""
@@ -284,14 +267,7 @@ class Logic:
 
     def listModels(self, callback):
         """answer.result["models"]: list of {name, path, shipped, title, version, modality, labels} or {.., fault}."""
-
-        def onAnswer(answer):
-            if answer.ok:
-                entries = answer.result.get("models") or ()
-                self._modalities = {entry.get("name"): entry.get("modality") or "" for entry in entries}
-            callback(answer)
-
-        self._ask(Command.modelsArguments("list"), onAnswer)
+        self._ask(Command.modelsArguments("list"), callback)
 
     def showModel(self, name, callback):
         """answer.result: name, version, path, size_bytes, description (segmentation.json)."""
@@ -317,171 +293,16 @@ class Logic:
         """answer.result: what `mimseg doctor` found."""
         self._ask(Command.doctorArguments(quick), callback)
 
-    # -- runs
-
-    def _newRun(self, command):
-        if self._command:
-            raise RuntimeError(f"'{self._command}' is running: wait for it, or cancel it.")
-        self._command = command
-        self._keepBest = False
-        self._translate = str
-        self._run = BackendRun(self.backend, (), self._makeRunner, _temporaryParent())
-        self.started.emit(command)
-        return self._run
-
-    def _start(self, run, arguments, onDone):
-        """:param onDone: takes the Answer while the temporary folder exists, returns what is to follow its removal."""
-        run.arguments = list(arguments)
-        run.event.connect(self._onEvent)
-        run.log.connect(lambda text: self.message.emit(self._translate(text)))
-        run.done.connect(lambda answer: self._onDone(onDone, answer))
-        run.ended.connect(self._onEnded)
-        run.start()
-
-    def _onDone(self, onDone, answer):
-        # Whatever goes wrong with the result, the run must come to an end that the panel hears of.
-        self._outcome = lambda: self.failed.emit(
-            _("The result could not be taken over."), _("See the log of Slicer (View / Error Log).")
-        )
-        try:
-            self._outcome = onDone(answer)
-        except Problem as problem:
-            message, hint = problem.message, problem.hint
-            self._outcome = lambda: self.failed.emit(message, hint)
-
-    def _onEnded(self):
-        outcome, self._outcome = self._outcome, None
-        if outcome is not None and getattr(outcome, "goesOn", False):
-            outcome()
-            return
-        self._release()
-        if outcome is not None:
-            outcome()
-
-    def _stop(self):
-        if self._run is not None:
-            training = self._command in ("finetune", "pretrain")
-            self._run.stop(CHECKPOINT_MILLISECONDS if training else None)
-
-    def _release(self):
-        self._run = None
-        self._command = ""
-
-    def _refuse(self, fault):
-        """End a run that could not be started; whatever went wrong, the panel must be able to start another."""
-        problem = fault
-        if not isinstance(fault, Problem):
-            logging.error("A run could not be prepared", exc_info=fault)
-            problem = Problem(
-                _("The run could not be prepared ({fault}).").format(fault=fault or type(fault).__name__),
-                _("See the log of Slicer (View / Error Log)."),
-            )
-        self._run.discard()
-        self._release()
-        self.failed.emit(problem.message, problem.hint)
-
-    def _finish(self, result):
-        self.finished.emit(result)
-
-    def _failureOf(self, answer):
-        command = self._command
-        if answer.stopped:
-            return lambda: self.stopped.emit(command)
-        message, hint = self._translate(answer.message), self._translate(answer.hint)
-        return lambda: self.failed.emit(message, hint)
-
-    def _onEvent(self, event):
-        fields = event.fields
-        if event.kind == "progress":
-            phase, done, total = str(fields.get("phase")), fields.get("done") or 0, fields.get("total") or 0
-            self.progress.emit(phase, done, total, fields.get("eta_s"))
-        elif event.kind == "metric" and isinstance(fields.get("value"), (int, float)):
-            rest = {name: value for name, value in fields.items() if name not in ("name", "value")}
-            self.metric.emit(str(fields.get("name")), float(fields["value"]), rest)
-        elif event.kind == "warning":
-            self.warning.emit(str(fields.get("code")), self._translate(str(fields.get("message"))))
-        elif event.kind == "start":
-            facts = ", ".join(f"{name}: {value}" for name, value in fields.items() if value not in (None, ""))
-            self.message.emit(facts)
-
-    def _onSceneClose(self):
-        # A training works on files and goes on; a result that belongs to the old scene is not wanted any more.
-        if self._command == "segment" and self._run is not None:
-            self._run.stop()
-
-    # -- training
-
-    def _resume(self, command, name, minutes=None, finish=False):
-        run = self._newRun(command)
-        try:
-            request = self._trainings.resumed(command, name, minutes, finish)
-        except Exception as fault:
-            self._refuse(fault)
-            return
-        self._train(run, request)
-
-    def _train(self, run, request):
-        def onDone(answer):
-            if answer.ok:
-                return lambda: self._finishTraining(request, answer.result)
-            keepBest = self._keepBest and answer.stopped and self._trainings.hasCheckpoint(request)
-            if not keepBest:
-                return self._failureOf(answer)
-
-            def finish():
-                # Still the same run for the panel.
-                self._keepBest = False
-                self._run = BackendRun(self.backend, (), self._makeRunner, _temporaryParent())
-                self._train(self._run, self._trainings.finishing(request))
-
-            finish.goesOn = True
-            return finish
-
-        self._trainings.current = request
-        self._start(run, request.arguments(), onDone)
-
-    def _finishTraining(self, request, result):
-        kind = "finetune" if isinstance(request, Command.FinetuneRequest) else "pretrain"
-        if kind == "finetune":
-            self._trainings.forget(request)
-            result = {**result, "model": os.path.basename(request.output), "path": request.output}
-            self.modelsChanged.emit()
-        self._finish({**result, "command": kind})
-
-    # -- questions
-
     def _ask(self, arguments, callback, changes=False):
         def onAnswer(answer):
             if changes and answer.ok:
                 self.modelsChanged.emit()
             callback(answer)
 
-        self._questions.ask(arguments, onAnswer, _temporaryParent())
-
-    def _rememberSeconds(self, modelName, result):
-        outputs = result.get("outputs") or ()
-        seconds = [entry.get("seconds") for entry in outputs if isinstance(entry.get("seconds"), (int, float))]
-        if seconds:
-            _settings().setValue(f"MIMSegment/seconds/{_settingsKey(modelName)}", float(seconds[-1]))
+        self._questions.ask(arguments, onAnswer)
 
 
 def _asList(value):
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _temporaryParent():
-    """Slicer's own temporary folder, which the user may have moved to a larger disk."""
-    path = str(getattr(getattr(slicer, "app", None), "temporaryPath", "") or "")
-    return path if os.path.isdir(path) else None
-
-
-def _settings():
-    import qt
-
-    return qt.QSettings()
-
-
-def _settingsKey(modelName):
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(modelName))

@@ -21,6 +21,7 @@ class ModelsTab:
         ui.importModelButton.connect("clicked()", self.onImport)
         ui.exportModelButton.connect("clicked()", self.onExport)
         ui.removeModelButton.connect("clicked()", self.onRemove)
+        ui.modelReportButton.connect("clicked()", self.onOpenReport)
         ui.modelsFolderButton.connect("clicked()", self.onOpenFolder)
         catalog.changed.connect(self.showModels)
         catalog.failed.connect(self.fail)
@@ -56,6 +57,7 @@ class ModelsTab:
         model = self.selected()
         self.ui.exportModelButton.enabled = model is not None and not model.get("fault")
         self.ui.removeModelButton.enabled = model is not None and not model.get("shipped")
+        self.ui.modelReportButton.visible = bool(self._report())
         if model is None:
             self.ui.modelDetailsLabel.text = _("Select a model to see its card.")
         elif model.get("fault"):
@@ -118,6 +120,13 @@ class ModelsTab:
             self._say(_("Removed {name}.").format(name=os.path.basename(answer.result["removed"])))
         else:
             self.fail(answer.message, answer.hint)
+
+    def onOpenReport(self):
+        self.desktop.openFile(self._report())
+
+    def _report(self):
+        model = self.selected()
+        return self.logic.reportOf(model["path"]) if model is not None and model.get("path") else ""
 
     def onOpenFolder(self):
         self.desktop.openFolder(self.logic.modelsFolder())

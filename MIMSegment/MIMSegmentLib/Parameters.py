@@ -28,10 +28,18 @@ class Parameters:
     startFrom: str = ""
     newModelName: str = "my-model"
     finetuneMinutes: Annotated[int, WithinRange(1, 10000)] = 60
+    scoreEveryCase: bool = False
+    compareWithScratch: bool = False
+    ownScansFolder: str = ""
+    ownScansMinutes: Annotated[int, WithinRange(1, 10000)] = 60
+
+    unlabeledFolder: str = ""
+    uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
     pretrainFolder: str = ""
     pretrainName: str = "my-pretraining"
     pretrainMinutes: Annotated[int, WithinRange(1, 100000)] = 480
+    pretrainMethod: str = "mae"
 
 
 _kept = []

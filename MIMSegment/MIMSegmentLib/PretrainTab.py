@@ -6,19 +6,25 @@ from slicer.i18n import tr as _
 from MIMSegmentLib import Texts
 from MIMSegmentLib.Curves import Curves
 from MIMSegmentLib.RunStatus import RunStatus
+from MIMSegmentLib.RunTab import RunTab
+
+# Methods of `mimseg pretrain`, the default first, and how they learn.
+METHODS = (
+    ("mae", _("MAE: hide parts of a scan, fill them in")),
+    ("simmim", _("SimMIM: hide parts, simpler decoder")),
+    ("simclr", _("SimCLR: tell scans apart")),
+)
 
 
-class PretrainTab:
+class PretrainTab(RunTab):
     """Folder of scans without labels -> a pre-training run to start a fine-tuning from."""
 
     def __init__(self, ui, logic, desktop, catalog, setup):
-        self.ui = ui
-        self.logic = logic
-        self.desktop = desktop
-        self.catalog = catalog
-        self.setup = setup
-        self.parameters = None
-        self.status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
+        status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
+        super().__init__(ui, logic, desktop, catalog, setup, status)
+        for _name, text in METHODS:
+            ui.pretrainMethodSelector.addItem(text)
+        ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.curves = Curves(logic.scene.scene, _("Pre-training"))
         self._pictureTime = None
         ui.pretrainFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
@@ -33,11 +39,22 @@ class PretrainTab:
         self.parameters = parameters
         if parameters is not None:
             self.ui.pretrainFolderEdit.currentPath = parameters.pretrainFolder
+            names = [name for name, _text in METHODS]
+            chosen = names.index(parameters.pretrainMethod) if parameters.pretrainMethod in names else 0
+            self.ui.pretrainMethodSelector.setCurrentIndex(chosen)
             self.update()
 
     @property
     def running(self):
-        return self.logic.running == "pretrain"
+        return self.logic.training.command == "pretrain"
+
+    def method(self):
+        """Name of the chosen method."""
+        return METHODS[max(0, self.ui.pretrainMethodSelector.currentIndex)][0]
+
+    def onMethodChosen(self, index):
+        if self.parameters is not None and index >= 0:
+            self.parameters.pretrainMethod = METHODS[index][0]
 
     def onFolderChanged(self, path):
         if self.parameters is not None:
@@ -53,9 +70,9 @@ class PretrainTab:
 
     def start(self):
         """Pre-train with what is chosen."""
-        device = Texts.deviceArgument(self.parameters.device, self.catalog.examination)
+        device = Texts.deviceArgument(self.deviceChoice, self.catalog.examination)
         minutes = self.ui.pretrainMinutesSpinBox.value
-        self.logic.startPretraining([self._folder()], self._name(), minutes, device)
+        self.logic.startPretraining([self._folder()], self._name(), minutes, device, method=self.method())
 
     def onResume(self):
         unfinished = self.logic.unfinishedPretrainings()
@@ -68,9 +85,13 @@ class PretrainTab:
 
     # -- the run
 
-    def onStarted(self):
+    def onStarted(self, command):
         self.curves.begin()
         self.desktop.showChart(self.curves.chart)
+
+    def onProgress(self, phase, done, total, etaSeconds):
+        super().onProgress(phase, done, total, etaSeconds)
+        self.showPicture()
 
     def onMetric(self, name, value, fields):
         self.curves.add(name, fields.get("step"), value)
@@ -84,7 +105,7 @@ class PretrainTab:
         self.status.end(_("Done. Choose this run under Start from on the Fine-tune tab."))
         self.showPicture()
 
-    def onStopped(self):
+    def onStopped(self, command):
         self.status.end(_("Stopped. Resume continues where it was."))
 
     def showPicture(self):
@@ -110,13 +131,12 @@ class PretrainTab:
 
     def update(self, *_ignored):
         """Enable what can be done now."""
-        idle = not self.logic.running
+        idle = not self.logic.training.command
         self.ui.pretrainButton.text = _("Stop") if self.running else _("Start")
         self.ui.pretrainButton.enabled = self.running or bool(idle and self._folder() and self._name())
         self.ui.resumePretrainButton.enabled = idle and bool(self.logic.unfinishedPretrainings())
         self.ui.pretrainCurvesButton.enabled = self.curves.chart is not None
-        choice = self.parameters.device if self.parameters is not None else "auto"
-        self.ui.pretrainDeviceLabel.text = Texts.deviceText(self.catalog.examination, choice, training=True)
+        self.ui.pretrainDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice, training=True)
 
     def _folder(self):
         return self.ui.pretrainFolderEdit.currentPath.strip()

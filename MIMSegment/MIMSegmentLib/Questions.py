@@ -16,9 +16,9 @@ class Questions:
         self._makeRunner = makeRunner
         self._running = []
 
-    def ask(self, arguments, callback, temporaryParent=None):
+    def ask(self, arguments, callback):
         """Run `mimseg` with `arguments`; `callback` gets the `Answer` when the process is gone."""
-        run = BackendRun(self._backend, arguments, self._makeRunner, temporaryParent)
+        run = BackendRun(self._backend, arguments, self._makeRunner)
         answers = []
 
         def onEnded():

@@ -26,12 +26,16 @@ class RunStatus:
 
     def progress(self, phase, done, total, etaSeconds):
         """`done` of `total` of a phase."""
-        if total:
+        self.show(Texts.phaseText(phase), done / total if total else None, etaSeconds)
+
+    def show(self, text, share, etaSeconds):
+        """What is being done, and which share (0 to 1, None if unknown) of it."""
+        if share is not None:
             self._bar.setRange(0, 1000)
-            self._bar.setValue(round(1000 * done / total))
+            self._bar.setValue(round(1000 * share))
         else:
             self._bar.setRange(0, 0)
-        self._step = Texts.phaseText(phase)
+        self._step = text
         if etaSeconds:
             self._step += ", " + _("{duration} left").format(duration=Texts.durationText(etaSeconds))
         self._show()

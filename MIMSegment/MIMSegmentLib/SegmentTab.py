@@ -1,9 +1,12 @@
+import os
+
 import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib import Texts
 from MIMSegmentLib.RegionBox import RegionBox
 from MIMSegmentLib.RunStatus import RunStatus
+from MIMSegmentLib.RunTab import RunTab
 from MIMSegmentLib.Signal import Signal
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -11,20 +14,15 @@ DEVICES = ("auto", "cpu", "gpu")
 MUCH_LARGER = 1.5
 
 
-class SegmentTab:
+class SegmentTab(RunTab):
     """Volume, model, boxes, device -> Segment; what the result holds.
 
     Signals: deviceChanged(), it also holds for the other tabs.
     """
 
     def __init__(self, ui, logic, desktop, catalog, setup):
-        self.ui = ui
-        self.logic = logic
-        self.desktop = desktop
-        self.catalog = catalog
-        self.setup = setup
-        self.parameters = None
-        self.status = RunStatus(ui.segmentProgressBar, ui.segmentStatusLabel)
+        status = RunStatus(ui.segmentProgressBar, ui.segmentStatusLabel)
+        super().__init__(ui, logic, desktop, catalog, setup, status)
         self.deviceChanged = Signal("deviceChanged")
         self._filling = False
         for text in (_("Automatic"), _("Processor (CPU)"), _("Graphics card (GPU)")):
@@ -65,19 +63,19 @@ class SegmentTab:
     @property
     def device(self):
         """The chosen device in the backend's words."""
-        choice = self.parameters.device if self.parameters is not None else "auto"
-        return Texts.deviceArgument(choice, self.catalog.examination)
+        return Texts.deviceArgument(self.deviceChoice, self.catalog.examination)
 
     # -- models
 
     def showModels(self):
         """The models of this computer, with the remembered one chosen."""
-        wanted = self.parameters.modelName if self.parameters is not None else ""
+        remembered = self.parameters.modelName if self.parameters is not None else ""
+        names = [model["name"] for model in self.catalog.segmenters]
+        wanted = self.modelName if os.path.isabs(self.modelName) and self.modelName in names else remembered
         self._filling = True
         self.ui.modelSelector.clear()
-        for model in self.catalog.usable:
+        for model in self.catalog.segmenters:
             self.ui.modelSelector.addItem(model["title"], model["name"])
-        names = [model["name"] for model in self.catalog.usable]
         if names:
             self.ui.modelSelector.setCurrentIndex(names.index(wanted) if wanted in names else 0)
         self._filling = False
@@ -96,7 +94,8 @@ class SegmentTab:
     def onModelChosen(self, index):
         if self._filling:
             return
-        if self.parameters is not None and self.modelName:
+        # Paths of this computer, of unfinished models, do not belong into a scene that may be passed on.
+        if self.parameters is not None and self.modelName and not os.path.isabs(self.modelName):
             self.parameters.modelName = self.modelName
         if self.modelName:
             self.catalog.show(self.modelName, self.showCard)
@@ -175,9 +174,9 @@ class SegmentTab:
     # -- run
 
     def onSegment(self):
-        if self.logic.running == "segment":
+        if self.logic.work.command == "segment":
             self.ui.segmentButton.enabled = False
-            self.logic.cancel()
+            self.logic.cancel("segment")
             return
         self.setup.ensure("segment", self.segment)
 
@@ -251,21 +250,20 @@ class SegmentTab:
 
     def update(self, *_ignored):
         """Enable what can be done now, and say why the rest cannot."""
-        running = self.logic.running
+        running = self.logic.work.command
         some = bool(self.structures(checked=True)) or self.ui.structuresList.count == 0
         ready = bool(self.volumes() and self.modelName and some and not self.missingChannels())
         self.ui.segmentButton.text = _("Cancel") if running == "segment" else _("Segment")
         self.ui.segmentButton.enabled = running == "segment" or (ready and not running)
         chosen = self.ui.segmentationSelector.currentNode() is not None
         self.ui.editButton.enabled = chosen
-        choice = self.parameters.device if self.parameters is not None else "auto"
-        self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, choice)
+        self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice)
         if not running:
             self.showHints()
 
     def showHints(self):
         """Say what is missing before Segment, unless the outcome of a run is shown."""
-        if self.logic.running:
+        if self.logic.work.command:
             return
         if self.ui.inputVolumeSelector.currentNode() is None:
             text = _("Load a scan (or the demo volume in Sample Data) and choose it above.")

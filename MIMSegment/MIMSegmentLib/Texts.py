@@ -18,6 +18,11 @@ def phaseText(phase):
         "train": _("Training"),
         "score": _("Measuring accuracy on held-out cases"),
         "examine": _("Examining this computer"),
+        "check": _("Looking at the cases"),
+        "pictures": _("Drawing pictures for the report"),
+        "rank": _("Looking at the scans"),
+        "labelled cases": _("Looking at the labeled cases"),
+        "read cases": _("Reading the cases"),
         "export": _("Passing on the scan"),
         "import": _("Loading the result"),
     }.get(phase, phase.capitalize())
@@ -30,7 +35,10 @@ def durationText(seconds):
         return _("{count} s").format(count=seconds)
     if seconds < 3600:
         return _("{count} min").format(count=round(seconds / 60))
-    return _("{hours} h {minutes} min").format(hours=seconds // 3600, minutes=seconds % 3600 // 60)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not minutes:
+        return _("{hours} h").format(hours=hours)
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
 
 
 def problemText(message, hint=""):
@@ -88,6 +96,8 @@ def regionText(description):
 def scoreText(scores):
     """Mean Dice with the number of cases, or a plain statement that nothing was measured."""
     summary = scores.get("summary") or {}
+    if scores.get("status"):
+        return str(scores["status"])
     if summary.get("mean_dice") is None:
         return _("not measured")
     text = _("mean Dice {dice} on {cases} validation cases").format(
@@ -95,6 +105,8 @@ def scoreText(scores):
     )
     if summary.get("worst_dice") is not None:
         text += _(", worst {dice}").format(dice=f"{summary['worst_dice']:.2f}")
+    if scores.get("verdict"):
+        text += ". " + _("Did the start help? {verdict}").format(verdict=scores["verdict"])
     return text
 
 

@@ -7,18 +7,25 @@ from dataclasses import asdict, replace
 
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Command import FinetuneRequest, PretrainRequest
+from MIMSegmentLib.Command import NO_FOLDS, FinetuneRequest, PretrainRequest
 from MIMSegmentLib.Problem import Problem
 
 REQUEST = "request.json"
+# Beside the model: where it is trained, with the best one so far below, and where the trainings of its folds lie.
+TRAINING = ".training"
+BEST_MODEL = "best-model"
+FOLDS = ".folds"
+DESCRIPTION = "segmentation.json"
+CHECKPOINT = "checkpoint.pt"
 KINDS = {"finetune": FinetuneRequest, "pretrain": PretrainRequest}
 
 
 class Trainings:
     """The fine-tunings and pre-trainings on this computer: what they were asked for, and what became of them.
 
-    A fine-tuning writes its model to the folder of the user's models and works in `<model>.training` beside it;
-    a pre-training works in its own folder. The request is kept, since only the same one can be resumed.
+    A fine-tuning writes its model to the folder of the user's models and works in `<model>.training` beside it, where
+    the best model so far can be used already; with folds also in `<model>.folds`. A pre-training works in its own
+    folder. The request is kept, since only the same one can be resumed.
 
     :param folder: of the user's data.
     :param backend: knows the folder of models.
@@ -29,16 +36,28 @@ class Trainings:
         self._backend = backend
         self.current = None
 
-    def newFinetuning(self, cases, title, minutes, initial, device, more=()):
+    def newFinetuning(self, cases, title, minutes, initial, device, more=(), few=NO_FOLDS):
         """:raises Problem: no case, a name that is taken, a folder that cannot be written."""
+        request = self.proposed(cases, title, minutes, initial, device, more, few)
+        self._keep("finetune", request.name, request)
+        return request
+
+    def proposed(self, cases, title, minutes, initial, device, more=(), few=NO_FOLDS, folder=None):
+        """The request of a fine-tuning that is not started yet; the arguments are those of `Logic.startFinetuning`.
+
+        :param folder: for the list of cases, by default where it stays for a training.
+        :raises Problem: as `newFinetuning`.
+        """
         name = self._newName(title)
         models = self._backend.modelsFolder()
         output = os.path.join(models, name)
-        self._refuseTaken(output, output + ".training")
+        self._refuseTaken(output, output + TRAINING, output + FOLDS)
+        missing = [path for path in few.pretrainOn if not os.path.exists(path)]
+        if missing:
+            raise _noSuchFolder(missing)
         _makeFolder(models)
-        folder = self._requestFolder("finetune", name)
-        caseFile, labels = cases.writeTrainingList(folder)
-        request = FinetuneRequest(
+        caseFile, labels = cases.writeTrainingList(folder or self._requestFolder("finetune", name))
+        return FinetuneRequest(
             cases=caseFile,
             output=output,
             initial=initial or "none",
@@ -48,24 +67,20 @@ class Trainings:
             title=title.strip(),
             device=device,
             more=tuple(more),
+            **asdict(few),
         )
-        self._keep("finetune", name, request)
-        return request
 
-    def newPretraining(self, data, title, minutes, device, more=()):
+    def newPretraining(self, data, title, minutes, device, more=(), method="mae"):
         """:raises Problem: no folder, a name that is taken, a folder that cannot be written."""
         name = self._newName(title)
         missing = [path for path in data if not path or not os.path.exists(path)]
         if not data or missing:
-            raise Problem(
-                _("The folder {folder} does not exist.").format(folder=", ".join(map(str, missing)) or "-"),
-                _("Choose a folder with volumes."),
-            )
+            raise _noSuchFolder(missing)
         output = os.path.join(self._folder, "pretrainings", name)
         self._refuseTaken(output)
         _makeFolder(os.path.dirname(output))
         data = tuple(os.path.abspath(path) for path in data)
-        request = PretrainRequest(data, output, float(minutes), device, more=tuple(more))
+        request = PretrainRequest(data, output, float(minutes), device, more=tuple(more), method=method)
         self._keep("pretrain", name, request)
         return request
 
@@ -92,18 +107,81 @@ class Trainings:
     @staticmethod
     def hasCheckpoint(request):
         """True if there is something to resume."""
-        folder = request.output + (".training" if isinstance(request, FinetuneRequest) else "")
-        return os.path.isfile(os.path.join(folder, "checkpoint.pt"))
+        if getattr(request, "folds", ""):
+            return os.path.isfile(os.path.join(request.output + FOLDS, "folds.json"))
+        folder = request.output + (TRAINING if isinstance(request, FinetuneRequest) else "")
+        return os.path.isfile(os.path.join(folder, CHECKPOINT))
+
+    @staticmethod
+    def foldsDone(request):
+        """False while cases are still to be scored: only all of them together are honest scores of the model."""
+        if not request.folds:
+            return True
+        folder = request.output + FOLDS
+        try:
+            with open(os.path.join(folder, "folds.json"), encoding="utf-8") as stream:
+                trainings = int(json.load(stream)["plan"]["runs"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        scored = [name for name in os.listdir(folder) if re.fullmatch(r"fold-\d+-[a-z-]+\.json", name)]
+        # The last training is that of the model itself.
+        return len(scored) >= trainings - 1
+
+    def canFinish(self, request):
+        """True if a model can be made of what was trained so far."""
+        if not isinstance(request, FinetuneRequest) or not self.foldsDone(request):
+            return False
+        return os.path.isfile(os.path.join(request.output + TRAINING, CHECKPOINT))
 
     def unfinished(self, kind):
         """Names of runs that can be resumed, the latest first."""
         names = []
         for name in self._names(kind):
             request = self._read(kind, name)
-            done = "segmentation.json" if kind == "finetune" else "pretraining.json"
+            done = DESCRIPTION if kind == "finetune" else "pretraining.json"
             if request and self.hasCheckpoint(request) and not os.path.isfile(os.path.join(request.output, done)):
                 names.append(name)
         return names
+
+    def finishable(self):
+        """Names of unfinished fine-tunings whose best weights so far can become the model, the latest first."""
+        return [name for name in self.unfinished("finetune") if self.canFinish(self._read("finetune", name))]
+
+    def bestModels(self):
+        """Models of unfinished fine-tunings, complete and to be used already: list of {"name" (path), "title"}."""
+        found = []
+        for name in self._names("finetune"):
+            request = self._read("finetune", name)
+            path = os.path.join(request.output + TRAINING, BEST_MODEL) if request else ""
+            if path and os.path.isfile(os.path.join(path, DESCRIPTION)):
+                found.append({"name": path, "title": request.title or name})
+        return found
+
+    @staticmethod
+    def scores(model):
+        """What a model says of its accuracy, see `segmentation.json`; empty if it cannot be read."""
+        try:
+            with open(os.path.join(model, DESCRIPTION), encoding="utf-8") as stream:
+                return json.load(stream).get("scores") or {}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    @staticmethod
+    def caseNames(request):
+        """Names of case 1, 2, ... in the scores of a training with folds; empty for others."""
+        if not request.folds:
+            return []
+        try:
+            with open(request.cases, encoding="utf-8") as stream:
+                return [entry["id"] for entry in json.load(stream)]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    @staticmethod
+    def reportOf(model):
+        """Path of the report on the folds of a model, or ""."""
+        path = os.path.join(model + FOLDS, "report.html")
+        return path if os.path.isfile(path) else ""
 
     def pretrainings(self):
         """Finished pre-trainings as {"name", "path"}, the latest first."""
@@ -138,7 +216,7 @@ class Trainings:
     @staticmethod
     def _refuseTaken(*folders):
         for folder in folders:
-            if not os.path.exists(os.path.join(folder, "checkpoint.pt")) and _isAborted(folder):
+            if not os.path.exists(os.path.join(folder, CHECKPOINT)) and _isAborted(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             if os.path.isdir(folder) and os.listdir(folder):
                 raise Problem(
@@ -179,6 +257,13 @@ def _isAborted(folder):
     """True for the folder of a run that was stopped before it had learned anything worth keeping."""
     leftOvers = {"settings.json", "cost.json", "transfer.json", "log.csv", "reconstruction.png"}
     return os.path.isdir(folder) and set(os.listdir(folder)) <= leftOvers
+
+
+def _noSuchFolder(paths):
+    return Problem(
+        _("The folder {folder} does not exist.").format(folder=", ".join(map(str, paths)) or "-"),
+        _("Choose a folder with volumes."),
+    )
 
 
 def _makeFolder(folder):

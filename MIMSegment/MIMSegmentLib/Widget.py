@@ -1,3 +1,5 @@
+from functools import partial
+
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Catalog import Catalog
@@ -8,6 +10,7 @@ from MIMSegmentLib.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Install import Install
 from MIMSegmentLib.ModelsTab import ModelsTab
 from MIMSegmentLib.PretrainTab import PretrainTab
+from MIMSegmentLib.RankSection import RankSection
 from MIMSegmentLib.SegmentTab import SegmentTab
 from MIMSegmentLib.Setup import Setup
 
@@ -44,21 +47,30 @@ class Widget:
         self.segmentTab = SegmentTab(ui, logic, self.desktop, self.catalog, self.setup)
         self.exportSection = ExportSection(ui, logic, self.desktop)
         self.finetuneTab = FinetuneTab(ui, logic, self.desktop, self.catalog, self.setup)
+        self.rankSection = RankSection(ui, logic, self.desktop, self.catalog, self.setup)
         self.pretrainTab = PretrainTab(ui, logic, self.desktop, self.catalog, self.setup)
         self.modelsTab = ModelsTab(ui, logic, self.desktop, self.catalog)
         self.computerTab = ComputerTab(ui, logic, self.desktop, self.catalog, self.setup)
-        self.tabs = (self.segmentTab, self.finetuneTab, self.pretrainTab)
+        self.tabs = (self.segmentTab, self.finetuneTab, self.rankSection, self.pretrainTab)
         # Tabs by the command whose progress and outcome they show.
         self._tabOf = {
             "segment": self.segmentTab,
             "check": self.finetuneTab,
+            "plan": self.finetuneTab,
             "finetune": self.finetuneTab,
+            "rank": self.rankSection,
             "pretrain": self.pretrainTab,
         }
-        self._active = self.segmentTab
-        for name in ("started", "progress", "warning", "metric", "finished", "failed", "stopped"):
-            getattr(logic, name).connect(getattr(self, f"_on{name.capitalize()}"))
+        # By slot, for what comes without the name of its command.
+        self._active = {}
+        for slot in (logic.work, logic.training):
+            for name in ("started", "announced", "progress", "warning", "metric", "finished", "failed", "stopped"):
+                getattr(slot, name).connect(partial(getattr(self, f"_on{name.capitalize()}"), slot))
+        logic.exportFailed.connect(self._onExportFailed)
+        logic.modelReady.connect(self._onModelReady)
         self.finetuneTab.cases.corrected.connect(self.segmentTab.onCorrected)
+        self.finetuneTab.cases.corrected.connect(self.rankSection.onAdded)
+        self.rankSection.corrected.connect(self.finetuneTab.cases.addCorrected)
         logic.message.connect(self.addToLog)
         self.installer.message.connect(self.addToLog)
         self.catalog.changed.connect(self._onModels)
@@ -90,6 +102,7 @@ class Widget:
     def sceneEndClose(self, shown):
         """Start with an empty scene."""
         self.finetuneTab.sceneClosed()
+        self.rankSection.sceneClosed()
         self.pretrainTab.sceneClosed()
         if shown:
             self.connectParameters()
@@ -141,49 +154,49 @@ class Widget:
 
     # -- what the logic tells
 
-    def _onStarted(self, command):
-        self._active = self._tabOf.get(command, self._active)
-        self._active.status.begin(_("Starting"))
-        if self._active is self.finetuneTab:
-            self.finetuneTab.onStarted(command)
-        elif self._active is self.pretrainTab:
-            self.pretrainTab.onStarted()
+    def _onStarted(self, slot, command):
+        tab = self._active[slot] = self._tabOf[command]
+        tab.status.begin(_("Starting"))
+        tab.onStarted(command)
         self.update()
 
-    def _onProgress(self, phase, done, total, etaSeconds):
-        self._active.status.progress(phase, done, total, etaSeconds)
-        if self._active is self.pretrainTab:
-            self.pretrainTab.showPicture()
+    def _onAnnounced(self, slot, fields):
+        self._active[slot].onAnnounced(fields)
 
-    def _onWarning(self, code, message):
-        self._active.status.addWarning(message)
+    def _onProgress(self, slot, phase, done, total, etaSeconds):
+        self._active[slot].onProgress(phase, done, total, etaSeconds)
+
+    def _onWarning(self, slot, code, message):
+        self._active[slot].status.addWarning(message)
         self.addToLog(message)
 
-    def _onMetric(self, name, value, fields):
-        if self._active is not self.segmentTab:
-            self._active.onMetric(name, value, fields)
+    def _onMetric(self, slot, name, value, fields):
+        self._active[slot].onMetric(name, value, fields)
 
-    def _onFinished(self, result):
-        self._tabOf.get(result.get("command"), self._active).showResult(result)
-        if result.get("command") == "finetune":
+    def _onFinished(self, slot, result):
+        self._tabOf[result["command"]].showResult(result)
+        if result["command"] == "finetune":
             self._newModel = result["model"]
             self.catalog.refresh()
-        elif result.get("command") == "pretrain":
+        elif result["command"] == "pretrain":
             self.finetuneTab.showStarts()
         self.update()
 
-    def _onFailed(self, message, hint):
-        self._active.status.fail(message, hint)
+    def _onFailed(self, slot, message, hint):
+        self._active[slot].status.fail(message, hint)
         self.addToLog(f"{message} {hint}")
         self.update()
 
-    def _onStopped(self, command):
-        tab = self._tabOf.get(command, self._active)
-        if tab is self.segmentTab or command == "check":
-            tab.status.end(_("Canceled. Nothing was changed."))
-        else:
-            tab.onStopped()
+    def _onStopped(self, slot, command):
+        self._tabOf[command].onStopped(command)
         self.update()
+
+    def _onModelReady(self, path):
+        self.catalog.lookForBestModels()
+
+    def _onExportFailed(self, message, hint):
+        self.segmentTab.status.fail(message, hint)
+        self.addToLog(f"{message} {hint}")
 
     def _onModels(self):
         """A model that was just trained is chosen for segmenting."""

@@ -25,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 SIZES = ("1", "3", "5", "10", "20", "all")
 ARMS = ("mim", "scratch", "dynunet")
-# CPU minutes of one thread for each training, the same for all arms; and several seeds (which cases, which weights, which crops) where chance matters most.
+# CPU minutes of one thread for each training, the same for all arms.
 MINUTES = {"1": 2.0, "3": 2.0, "5": 2.0, "10": 2.0, "20": 2.0, "all": 6.0}
+# Several seeds (which cases, which weights, which crops) where chance matters most.
 SEEDS = {"1": (0, 1, 2), "3": (0, 1, 2), "5": (0, 1, 2), "10": (0, 1, 2), "20": (0,), "all": (0,)}
 
 

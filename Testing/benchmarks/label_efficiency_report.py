@@ -84,8 +84,8 @@ def make_table(scores: Scores, plan: dict[str, Any], missing: Sequence[str]) -> 
     lines += [
         "",
         "Mean foreground Dice on `validation` (spread over seeds) / surface Dice at 1 mm; differences are paired over "
-        "cases, with the p of a sign-flip test over cases. CPU minutes of one core for every training, and the steps of "
-        f"UNETR and DynUNet in them: {lengths}. An image-free prediction scores {FLOOR[0]} to {FLOOR[1]}.",
+        "cases, with the p of a sign-flip test over cases. CPU minutes of one core for every training, and the steps "
+        f"of UNETR and DynUNet in them: {lengths}. An image-free prediction scores {FLOOR[0]} to {FLOOR[1]}.",
     ]
     if missing:
         lines.append(f"\nNot finished: {', '.join(missing)}.")

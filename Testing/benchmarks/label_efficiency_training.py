@@ -99,7 +99,8 @@ def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minute
                 },
                 "settings": {
                     "window": WINDOW, "spacing": SPACING, "batch": BATCH, "overlap": OVERLAP,
-                    "learning_rate": LEARNING_RATE, "optimizer": OPTIMIZER, "augmentation": AUGMENTATION.to_json(), "method": PRETRAINING,
+                    "learning_rate": LEARNING_RATE, "optimizer": OPTIMIZER, "method": PRETRAINING,
+                    "augmentation": AUGMENTATION.to_json(),
                     "network": network_settings().to_json(), "dynunet": DYNUNET,
                 },
                 "machine": _machine(),

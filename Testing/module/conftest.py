@@ -101,6 +101,72 @@ def open_module(slicer: Any, scene: Any) -> Iterator[Callable[[], Any]]:
         harness.closeModule(widget)
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for everything, with the tiny model as the only one of the user's."""
+    from logic_tools import FOLDER
+    from tiny_model import write_tiny_bundle
+
+    path = tmp_path / FOLDER
+    (path / "models").mkdir(parents=True)
+    (path / "temporary").mkdir()
+    write_tiny_bundle(path / "models" / "tiny")
+    monkeypatch.setenv("MIMSEG_MODELS", str(path / "models"))
+    monkeypatch.setattr("MIMSegmentLib.BackendRun.temporaryParent", lambda: str(path / "temporary"))
+    return path
+
+
+@pytest.fixture
+def make_logic(scene: Any, folder: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Any]]:
+    """Return what makes a Logic and a Recorder of what it tells; nothing of a run may be left after the test."""
+    from logic_tools import Recorder
+    from MIMSegmentLib.Logic import Logic
+
+    made = []
+
+    def make(backend: Any = None) -> Any:
+        made.append(Logic(scene, backend, str(folder / "data")))
+        return made[-1], Recorder(made[-1])
+
+    yield make
+    for logic in made:
+        logic.shutdown()
+        assert not logic.running
+    assert os.listdir(folder / "temporary") == []
+    faults = [record.getMessage() for record in caplog.get_records("call") if record.levelname == "ERROR"]
+    assert not faults, "a function connected to a signal failed"
+
+
+@pytest.fixture
+def logic(make_logic: Callable[..., Any]) -> Any:
+    """A Logic with the real backend, and a Recorder."""
+    return make_logic()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slicer: Any, scene: Any, open_module: Callable) -> Any:
+    """The module's widget with the real backend; the panel is its attribute."""
+    from panel_tools import open_panel
+
+    return open_panel(monkeypatch, tmp_path, open_module)
+
+
+@pytest.fixture
+def panel(opened: Any) -> Any:
+    """The panel of `opened`."""
+    return opened.panel
+
+
+@pytest.fixture
+def scan(panel: Any, scene: Any) -> Any:
+    """An oblique volume, chosen in the panel."""
+    from logic_tools import add_volume
+
+    node = add_volume(scene)
+    panel.ui.inputVolumeSelector.setCurrentNode(node)
+    return node
+
+
 class ModuleWithoutSlicer(pytest.Module):
     """A test file where Slicer's stand-in cannot run: when it cannot be imported, it is skipped with the reason."""
 

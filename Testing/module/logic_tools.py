@@ -19,7 +19,10 @@ for folder in (MODULE, ROOT / "backend" / "src", ROOT / "Testing" / "backend"):
 
 # Non-ASCII and a space, as in many a user's name.
 FOLDER = "Größe 体 x"
-SIGNALS = ("started", "progress", "message", "warning", "metric", "finished", "failed", "stopped", "modelsChanged")
+SIGNALS = (
+    "started", "progress", "message", "warning", "metric", "modelReady", "modelsChanged", "finished", "failed",
+    "stopped",
+)  # fmt: skip
 ENDS = ("finished", "failed", "stopped")
 
 
@@ -131,6 +134,23 @@ def terminology(value, meaning, modifier=""):
 def nodes(scene):
     """IDs of all nodes."""
     return [scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())]
+
+
+def labels_of(logic, node, volume=None):
+    """Voxels (k, j, i) of a segmentation, with its segments' own values."""
+    values = {segment["id"]: segment["labelValue"] for segment in logic.scene.segments(node)}
+    return logic.scene.labelArray(node, values, volume)[0]
+
+
+def add_cases(logic, scene, count=3, shape=(16, 16, 16)):
+    """Cases from the scene whose structure is the bright middle of the volume."""
+    for number in range(count):
+        generator = np.random.default_rng(number)
+        mask = box(shape, *((4 + number % 2, 11),) * 3)
+        values = (generator.normal(20, 5, shape) + mask * 60).astype(np.float32)
+        volume = add_volume(scene, f"Fall {number}", values, oblique((1.0, 1.0, 1.0)))
+        node = add_segmentation(scene, volume, {"Kern": mask})
+        logic.cases.addFromScene(logic.scene, volume, node)
 
 
 class Recorder:

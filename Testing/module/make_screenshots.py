@@ -17,6 +17,11 @@ for folder in (HERE, ROOT / "MIMSegment", ROOT / "Testing" / "backend", ROOT / "
         sys.path.insert(0, str(folder))
 
 WIDTH = 430
+# Seconds for one run, on a busy computer.
+WAIT = 3000
+# Seconds until the panel is as high as what it shows, likewise.
+SETTLE = 2
+LABEL_NEXT = "label-next"
 DEMO_VOLUME = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
 DEMO_MODEL = "hippocampus-mr"
 # Around the left and the right hippocampus, RAS in mm: centers and size.
@@ -39,42 +44,100 @@ def segment_demo(panel):
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     if demo_model_is_here():
         panel.segmentTab.chooseModel(DEMO_MODEL)
-    assert wait(lambda: panel.catalog.channels(panel.segmentTab.modelName))
+    assert wait(lambda: panel.catalog.channels(panel.segmentTab.modelName), WAIT)
     for center in DEMO_CENTERS:
         panel.ui.addRoiButton.click()
         box = panel.segmentTab.boxes()[-1]
         box.SetCenter(*center)
         box.SetSize(*DEMO_SIZE)
-    name, *outcome = run_to_end(panel, panel.ui.segmentButton, 300)
+    name, *outcome = run_to_end(panel, panel.ui.segmentButton, WAIT)
     assert name == "finished", outcome
     return volume, outcome[0]
 
 
-def draw_tabs(widget, folder):
+def draw_tabs(widget, folder, settle=0.2):
     """Write one PNG for each tab; returns their paths."""
-    import harness
     from panel_tools import TABS, show
 
     written = []
     for tab in TABS:
         show(widget.panel, tab)
-        harness.waitUntil(lambda: False, 0.2)
-        path = Path(folder) / f"{tab}.png"
-        harness.screenshot(widget.parent, path, WIDTH)
-        written.append(path)
+        written.append(draw(widget, Path(folder) / f"{tab}.png", settle))
     return written
 
 
-def prepare(widget):
-    """Bring the panel into the state that a user sees after the first steps."""
-    from panel_tools import wait
+def draw(widget, path, settle=0.2):
+    """Write the panel into a PNG, `settle` seconds after its last change; returns its path."""
+    import harness
+
+    harness.waitUntil(lambda: False, settle)
+    for _number in range(2):
+        # The first one lays the panel out, which may still be as high as the last tab.
+        harness.screenshot(widget.parent, path, WIDTH)
+    return path
+
+
+def draw_label_next(widget, folder, settle=0.2):
+    """Write a PNG of the section that ranks scans without labels; returns its path."""
+    from panel_tools import show
+
+    ui = widget.panel.ui
+    show(widget.panel, "finetune")
+    sections = (ui.casesButton, ui.newModelButton, ui.trainButton)
+    for section in sections:
+        section.collapsed = True
+    ui.rankSectionButton.collapsed = False
+    path = draw(widget, Path(folder) / f"{LABEL_NEXT}.png", settle)
+    ui.rankSectionButton.collapsed = True
+    for section in sections:
+        section.collapsed = False
+    return path
+
+
+def prepare(widget, folder):
+    """Bring the panel into the state that a user sees after the first steps, all of it by the real backend."""
+    from panel_tools import run_to_end, wait
 
     panel = widget.panel
     segment_demo(panel)
-    panel.ui.addResultButton.click()
-    panel.finetuneTab.status.hint("")
+    if demo_model_is_here():
+        write_scans(Path(folder))
+        panel.ui.unlabeledFolderEdit.currentPath = str(folder)
+        name, *outcome = run_to_end(panel, panel.ui.rankButton, WAIT)
+        assert name == "finished", outcome
+        panel.ui.unlabeledFolderEdit.currentPath = "scans without labels"
+    for _number in range(3):
+        panel.ui.addResultButton.click()
+    panel.ui.newModelNameEdit.text = "my-hippocampus"
+    panel.ui.foldsCheckBox.checked = True
+    panel.ui.compareCheckBox.checked = True
+    name, *outcome = run_to_end(panel, panel.ui.checkButton, WAIT)
+    assert name == "finished", outcome
+    name, *outcome = run_to_end(panel, panel.ui.planButton, WAIT)
+    assert name == "finished", outcome
     panel.ui.modelsTable.selectRow(0)
-    assert wait(lambda: "Research use" in panel.ui.modelDetailsLabel.text)
+    assert wait(lambda: "Research use" in panel.ui.modelDetailsLabel.text, WAIT)
+
+
+def write_scans(folder):
+    """Cut the demo volume into scans of one hippocampus each, one of them noisy, for a ranking."""
+    import SimpleITK as sitk
+
+    folder.mkdir(parents=True)
+    whole = sitk.Cast(sitk.ReadImage(str(DEMO_VOLUME)), sitk.sitkFloat32)
+    scans = []
+    for x, y, z in DEMO_CENTERS:
+        half = [edge / 2 for edge in DEMO_SIZE]
+        corners = [
+            whole.TransformPhysicalPointToIndex((-x + side * half[0], -y + side * half[1], z + side * half[2]))
+            for side in (-1, 1)
+        ]
+        low, high = ([pick(pair) for pair in zip(*corners, strict=True)] for pick in (min, max))
+        scans.append(sitk.RegionOfInterest(whole, [end - start for start, end in zip(low, high, strict=True)], low))
+    spread = float(sitk.GetArrayViewFromImage(scans[0]).std())
+    scans.append(sitk.AdditiveGaussianNoise(scans[0], 1.5 * spread, 0.0, 1))
+    for number, scan in enumerate(scans, start=1):
+        sitk.WriteImage(scan, str(folder / f"patient-{number}.nii.gz"))
 
 
 def main():
@@ -101,9 +164,9 @@ def main():
         MIMSegmentLib.Widget.Desktop = FakeDesktop
         widget = harness.openModule(ROOT / "MIMSegment" / "MIMSegment.py")
         panel = widget.panel
-        assert wait(lambda: panel.catalog.examination and panel.ui.structuresList.count)
-        prepare(widget)
-        for path in draw_tabs(widget, target):
+        assert wait(lambda: panel.catalog.examination and panel.ui.structuresList.count, WAIT)
+        prepare(widget, Path(parent) / "scans")
+        for path in (*draw_tabs(widget, target, SETTLE), draw_label_next(widget, target, SETTLE)):
             sys.stdout.write(f"{path}\n")
         harness.closeModule(widget)
     return 0

@@ -39,9 +39,15 @@ class FakeDesktop:
         return call
 
 
-def open_panel(monkeypatch, folder, open_module):
-    """The module with the model `tiny`, all its files below `folder`; returns its MIMSegmentWidget."""
+def open_panel(monkeypatch, folder, open_module, backend=None):
+    """The module with the model `tiny`, all its files below `folder`; returns its MIMSegmentWidget.
+
+    :param backend: a `Backend` instead of the real one.
+    """
     from MIMSegmentLib.Backend import Backend
+
+    if backend is not None:
+        monkeypatch.setattr("MIMSegmentLib.Logic.Backend", lambda: backend)
 
     models = Path(folder) / "models ä"
     if not models.exists():

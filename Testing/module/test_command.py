@@ -1,6 +1,9 @@
 """Arguments for the backend and events from it, as plain Python; the arguments go through the backend's own parser."""
 
+import itertools
 import json
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import logic_tools  # noqa: F401 - makes the module importable
 import pytest
@@ -8,7 +11,9 @@ import pytest
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
 from MIMSegmentLib import Command
-from MIMSegmentLib.Command import FinetuneRequest, PretrainRequest, SegmentRequest, parseLine, problemText
+from MIMSegmentLib.Command import FewCases, FinetuneRequest, PretrainRequest, SegmentRequest, parseLine, problemText
+from MIMSegmentLib.PretrainTab import METHODS
+from MIMSegmentLib.TrainingTexts import foldsOf, numberOfTrainings
 
 
 def parse(arguments):
@@ -60,6 +65,43 @@ def test_the_backend_accepts_a_full_finetune_request(resume, finish):
     assert parsed.stop_with_stdin
 
 
+def test_the_backend_accepts_what_few_cases_need():
+    few = asdict(FewCases("auto", True, ("a b", "c"), 30))
+    request = FinetuneRequest("cases.json", "m", more=("--batch", "2"), **few)
+    parsed = parse(request.arguments())
+    assert (parsed.folds, parsed.compare, parsed.pretrain_minutes, parsed.batch) == (0, True, 30.0, 2)
+    assert [str(path) for path in parsed.pretrain_on] == ["a b", "c"]
+    assert not parsed.plan_only
+    planned = parse(Command.planArguments(request))
+    assert planned.plan_only
+    assert planned.json_lines
+    assert vars(planned) == {**vars(parsed), "plan_only": True}
+
+
+def test_the_number_of_trainings_is_that_of_the_backend():
+    pytest.importorskip("torch")
+    from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings
+    from mimseg.training.folds import assign_folds
+
+    for subjects in range(2, 13):
+        assert foldsOf(subjects) == max(assign_folds([str(n) for n in range(subjects)], 0, 0)) + 1
+    for compare, start, own in itertools.product((False, True), repeat=3):
+        settings = CrossvalidationSettings(SimpleNamespace(initial="m" if start else None), 0, compare, own or None)
+        assert numberOfTrainings(5, compare, start, own) == 5 * len(settings.arms) + 1
+
+
+@pytest.mark.parametrize("method", [name for name, _text in METHODS])
+def test_every_method_of_pre_training_is_known_to_the_backend(method):
+    assert parse(PretrainRequest(("a",), "run", method=method).arguments()).method == method
+
+
+def test_the_backend_accepts_a_ranking():
+    parsed = parse(Command.rankArguments("a b", "m", "out/report", "cases.json"))
+    assert ([str(path) for path in parsed.inputs], parsed.model) == (["a b"], ["m"])
+    assert (parsed.output.as_posix(), str(parsed.labelled), parsed.format) == ("out/report", "cases.json", ".seg.nrrd")
+    assert parse(Command.rankArguments("a", "m", "out")).labelled is None
+
+
 def test_an_empty_start_model_means_random_weights():
     assert parse(FinetuneRequest("cases.json", "m", "").arguments()).init == "none"
 
@@ -82,6 +124,7 @@ def test_the_backend_accepts_a_full_pretrain_request():
         Command.doctorArguments(quick=True),
         Command.checkArguments("cases.json"),
         Command.checkArguments("cases.json", "labels.json", "MR"),
+        Command.checkArguments("cases.json", "labels.json", model="hippocampus-mr", report="a b/check.html"),
     ],
 )
 def test_the_backend_accepts_every_question(arguments):
@@ -107,15 +150,15 @@ def test_every_kind_of_event_of_the_backend_is_understood():
     reporter.start("segment", device="cpu")
     reporter.progress("segment", 1, 2)
     reporter.metric("loss", float("nan"), step=3)
+    reporter.model("m.training/best-model", 3, 0.5)
     reporter.warning("a-code", "Ä")
     reporter.result(outputs=[])
     reporter.error("a-code", "Fault.", "Remedy.")
     events = [parseLine(line) for line in stream.getvalue().splitlines()]
-    assert [event.kind for event in events] == ["start", "progress", "metric", "warning", "result", "error"]
-    assert set(Command.EVENTS) == {event.kind for event in events}
+    assert [event.kind for event in events] == list(Command.EVENTS)
     assert events[0].fields == {"command": "segment", "device": "cpu"}
     assert events[2].fields == {"name": "loss", "value": None, "step": 3}
-    assert events[3].fields["message"] == "Ä"
+    assert events[4].fields["message"] == "Ä"
 
 
 def test_the_exit_codes_are_those_of_the_backend():

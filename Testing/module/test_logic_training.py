@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("monai")
 import SimpleITK as sitk
 from MIMSegmentLib.Logic import Logic
+from tiny_model import write_tiny_bundle
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -88,12 +89,19 @@ def test_three_cases_of_the_scene_become_a_model_that_segments(logic, scene):
     assert 2 * (array & mask).sum() / (array.sum() + mask.sum()) > 0.5
 
 
-def test_a_training_is_stopped_resumed_stopped_and_its_best_is_kept(logic, scene):
+def test_a_training_is_stopped_resumed_stopped_and_its_best_is_kept(logic, scene, folder):
     logic, record = logic
     for volume, mask in add_scans(scene, 3):
         logic.cases.addFromScene(logic.scene, volume, add_segmentation(scene, volume, {"Kern": mask}))
+    write_tiny_bundle(folder / "models" / "tiny")
     logic.startFinetuning("Kern", 30, "none", "cpu", FINETUNE)
     wait_for_loss(record)
+    logic.segment(add_volume(scene, "Meanwhile"), "tiny")
+    assert logic.work.processId != logic.training.processId != 0
+    assert wait_until(lambda: record["finished"] or record["failed"], 120)
+    assert record["finished"], record["failed"]
+    assert logic.running == "finetune"
+    record.clear()
     logic.stopFinetuning(keepBest=False)
     assert record.wait() == ("stopped", "finetune")
     record.clear()

@@ -20,12 +20,16 @@ def panel(monkeypatch, tmp_path, slicer, scene, open_module):
     logic = panel.logic
     finetune, pretrain = logic.startFinetuning, logic.startPretraining
     monkeypatch.setattr(
-        logic, "startFinetuning", lambda name, minutes, *rest: finetune(name, minutes / 4, *rest, more=FINETUNE)
+        logic,
+        "startFinetuning",
+        lambda name, minutes, *rest, **few: finetune(name, minutes / 4, *rest, more=FINETUNE, **few),
     )
     monkeypatch.setattr(
         logic,
         "startPretraining",
-        lambda folders, name, minutes, *rest: pretrain(folders, name, minutes / 4, *rest, more=PRETRAIN),
+        lambda folders, name, minutes, *rest, **method: pretrain(
+            folders, name, minutes / 4, *rest, more=PRETRAIN, **method
+        ),
     )
     return panel
 
@@ -133,8 +137,15 @@ def test_check_data_names_the_case_and_the_fault(panel, scene):
     mask[5:9, 5:9, 5:9] = True
     panel.ui.caseSegmentationSelector.setCurrentNode(add_segmentation(scene, other, {"Cubee": mask}))
     panel.ui.addCaseButton.click()
-    name, _result = run_to_end(panel, panel.ui.checkButton)
+    name, result = run_to_end(panel, panel.ui.checkButton)
     assert name == "finished"
     listed = [panel.ui.problemsList.item(row).text() for row in range(panel.ui.problemsList.count)]
     assert any("Misspelled" in text and "Cubee" in text for text in listed), listed
     assert shown(panel, panel.ui.problemsList)
+    (row,) = [row for row, text in enumerate(listed) if "Misspelled" in text and "Cubee" in text][:1]
+    panel.ui.problemsList.setCurrentRow(row)
+    assert "What to do" in panel.ui.findingLabel.text
+    pictures = [key for key in panel.finetuneTab.findings._pictures if key[0].startswith("Misspelled")]
+    assert pictures, "the report of the backend shows the case"
+    panel.ui.checkReportButton.click()
+    assert panel.desktop.done[-1] == ("openFile", result["report"])

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from make_screenshots import ROOT, WIDTH, draw_tabs
+from fake_backend import fake_backend
+from make_screenshots import LABEL_NEXT, ROOT, WIDTH, draw_label_next, draw_tabs
 from panel_tools import TABS, open_panel, show, wait
 
 NARROW = 400
@@ -24,7 +25,7 @@ INTERACTIVE = (
 
 @pytest.fixture
 def opened(monkeypatch, tmp_path, slicer, scene, open_module):
-    return open_panel(monkeypatch, tmp_path, open_module)
+    return open_panel(monkeypatch, tmp_path, open_module, fake_backend(tmp_path / "module")[0])
 
 
 def visible_widgets(panel, kinds):
@@ -49,7 +50,14 @@ def test_every_tab_is_drawn_at_the_width_of_slicers_panel(opened, tmp_path):
         assert len(set(path.read_bytes())) > 50
     assert tuple(heights) == TABS
     # A tab with little in it is not as high as the highest one.
-    assert heights["computer"] < heights["finetune"]
+    assert heights["computer"] < heights["pretrain"] < heights["finetune"] - 100
+
+
+def test_the_ranking_is_drawn_alone(opened, tmp_path):
+    finetune = draw_tabs(opened, tmp_path)[1]
+    alone = draw_label_next(opened, tmp_path)
+    assert png_size(alone)[1] < png_size(finetune)[1]
+    assert not opened.panel.ui.casesButton.collapsed
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -58,6 +66,8 @@ def test_nothing_is_cut_off_in_a_narrow_panel(opened, tab, tmp_path):
 
     panel = opened.panel
     show(panel, tab)
+    if tab == "finetune":
+        panel.ui.rankSectionButton.collapsed = False
     native = opened.parent._qt
     assert native.minimumSizeHint().width() <= NARROW
     harness.screenshot(opened.parent, tmp_path / "narrow.png", NARROW)
@@ -100,7 +110,7 @@ def test_every_bound_widget_names_a_parameter(slicer):
     assert set(names) <= set(Parameters.allParameters)
 
 
-@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize("tab", [*TABS, LABEL_NEXT])
 def test_the_screenshots_of_the_repository_are_there(tab):
     path = Path(ROOT) / "Resources" / "Screenshots" / f"{tab}.png"
     assert path.is_file(), "run python Testing/module/make_screenshots.py"

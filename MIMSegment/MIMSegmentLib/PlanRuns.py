@@ -1,0 +1,30 @@
+from MIMSegmentLib import Command
+
+
+class PlanRuns:
+    """Says before a training what it would do, after a short probe, see `Logic.planFinetuning`.
+
+    :param slot: a `RunSlot`.
+    :param trainings: a `Trainings`.
+    """
+
+    def __init__(self, slot, trainings):
+        self._slot = slot
+        self._trainings = trainings
+
+    def start(self, cases, title, minutes, initial, device, more, few):
+        """Plan; the arguments are those of `Logic.startFinetuning`. Nothing is kept of it."""
+        run = self._slot.begin("plan")
+        try:
+            request = self._trainings.proposed(cases, title, minutes, initial, device, more, few, run.folder)
+            arguments = Command.planArguments(request)
+        except Exception as fault:
+            self._slot.refuse(fault)
+            return
+
+        def onDone(answer):
+            if not answer.ok:
+                return self._slot.outcomeOf(answer)
+            return lambda: self._slot.finished.emit({"command": "plan", "plan": answer.result.get("plan") or {}})
+
+        self._slot.start(arguments, onDone)

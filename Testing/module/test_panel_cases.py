@@ -1,0 +1,125 @@
+"""The cases on the Fine-tune tab as a user fills and checks them."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from fake_backend import fake_backend
+from logic_tools import add_segmentation, add_volume, box
+from panel_tools import FakeDesktop, cells, names_of, open_panel, run_to_end, show, shown
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path, slicer, scene, open_module):
+    """The module with a stand-in for the backend."""
+    return open_panel(monkeypatch, tmp_path, open_module, fake_backend(tmp_path / "module")[0])
+
+
+@pytest.fixture
+def labelled(panel, scene):
+    """A volume with a segmentation, chosen on the Fine-tune tab."""
+    scan = add_volume(scene, "Case")
+    segmentation = add_segmentation(scene, scan, {"Cyst": box((14, 16, 18), (2, 8), (3, 9), (4, 10))})
+    show(panel, "finetune")
+    panel.ui.caseSegmentationSelector.setCurrentNode(segmentation)
+    return scan, segmentation
+
+
+def test_choosing_a_segmentation_proposes_its_scan_and_adding_fills_the_table(panel, labelled):
+    assert panel.ui.caseVolumeSelector.currentNode() is labelled[0]
+    panel.ui.addCaseButton.click()
+    ((case, structures),) = cells(panel.ui.casesTable)
+    assert case.startswith("Case")
+    assert structures == "Cyst"
+    assert panel.ui.checkButton.enabled
+    assert panel.ui.finetuneButton.enabled
+
+
+def test_the_table_of_cases_survives_closing_the_scene(panel, labelled, scene):
+    panel.ui.addCaseButton.click()
+    before = cells(panel.ui.casesTable)
+    scene.Clear(0)
+    assert cells(panel.ui.casesTable) == before
+    assert panel.ui.finetuneButton.enabled
+
+
+def test_a_selected_case_can_be_removed(panel, labelled):
+    panel.ui.addCaseButton.click()
+    assert not panel.ui.removeCaseButton.enabled
+    panel.ui.casesTable.selectRow(0)
+    panel.ui.removeCaseButton.click()
+    assert cells(panel.ui.casesTable) == []
+    assert not panel.ui.finetuneButton.enabled
+
+
+def test_cases_can_be_added_from_a_folder(panel, tmp_path):
+    folder = tmp_path / "data"
+    for name, values in (("imagesTr", (0, 100)), ("labelsTr", (0, 1))):
+        (folder / name).mkdir(parents=True)
+        array = np.zeros((8, 8, 8), np.uint8)
+        array[2:5, 2:5, 2:5] = values[1]
+        for case in ("a", "b"):
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / name / f"{case}.nii.gz"))
+    FakeDesktop.answers["chooseFolder"] = str(folder)
+    panel.ui.addFolderButton.click()
+    assert len(cells(panel.ui.casesTable)) == 2
+    FakeDesktop.answers["chooseFolder"] = str(tmp_path / "models ä")
+    panel.ui.addFolderButton.click()
+    assert "no scans with labels" in panel.ui.finetuneStatusLabel.text
+
+
+def test_a_corrected_result_becomes_a_training_case_with_one_click(panel, scan):
+    run_to_end(panel, panel.ui.segmentButton)
+    panel.ui.addResultButton.click()
+    ((_case, structures),) = cells(panel.ui.casesTable)
+    assert structures == "Grey, Bright"
+    assert "Added to the training cases" in panel.ui.segmentStatusLabel.text
+
+
+def test_an_empty_segmentation_is_refused_with_a_remedy(panel, labelled, scene):
+    empty = add_segmentation(scene, labelled[0], {"Nothing": np.zeros((14, 16, 18), bool)})
+    panel.ui.caseSegmentationSelector.setCurrentNode(empty)
+    panel.ui.addCaseButton.click()
+    assert cells(panel.ui.casesTable) == []
+    assert "has no voxel" in panel.ui.finetuneStatusLabel.text
+
+
+def test_a_training_can_start_from_a_model_or_from_nothing(panel):
+    texts = [panel.ui.startFromSelector.itemText(number) for number in range(panel.ui.startFromSelector.count)]
+    assert "Model: Tiny" in texts
+    assert texts[-1] == "Nothing (from scratch)"
+    panel.ui.startFromSelector.setCurrentIndex(texts.index("Model: Tiny"))
+    assert panel.finetuneTab.initial() == "tiny"
+    panel.ui.startFromSelector.setCurrentIndex(len(texts) - 1)
+    assert panel.finetuneTab.initial() == "none"
+    assert panel.parameters.startFrom == "none"
+
+
+def test_problems_are_listed_in_plain_words(panel):
+    problem = {"case": "Case_1", "severity": "error", "message": "The segmentation is empty.", "remedy": "Draw it."}
+    show(panel, "finetune")
+    panel.finetuneTab.showResult({"command": "check", "problems": [problem]})
+    assert names_of(panel.ui.problemsList) == ["Error: Case_1: The segmentation is empty."]
+    assert shown(panel, panel.ui.problemsList)
+    assert "Draw it." in panel.ui.findingLabel.text
+    assert not shown(panel, panel.ui.findingPictureLabel)
+    assert not shown(panel, panel.ui.checkReportButton)
+    panel.finetuneTab.showResult({"command": "check", "problems": []})
+    assert not shown(panel, panel.ui.problemsList)
+    assert panel.ui.finetuneStatusLabel.text == "No problem found."
+
+
+def test_a_finding_is_shown_with_its_numbers_its_picture_and_the_report(panel, labelled):
+    panel.ui.addCaseButton.click()
+    name, result = run_to_end(panel, panel.ui.checkButton)
+    assert name == "finished", result
+    assert names_of(panel.ui.problemsList) == ["Warning: A label is odd."]
+    assert "Look at it." in panel.ui.findingLabel.text
+    assert "volume ml: 1.25" in panel.ui.findingLabel.text
+    assert shown(panel, panel.ui.findingPictureLabel)
+    assert not panel.ui.findingPictureLabel.pixmap.isNull()
+    assert "please read the notes" in panel.ui.finetuneStatusLabel.text
+    panel.ui.checkReportButton.click()
+    assert panel.desktop.done[-1] == ("openFile", result["report"])
+    panel.ui.addCaseButton.click()
+    assert not shown(panel, panel.ui.problemsList)
+    assert not shown(panel, panel.ui.findingPictureLabel)

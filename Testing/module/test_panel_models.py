@@ -1,0 +1,198 @@
+"""The tabs Models and Computer, installing, and the sample data."""
+
+import hashlib
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import pytest
+from logic_tools import add_segmentation, add_volume, box
+from make_screenshots import DEMO_MODEL, demo_model_is_here
+from panel_tools import FakeDesktop, cells, open_panel, select_model, show, shown, wait
+
+# -- Models
+
+
+def test_a_model_can_be_exported_removed_and_imported_again(panel, tmp_path):
+    show(panel, "models")
+    assert ["tiny", "MR", "2", "yours"] in cells(panel.ui.modelsTable)
+    assert select_model(panel, "tiny")
+    assert wait(lambda: "Tells dark, grey and bright apart." in panel.ui.modelDetailsLabel.text)
+    assert "Research use only" in panel.ui.modelDetailsLabel.text
+    FakeDesktop.answers.update(chooseFileToWrite=str(tmp_path / "tiny.zip"), confirm=True)
+    panel.ui.exportModelButton.click()
+    assert wait(lambda: "Written" in panel.ui.modelsStatusLabel.text)
+    panel.ui.removeModelButton.click()
+    assert wait(lambda: not select_model(panel, "tiny"))
+    assert panel.segmentTab.modelName != "tiny"
+    FakeDesktop.answers["chooseFileToOpen"] = str(tmp_path / "tiny.zip")
+    panel.ui.importModelButton.click()
+    assert wait(lambda: select_model(panel, "tiny"))
+    assert panel.ui.modelsStatusLabel.text == "Imported tiny."
+
+
+def test_a_model_is_not_removed_without_confirmation(panel):
+    select_model(panel, "tiny")
+    FakeDesktop.answers["confirm"] = False
+    panel.ui.removeModelButton.click()
+    assert panel.desktop.done[-1][0] == "confirm"
+    assert select_model(panel, "tiny")
+
+
+def test_a_model_that_came_with_the_extension_cannot_be_removed(panel):
+    if not demo_model_is_here():
+        pytest.skip("the model hippocampus-mr is not in Resources/Models")
+    select_model(panel, DEMO_MODEL)
+    assert panel.ui.exportModelButton.enabled
+    assert not panel.ui.removeModelButton.enabled
+
+
+def test_a_file_that_is_no_model_is_refused_with_a_remedy(panel, tmp_path):
+    (tmp_path / "bad.zip").write_bytes(b"not a zip file")
+    FakeDesktop.answers["chooseFileToOpen"] = str(tmp_path / "bad.zip")
+    panel.ui.importModelButton.click()
+    assert wait(lambda: "<b>" in panel.ui.modelsStatusLabel.text)
+    assert not select_model(panel, "bad")
+
+
+# -- Computer, installing
+
+
+class FakeInstaller:
+    """An Install that does nothing but tell what a test makes it tell."""
+
+    def __init__(self):
+        from MIMSegmentLib.Signal import Signal
+
+        self.message, self.finished, self.failed = Signal("message"), Signal("finished"), Signal("failed")
+        self.running = ""
+
+    def installForSegmenting(self):
+        self.running = "segment"
+
+    def installForTraining(self):
+        self.running = "train"
+
+    def cancel(self):
+        self.running = ""
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path, slicer, scene, open_module):
+    """A panel on a computer without OpenVINO and PyTorch."""
+    monkeypatch.setattr("MIMSegmentLib.Widget.Install", lambda backend: FakeInstaller())
+    panel = open_panel(monkeypatch, tmp_path, open_module).panel
+    show(panel, "computer")
+    tell_missing(panel)
+    return panel
+
+
+def tell_missing(panel):
+    """Let the computer look as if nothing was installed."""
+    advice = [
+        {"purpose": "segment", "problem": "Segmenting needs packages: openvino.", "commands": ["pip install openvino"]},
+        {"purpose": "speed", "problem": "PyTorch does not use the card.", "commands": ["pip install torch"]},
+    ]
+    panel.catalog.examination = {
+        **panel.catalog.examination,
+        "can": {"segment": [], "train": []},
+        "advice": advice,
+    }
+    panel.catalog.examined.emit()
+
+
+def test_what_is_missing_is_offered_once_at_the_top_of_the_panel(bare):
+    assert shown(bare, bare.ui.setupFrame)
+    assert "OpenVINO" in bare.ui.setupLabel.text
+    bare.ui.setupButton.click()
+    assert bare.installer.running == "segment"
+    assert not bare.ui.setupButton.enabled
+    bare.installer.message.emit("Collecting openvino")
+    assert "Collecting openvino" in bare.ui.logEdit.plainText
+    bare.installer.running = ""
+    bare.installer.finished.emit("segment")
+    assert wait(lambda: not shown(bare, bare.ui.setupFrame))  # the computer is examined anew
+
+
+def test_a_failed_installation_says_why_and_can_be_repeated(bare):
+    bare.ui.setupButton.click()
+    bare.installer.running = ""
+    bare.installer.failed.emit("Installing packages failed.", "Check the network, then try again.")
+    assert "Check the network" in bare.ui.setupLabel.text
+    assert "Check the network" in bare.ui.installStatusLabel.text
+    assert bare.ui.setupButton.enabled
+
+
+def test_segment_without_openvino_asks_once_installs_and_goes_on(bare, scene):
+    bare.ui.inputVolumeSelector.setCurrentNode(add_volume(scene))
+    FakeDesktop.answers["confirm"] = False
+    bare.ui.segmentButton.click()
+    assert bare.installer.running == ""
+    FakeDesktop.answers["confirm"] = True
+    bare.ui.segmentButton.click()
+    assert bare.installer.running == "segment"
+    bare.installer.running = ""
+    bare.installer.finished.emit("segment")
+    assert wait(lambda: scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1)
+
+
+def test_training_asks_for_its_packages_when_it_is_first_used(bare, scene):
+    scan = add_volume(scene, "Case")
+    segmentation = add_segmentation(scene, scan, {"Cyst": box((14, 16, 18), (2, 8), (3, 9), (4, 10))})
+    bare.ui.caseSegmentationSelector.setCurrentNode(segmentation)
+    bare.ui.addCaseButton.click()
+    FakeDesktop.answers["confirm"] = True
+    bare.ui.finetuneButton.click()
+    assert "PyTorch" in bare.desktop.done[-1][1]
+    assert bare.installer.running == "train"
+    assert not bare.logic.running
+
+
+def test_each_remedy_has_a_button(bare):
+    texts = [widget.text for widget in bare.computerTab._remedies]
+    assert texts == [
+        "Segmenting needs packages: openvino.",
+        "Install",
+        "PyTorch does not use the card.",
+        "Copy the command",
+    ]
+    bare.computerTab._remedies[3].click()
+    assert bare.desktop.done[-1] == ("copy", "pip install torch")
+    bare.computerTab._remedies[1].click()
+    assert bare.installer.running == "segment"
+
+
+def test_check_my_computer_shows_what_the_doctor_found(panel):
+    show(panel, "computer")
+    panel.catalog.examination = None
+    panel.catalog.examine()
+    assert wait(lambda: panel.catalog.examination)
+    text = panel.ui.computerReportLabel.text
+    assert "Processor" in text
+    assert "<b>Segment:</b> yes" in text
+
+
+def test_another_python_is_used_and_remembered(panel):
+    panel.ui.pythonEdit.currentPath = sys.executable
+    assert panel.logic.backend.interpreter == sys.executable
+    assert FakeDesktop.settings["Python"] == sys.executable
+    panel.ui.pythonEdit.currentPath = ""
+    assert panel.logic.backend.interpreter == ""
+    assert FakeDesktop.settings["Python"] == ""
+
+
+# -- sample data
+
+
+def test_the_demo_volume_is_registered_in_sample_data_with_its_checksum(slicer, panel):
+    import SampleData
+    from MIMSegment import registerSampleData
+
+    SampleData.SampleDataLogic.registered.clear()
+    registerSampleData()
+    (source,) = SampleData.SampleDataLogic.registered
+    path = Path(url2pathname(urlparse(source["uris"]).path))
+    assert source["uris"].startswith("file:")
+    assert source["checksums"] == "SHA256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    assert Path(source["thumbnailFileName"]).is_file()
