@@ -12,7 +12,7 @@ PRETRAIN: dict[str, dict[str, Any]] = {
         "network": "small",
         "batch": 16,
         "crops_per_volume": 1,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "weight_decay": 0.05,
         "warmup": 0.1,
         "floor": 0.01,

@@ -15,6 +15,10 @@ examples:
   mimseg segment brain.nii.gz --model hippocampus-mr --roi 8,48,-45,5,-40,15 -o hippocampus.seg.nrrd
   mimseg segment dicom_folder scan.nrrd --model hippocampus-mr -o results --table results/volumes.csv
 
+several processes share the list, start with their own part and help each other; what has a result is left out:
+  torchrun --nproc-per-node=2 -m mimseg segment scans/ --model my-model -o results
+  srun --ntasks=8 python -m mimseg segment scans/ --model my-model -o results --table results/volumes.csv
+
 The result lies exactly on the scan's grid. Formats by ending: .nii.gz .nii .nrrd .mha (labelmap), .seg.nrrd
 (3D Slicer segmentation with names, colours and SNOMED CT codes).
 """
@@ -31,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="INPUT",
-        help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; for a model of several channels, "
-        "the files of each case one after the other",
+        help="NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or a folder of such files: all of them "
+        "but label... and ..._segmentation; for a model of several channels, the files of each case in turn",
     )
     parser.add_argument("-m", "--model", required=True, help="name (see `mimseg models list`), folder or .zip")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="file, or folder for several")
@@ -40,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--engine", choices=("auto", "openvino", "torch"), default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")
+    parser.add_argument(
+        "--precision",
+        choices=("f32", "bf16"),
+        default="f32",
+        help="bf16: faster where the processor or GPU has 16-bit arithmetic; labels differ in about 1 voxel of 25000",
+    )
     parser.add_argument("--labels", default="", metavar="A,B", help="keep only these structures")
     parser.add_argument(
         "--roi",
@@ -50,7 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D file, from 0")
     parser.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring windows, default the model's")
-    parser.add_argument("--table", type=Path, metavar="CSV", help="write the volume of each structure in mL")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out cases that have a result; a result is always complete",
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="CSV",
+        help="write the volume of each structure in mL; with --resume or several ranks, rows are added to the table",
+    )
     parser.add_argument("--preview", type=Path, metavar="PNG", help="write a picture of three planes with overlay")
 
 
@@ -77,6 +97,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         frame=arguments.frame,
         overlap=arguments.overlap,
         threads=arguments.threads,
+        precision=arguments.precision,
+        resume=arguments.resume,
     )
     segment(settings, reporter)
 

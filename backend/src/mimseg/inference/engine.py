@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("f32", "bf16")
 
 
 class Engine(Protocol):
@@ -24,11 +25,13 @@ class Engine(Protocol):
 
     Attributes:
         name: `openvino` or `torch`.
-        device: `cpu`, `cuda`, `mps`.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `f32` or `bf16`.
     """
 
     name: str
     device: str
+    precision: str
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits `(B, K, x, y, z)` of windows `(B, C, x, y, z)`, both float32."""
@@ -41,11 +44,22 @@ def open_engine(
     engine: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
+    precision: str = "f32",
+    gpu: int = 0,
 ) -> Engine:
     """Load a model's network.
 
     `auto` takes torch on a CUDA GPU if both are there, otherwise OpenVINO on the CPU, and torch on the CPU
     only where OpenVINO is not installed.
+
+    Args:
+        bundle: The model.
+        device: One of `DEVICES`.
+        engine: `auto`, `openvino` or `torch`.
+        threads: Processor threads; None takes one for each physical core.
+        reporter: Is told what is not available.
+        precision: `f32`, or `bf16`: 16-bit products with 32-bit sums, faster where the device has them.
+        gpu: Which CUDA GPU of this computer, for several processes that share the work.
 
     Raises:
         UserError: Engine and device do not go together, or are not available.
@@ -56,7 +70,7 @@ def open_engine(
     if engine == "openvino":
         from mimseg.inference.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(bundle.onnx_path, threads)
+        return OpenVinoEngine(bundle.onnx_path, threads, precision, bundle.identity, reporter)
     if not _installed("torch"):
         raise UserError(
             f"The engine torch, which --device {device} or --engine torch asks for, is not installed.",
@@ -65,7 +79,7 @@ def open_engine(
         )
     from mimseg.inference.torch_engine import TorchEngine
 
-    return TorchEngine(bundle, device, threads)
+    return TorchEngine(bundle, f"cuda:{gpu}" if device == "cuda" and gpu else device, threads, precision)
 
 
 def _choose(engine: str, device: str, reporter: Reporter) -> tuple[str, str]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """Runs windows in float32 without gradients.
+    """Runs windows without gradients.
 
     Args:
         bundle: The model.
-        device: `cpu`, `cuda` (or `cuda:1`), `mps`.
+        device: `cpu`, `cuda` (or `cuda:1`), `mps`. A CUDA GPU that is not there becomes one that is, counted round.
         threads: Processor threads on the CPU, or None for torch's own choice.
+        precision: `f32`, or `bf16` for torch's automatic mixed precision with the channels last in memory, the
+            layout of the tensor cores' convolutions.
 
     Raises:
         UserError: The device is not there, or the weights do not fit the network.
@@ -29,15 +31,19 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None, precision: str = "f32") -> None:
         import torch
 
         check_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.device = device
+        kind, _, number = device.partition(":")
+        self.device = f"cuda:{int(number) % torch.cuda.device_count()}" if kind == "cuda" and number else device
+        self.precision = precision
+        self._layout = torch.channels_last_3d if precision == "bf16" else torch.contiguous_format
         with memory_errors_named("load the network"):
-            self._network = _load_network(bundle).eval().to(device)
+            network = _load_network(bundle).eval().to(self.device)
+            self._network = network.to(memory_format=self._layout) if precision == "bf16" else network
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits `(B, K, x, y, z)` of windows `(B, C, x, y, z)`, both float32.
@@ -47,10 +53,12 @@ class TorchEngine:
         """
         import torch
 
+        kind = self.device.split(":")[0]
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
                 windows = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self.device)
-                return self._network(windows).float().cpu().numpy()
+                logits = self._network(windows.to(memory_format=self._layout))
+                return logits.float().contiguous().cpu().numpy()
         except RuntimeError as fault:
             if not is_out_of_memory(fault):
                 raise

@@ -1,37 +1,31 @@
-"""Segmenting scans with a model: read, predict, write; one model load for any number of scans."""
+"""Segmenting scans with a model: one model load for any number of scans, alone or among several ranks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg import stopping
-from mimseg.bundle.description import Description
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.data.labelmaps import write_labelmap
 from mimseg.data.labels import Label
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
 from mimseg.inference.pipeline import segment_volume
-from mimseg.inference.png import write_png
-from mimseg.inference.preview import draw_preview
-from mimseg.memory import memory_errors_named
-from mimseg.tasks.segment_outputs import Job, plan_jobs
+from mimseg.tasks.segment_cases import choose_labels, label_values, read_case, warn_of_misfit, write_case
+from mimseg.tasks.segment_outputs import Job, expand_folders, plan_jobs
+from mimseg.tasks.segment_overlap import Locked, Stages, overlapped
+from mimseg.tasks.segment_sharing import Rank, Shares, rank_of_process
+from mimseg.tasks.segment_table import add_to_table
 from mimseg.tasks.volume_table import StructureVolume, check_table, measure, write_table
-
-# A scan this many times longer than those a model was trained on shows anatomy that the model never saw.
-_TOO_LARGE = 1.75
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,8 @@ class SegmentSettings:
     """What to segment, with what, and where to.
 
     Attributes:
-        inputs: Volumes or DICOM folders; with a model of several channels, the channels of each case in turn.
+        inputs: Volumes, DICOM folders, or folders of volumes; with a model of several channels, the channels of each
+            case in turn.
         model: Name or path of the model.
         output: A file for one case, or a folder.
         device: `auto`, `cpu`, `cuda`, `mps`.
@@ -51,7 +46,9 @@ class SegmentSettings:
         preview: PNG picture to write, or None.
         frame: Which volume of a 4D file, from 0, or None.
         overlap: Share of a window that its neighbour covers too; None takes the model's.
-        threads: Processor threads; None takes one for each physical core.
+        threads: Processor threads; None takes one for each physical core, or this rank's share of them.
+        precision: `f32` or `bf16`.
+        resume: Leave out cases that have their result already.
     """
 
     inputs: tuple[Path, ...]
@@ -67,6 +64,8 @@ class SegmentSettings:
     frame: int | None = None
     overlap: float | None = None
     threads: int | None = None
+    precision: str = "f32"
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class SegmentResult:
         output: The labelmap or segmentation written.
         volumes: Volume of each structure that was asked for.
         preview: The picture written, or None.
-        seconds: Time from reading to writing.
+        seconds: Time from the case's turn to its file; reading ahead is not counted.
     """
 
     inputs: tuple[Path, ...]
@@ -101,64 +100,73 @@ class SegmentResult:
 
 
 def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list[SegmentResult]:
-    """Segment all inputs.
+    """Segment all inputs, or this rank's share of them.
 
     With several cases, an unusable one is told as a warning and the others go on; the run fails at its end.
+
+    Returns:
+        The results of this process; cases that were left out (`resume`, other ranks) are not among them.
 
     Raises:
         UserError: The model, an option or an input is not usable.
         OutOfMemory: Memory ran out even on the CPU.
         Stopped: The user asked to stop; results written before stay.
     """
-    reporter = reporter or Reporter()
+    reporter = Locked(reporter or Reporter())
     began = time.perf_counter()
     bundle = open_bundle(find_bundle(settings.model))
-    description = bundle.description
-    jobs = plan_jobs(
-        settings.inputs, len(description.channels), settings.output, settings.file_format, settings.preview
-    )
+    channels = len(bundle.description.channels)
+    inputs = expand_folders(settings.inputs, channels)
+    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
     check_table(settings.table)
-    kept = choose_labels(description, settings.labels)
-    engine = open_engine(bundle, settings.device, settings.engine, settings.threads, reporter)
-    reporter.start(
-        "segment", model=description.name, version=description.version, engine=engine.name, device=engine.device
-    )
-    run = _Run(settings, bundle, engine, kept, reporter)
-    results, failures = run.cases(jobs)
-    if settings.table is not None:
-        write_table(settings.table, [(str(result.inputs[0]), result.volumes) for result in results])
-    if failures:
+    kept = choose_labels(bundle.description, settings.labels)
+    rank = rank_of_process()
+    with Shares(jobs, rank, settings.resume, reporter) as shares:
+        run = _Run(settings, bundle, kept, rank, len(jobs), shares, reporter)
+        stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
+        results = dict(overlapped(shares.take(), stages, reporter, run.open))
+        if run.begun == 0:
+            reporter.start("segment", model=bundle.description.name, version=bundle.description.version)
+        if settings.table is not None:
+            _write_table(settings.table, jobs, results, shares, rank, kept)
+    if run.failures:
         raise UserError(
-            f"{len(failures)} of {len(jobs)} cases could not be segmented: {', '.join(failures[:5])}.",
+            f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
             "The warnings above say why; the other results are written.",
             code="cases-failed",
         )
     reporter.result(
-        outputs=[result.to_json() for result in results],
+        outputs=[result.to_json() for result in results.values()],
         table=None if settings.table is None else str(settings.table),
         seconds=round(time.perf_counter() - began, 3),
     )
-    return results
+    return list(results.values())
 
 
-def choose_labels(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
-    """The model's structures of these names, whatever their case; all of them if `names` is empty.
+def _write_table(
+    path: Path,
+    jobs: Sequence[Job],
+    results: Mapping[Job, SegmentResult],
+    shares: Shares,
+    rank: Rank,
+    kept: Sequence[Label],
+) -> None:
+    if rank.count == 1 and not shares.finished_before:
+        write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
+        return
+    finished_before = shares.finished_before if rank.number == 0 else []
+    own = {job: result.volumes for job, result in results.items()}
+    with shares.table_lock():
+        add_to_table(path, jobs, own, finished_before, kept)
 
-    Raises:
-        UserError: The model has no such structure.
-    """
-    if not names:
-        return description.labels
-    by_name = {label.name.casefold(): label for label in description.labels}
-    unknown = [name for name in names if name.strip().casefold() not in by_name]
-    if unknown:
-        raise UserError(
-            f"The model {description.name} has no structure {', '.join(repr(name) for name in unknown)}.",
-            f"It has: {', '.join(label.name for label in description.labels)}.",
-            code="unknown-label",
-        )
-    wanted = {by_name[name.strip().casefold()].value for name in names}
-    return tuple(label for label in description.labels if label.value in wanted)
+
+@dataclass
+class _Computed:
+    """Labels on their way to a file."""
+
+    volume: Volume
+    labels: NDArray[np.integer]
+    began: float
 
 
 @dataclass
@@ -167,115 +175,78 @@ class _Run:
 
     settings: SegmentSettings
     bundle: Bundle
-    engine: Engine
     kept: tuple[Label, ...]
+    rank: Rank
+    cases: int
+    shares: Shares
     reporter: Reporter
+    failures: list[str] = field(default_factory=list)
+    begun: int = 0
+    _engine: Engine | None = None
 
-    def cases(self, jobs: Sequence[Job]) -> tuple[list[SegmentResult], list[str]]:
-        """Results of the cases, and the names of those that were not usable; a single one's fault is raised."""
-        results, failures = [], []
-        for number, job in enumerate(jobs, start=1):
-            stopping.check()
-            if len(jobs) > 1:
-                self.reporter.info(f"Case {number} of {len(jobs)}: {job.name}")
-            try:
-                results.append(self.case(job))
-            except UserError as fault:
-                if len(jobs) == 1:
-                    raise
-                failures.append(job.name)
-                self.reporter.warning(fault.code, f"{fault} This case is left out.")
-        return results, failures
+    def open(self) -> None:
+        """Load the network; the first case is being read meanwhile."""
+        description = self.bundle.description
+        engine = self._open(self.settings.device, self.settings.engine)
+        self._engine = engine
+        self.reporter.start(
+            "segment", model=description.name, version=description.version, engine=engine.name, device=engine.device
+        )
 
-    def case(self, job: Job) -> SegmentResult:
-        """Read, segment and write one case."""
+    def announce(self, job: Job) -> None:
+        """Tell whose turn it is."""
+        self.begun += 1
+        if self.cases > 1:
+            number = self.begun + len(self.shares.finished_before)
+            self.reporter.info(f"Case {number} of {self.cases}: {job.name}")
+
+    def read(self, job: Job, reporter: Reporter) -> Volume:
+        """Read a case; called in a thread."""
+        return read_case(job, self.settings.frame, reporter)
+
+    def compute(self, job: Job, volume: Volume) -> _Computed:
+        """Labels of a case."""
         began = time.perf_counter()
-        volume = self._read(job)
         regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
-        _warn_of_misfit(volume, job, self.bundle.description, bool(regions), self.reporter)
+        description = self.bundle.description
+        warn_of_misfit(volume, job, description, bool(regions), self.reporter)
         classes = self._classes(volume, regions)
-        labels = _label_values(classes, self.bundle.description.labels, self.kept)
-        self._write(job, volume, labels)
-        volumes = tuple(measure(labels, volume.grid, self.kept))
-        for row in volumes:
-            self.reporter.info(f"{row.label}: {row.ml:.2f} mL")
-        self.reporter.info(f"Written: {job.output}")
-        return SegmentResult(job.inputs, job.output, volumes, job.preview, time.perf_counter() - began)
+        return _Computed(volume, label_values(classes, description.labels, self.kept), began)
 
-    def _read(self, job: Job) -> Volume:
-        self.reporter.progress("read", 0, 1)
-        with memory_errors_named(f"read {job.inputs[0]}"):
-            if len(job.inputs) == 1:
-                volume = read_volume(job.inputs[0], self.settings.frame, self.reporter)
-            else:
-                volume = read_channels(job.inputs, self.settings.frame, self.reporter)
-        self.reporter.progress("read", 1, 1)
-        return volume
+    def write(self, job: Job, computed: _Computed) -> tuple[Job, SegmentResult]:
+        """Write a case; called in a thread."""
+        grid, labels = computed.volume.grid, computed.labels
+        write_case(job, computed.volume, labels, self.kept, self.bundle.description)
+        self.shares.finished(job)
+        volumes = tuple(measure(labels, grid, self.kept))
+        name = f"{job.name}, " if self.cases > 1 else ""
+        lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
+        self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
+        seconds = time.perf_counter() - computed.began
+        return job, SegmentResult(job.inputs, job.output, volumes, job.preview, seconds)
+
+    def failed(self, job: Job, fault: UserError) -> None:
+        """Note a case that is left out; a single one's fault is raised."""
+        if self.cases == 1:
+            raise fault
+        self.failures.append(job.name)
+        self.reporter.warning(fault.code, f"{fault} This case is left out.")
+
+    def _open(self, device: str, engine: str) -> Engine:
+        threads = self.settings.threads or self.rank.processors
+        return open_engine(
+            self.bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local
+        )
 
     def _classes(self, volume: Volume, regions: Sequence[Box]) -> NDArray[np.integer]:
         description, overlap = self.bundle.description, self.settings.overlap
+        if self._engine is None:
+            self._engine = self._open(self.settings.device, self.settings.engine)
         try:
-            return segment_volume(volume, description, self.engine, regions, overlap, self.reporter)
+            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)
         except OutOfMemory as fault:
             if fault.code != "gpu-out-of-memory":
                 raise
             self.reporter.warning("gpu-out-of-memory", f"{fault.message} The CPU is used instead.")
-            self.engine = open_engine(self.bundle, "cpu", "auto", self.settings.threads, self.reporter)
-            return segment_volume(volume, description, self.engine, regions, overlap, self.reporter)
-
-    def _write(self, job: Job, volume: Volume, labels: NDArray[np.integer]) -> None:
-        stopping.check()
-        self.reporter.progress("write", 0, 1)
-        try:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise UserError(
-                f"The folder {job.output.parent} cannot be made ({fault.strerror}).", "Choose another.", "cannot-write"
-            ) from fault
-        with memory_errors_named(f"write {job.output}"):
-            write_labelmap(job.output, labels, volume.grid, self.kept)
-            if job.preview is not None:
-                image = volume.array if volume.array.ndim == 3 else volume.array[0]
-                intensity = self.bundle.description.preprocessing.intensity
-                shown = None if intensity.kind == "zscore" else (intensity.lower, intensity.upper)
-                write_png(job.preview, draw_preview(image, labels, volume.grid, self.kept, shown))
-        self.reporter.progress("write", 1, 1)
-
-
-def _label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:
-    values = np.zeros(len(labels) + 1, np.uint16 if max(label.value for label in labels) > 255 else np.uint8)
-    for index, label in enumerate(labels, start=1):
-        if label in kept:
-            values[index] = label.value
-    return values[classes]
-
-
-def _warn_of_misfit(volume: Volume, job: Job, description: Description, has_region: bool, reporter: Reporter) -> None:
-    """Tell the user when the scan is hardly what the model was trained on."""
-    extent = sorted(n * s for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
-    usual = description.field_of_view_mm
-    if (
-        usual is not None
-        and not has_region
-        and any(have > _TOO_LARGE * trained for have, trained in zip(extent, sorted(usual), strict=True))
-    ):
-        reporter.warning(
-            "field-of-view",
-            f"{job.inputs[0]} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "
-            f"{_millimetres(sorted(usual))}: expect false structures. Give the part to segment with --roi.",
-        )
-    lowest = float(volume.array.min())
-    if description.modality == "CT" and lowest >= 0:
-        reporter.warning(
-            "modality",
-            f"{job.inputs[0]} has no negative value, but {description.name} wants CT in Hounsfield units, where air "
-            "is about -1000.",
-        )
-    if description.modality == "MR" and lowest <= -900:
-        reporter.warning(
-            "modality", f"{job.inputs[0]} looks like CT (lowest value {lowest:.0f}); {description.name} wants MR."
-        )
-
-
-def _millimetres(extent: Sequence[float]) -> str:
-    return " x ".join(f"{length:.0f}" for length in extent) + " mm"
+            self._engine = self._open("cpu", "auto")
+            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)

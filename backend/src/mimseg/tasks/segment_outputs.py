@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimseg.data.dicom_headers import is_dicom
 from mimseg.data.images import suffix_of
 from mimseg.data.labelmaps import LABELMAP_SUFFIXES
+from mimseg.data.volumes import find_volumes
 from mimseg.errors import UserError
+
+_RESULT = "_segmentation"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,39 @@ class Job:
     name: str
     output: Path
     preview: Path | None
+
+
+def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
+    """The inputs, with a folder of image files replaced by all images at or below it, sorted.
+
+    A folder with DICOM files of its own stays what it is, one volume. Left out are labelmaps as `find_volumes` knows
+    them, and results of an earlier run (`..._segmentation`).
+
+    Raises:
+        UserError: A folder of images is given for a model of several channels.
+    """
+    expanded: list[Path] = []
+    for path in inputs:
+        images = _images_below(path) if path.is_dir() else []
+        if images and channels > 1:
+            raise UserError(
+                f"{path} is a folder of images, but the model wants {channels} files for each case.",
+                "Give the files: all channels of the first case in the model's order, then those of the next.",
+                code="wrong-channels",
+            )
+        expanded += images or [path]
+    return expanded
+
+
+def _images_below(folder: Path) -> list[Path]:
+    if any(not suffix_of(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
+        return []
+    try:
+        found = find_volumes(folder)
+    except UserError:  # Nothing there: reading it says what is wrong.
+        return []
+    found = [path for path in found if not _stem(path).endswith(_RESULT)]
+    return found if any(path.is_file() for path in found) else []
 
 
 def plan_jobs(
@@ -61,7 +98,7 @@ def plan_jobs(
         outputs = [output]
     else:
         _check_folder(output)
-        outputs = [output / f"{name}_segmentation{file_format}" for name in names]
+        outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
     _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
     return [Job(*row) for row in zip(cases, names, outputs, pictures, strict=True)]
