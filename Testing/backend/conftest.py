@@ -9,6 +9,8 @@ import pytest
 
 from mimseg.events import Reporter
 
+# Also for the processes that tests start: nothing is written into the user's own cache.
+os.environ["MIMSEG_CACHE"] = "off"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

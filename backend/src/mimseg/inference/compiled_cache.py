@@ -1,0 +1,112 @@
+"""Compiled networks kept in the user's cache folder, so that a small model starts faster the next time.
+
+OpenVINO's own `CACHE_DIR` is not used: it writes in place, so that a second process can read half a file, and grows
+without end. Measured with OpenVINO 2026.4 (processor seconds to load): the shipped hippocampus model 0.38 without and
+0.21 with the cache, 12 MB; UNETR-B/16 0.95 and 0.55, but 372 MB, which a run of minutes does not pay back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# A larger compiled network is not kept.
+LARGEST_BYTES = 64 << 20
+# Of all models together; the ones unused for longest go first.
+MOST_ENTRIES = 8
+
+ENVIRONMENT_VARIABLE = "MIMSEG_CACHE"
+_SUFFIX = ".blob"
+_DIGEST = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path | None:
+    """The folder of compiled networks (it need not exist).
+
+    `MIMSEG_CACHE` names another one, or `off`: None. Otherwise `mimseg/compiled` in the platform's cache folder.
+    """
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if chosen.lower() == "off":
+        return None
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    try:
+        home = Path.home()
+    except RuntimeError:  # A service account without a home folder.
+        return None
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "mimseg" / "compiled"
+
+
+class CompiledCache:
+    """Entries by key; every failure to read or write means no entry, never an error.
+
+    An entry is its content's SHA-256 and the content, and appears by renaming: any number of processes may use the
+    folder at once, and half an entry is none. Names are hashes and tell nothing of the model.
+
+    Args:
+        folder: Where entries lie; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, *key: str) -> bytes | None:
+        """The content kept under `key`, or None."""
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            stored = path.read_bytes()
+            content = stored[_DIGEST:]
+            if hashlib.sha256(content).digest() != stored[:_DIGEST]:
+                return None
+            os.utime(path)
+            return content
+        except OSError:
+            return None
+
+    def write(self, content: bytes, *key: str) -> None:
+        """Keep `content` under `key` unless it is too large, and drop what was unused for longest."""
+        path = self._path(key)
+        if path is None or len(content) > LARGEST_BYTES:
+            return
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(".tmp", prefix=".", dir=path.parent)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(hashlib.sha256(content).digest())
+                stream.write(content)
+            os.replace(temporary, path)
+            entries = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda entry: entry.stat().st_mtime)
+            for entry in entries[:-MOST_ENTRIES]:
+                entry.unlink(missing_ok=True)
+        except OSError:  # A read-only or full disk, or another process that tidies up: nothing is kept.
+            if temporary is not None:
+                _remove(Path(temporary))
+
+    def drop(self, *key: str) -> None:
+        """Forget an entry that turned out to be of no use."""
+        path = self._path(key)
+        if path is not None:
+            _remove(path)
+
+    def _path(self, key: tuple[str, ...]) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / (hashlib.sha256("\0".join(key).encode()).hexdigest() + _SUFFIX)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
