@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from mimseg import __version__
 from mimseg.checks.context import Context
 from mimseg.checks.finding import SEVERITIES, Finding, Spot
 from mimseg.data.cases import Case
-from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.tasks.check_pictures import draw_spots
+from mimseg.tasks.report_files import write_report_files
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -52,18 +50,7 @@ def write_report(
     pictures = draw_spots(findings, {case.identifier: case for case in cases}, reporter)
     contents = {".html": make_page(findings, len(cases), pictures), ".json": _as_json(findings, len(cases), context)}
     paths = [base.with_name(base.name + suffix) for suffix in contents]
-    for path, text in zip(paths, contents.values(), strict=True):
-        partial = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8", newline="")
-            os.replace(partial, path)
-        except OSError as fault:
-            with suppress(OSError):
-                partial.unlink()
-            raise UserError(
-                f"The report {path} cannot be written ({fault.strerror}).", "Choose another folder.", "cannot-write"
-            ) from fault
+    write_report_files(dict(zip(paths, contents.values(), strict=True)))
     return paths[0], paths[1]
 
 

@@ -6,17 +6,15 @@ import base64
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from mimseg import __version__
-from mimseg.errors import UserError
 from mimseg.tasks.rank_result import RankedCase, Ranking
+from mimseg.tasks.report_files import write_report_files
 
 # A report that nobody can open helps nobody: two pictures of about 60 kB for each case.
 MOST_PICTURED = 60
@@ -66,22 +64,9 @@ def write_report(folder: Path, ranking: Ranking) -> Report:
         UserError: They cannot be written.
     """
     report = Report(folder / "rank.html", folder / "rank.json", folder / "rank.csv")
-    for path, text in (
-        (report.html, make_page(ranking)),
-        (report.json, _as_json(ranking)),
-        (report.csv, _as_table(ranking)),
-    ):
-        partial = path.with_name(path.name + ".part")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8", newline="")
-            os.replace(partial, path)
-        except OSError as fault:
-            with suppress(OSError):
-                partial.unlink()
-            raise UserError(
-                f"The report {path} cannot be written ({fault.strerror}).", "Choose another folder.", "cannot-write"
-            ) from fault
+    write_report_files(
+        {report.html: make_page(ranking), report.json: _as_json(ranking), report.csv: _as_table(ranking)}
+    )
     return report
 
 
