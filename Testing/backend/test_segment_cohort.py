@@ -129,7 +129,7 @@ def test_ranks_share_the_list_and_help_each_other_without_doing_a_case_twice(tmp
 def test_a_rank_that_died_blocks_nothing(tmp_path):
     jobs = jobs_in(tmp_path, 2)
     code = (
-        "import sys, os; from pathlib import Path; from mimseg.tasks.study_locks import claim\n"
+        "import sys, os; from pathlib import Path; from mimseg.tasks.locks import claim\n"
         "with claim(Path(sys.argv[1])) as mine: print(mine, flush=True); os._exit(9)"
     )
     lock = tmp_path / "out" / CLAIMS_FOLDER / "1.nii.gz.lock"

@@ -21,7 +21,7 @@ from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING
 from mimseg.studies.statistics import Pair, by_subject, compare, estimate, first_reached, holm, sign_flip_test, smooth
 from mimseg.studies.subsets import split, subject_numbers, subset
-from mimseg.tasks.study_locks import claim
+from mimseg.tasks.locks import claim
 from mimseg.tasks.study_settings import StudySettings
 
 
@@ -230,7 +230,7 @@ def test_the_shown_command_names_no_file_and_no_case() -> None:
 def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "run.lock"
     code = (
-        "import sys, time, pathlib\nfrom mimseg.tasks.study_locks import claim\n"
+        "import sys, time, pathlib\nfrom mimseg.tasks.locks import claim\n"
         "with claim(pathlib.Path(sys.argv[1])) as mine:\n    print(mine, flush=True)\n    time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)

@@ -26,9 +26,9 @@ from mimseg.networks.unetr import UNETR
 from mimseg.tasks.finetune import train
 from mimseg.tasks.finetune_data import LabelledData, load_labelled_data
 from mimseg.tasks.finetune_settings import FinetuneSettings
+from mimseg.tasks.locks import claim, claim_patiently
 from mimseg.tasks.pretrain import pretrain
 from mimseg.tasks.pretrain_settings import PretrainSettings
-from mimseg.tasks.study_locks import claim, claim_patiently
 from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops import draw_batch
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.tasks.locks import claim, claim_patiently
 from mimseg.tasks.segment_outputs import Job
-from mimseg.tasks.study_locks import claim, claim_patiently
 
 CLAIMS_FOLDER = ".mimseg-claims"
 

@@ -47,7 +47,7 @@ def _carry_out(settings: StudySettings, reporter: Reporter) -> Plan:
 
 def _plan(settings: StudySettings, reporter: Reporter) -> Plan:
     """The plan that is there, or a new one; of several processes one makes it and the others wait."""
-    from mimseg.tasks.study_locks import claim_patiently
+    from mimseg.tasks.locks import claim_patiently
     from mimseg.tasks.study_plan import check_asked, plan_study
     from mimseg.tasks.study_probe import find_steps
 

@@ -19,9 +19,9 @@ from mimseg.studies.results import SCORES, SCORES_FORMAT, Unusable, read_run
 from mimseg.tasks.finetune import train
 from mimseg.tasks.finetune_data import LabelledData, choose_labels
 from mimseg.tasks.finetune_settings import FinetuneSettings
+from mimseg.tasks.locks import WAIT_SECONDS, claim
 from mimseg.tasks.pretrain import pretrain
 from mimseg.tasks.pretrain_settings import PretrainSettings
-from mimseg.tasks.study_locks import WAIT_SECONDS, claim
 from mimseg.tasks.study_machine import describe_machine
 from mimseg.tasks.study_settings import StudySettings
 from mimseg.training.augmentation import AugmentationSettings
