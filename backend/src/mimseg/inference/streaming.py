@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,23 @@ def stream_labels(
     )
     cuts = _Cuts(grid, along)
     head = head_of(predict)
-    for box in finished_boxes(prepared.array, predict, grid, prepared.foreground, reporter, phase):
+
+    def label(box: FinishedBox) -> None:
         for parts in cuts.blocks(box):
             stopping.check()
             values, computed = _means(box, parts)
             if computed.any():
                 collect.add(_logits(values, computed, head, multilabel), parts)
+
+    # One box is labelled while the next windows are computed; the block's end waits for the thread.
+    with ThreadPoolExecutor(1, "mimseg-label") as labeller:
+        labelling: Future[None] | None = None
+        for box in finished_boxes(prepared.array, predict, grid, prepared.foreground, reporter, phase):
+            if labelling is not None:
+                labelling.result()
+            labelling = labeller.submit(label, box)
+        if labelling is not None:
+            labelling.result()
     collect.finish()
     return labels
 
