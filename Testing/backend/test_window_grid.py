@@ -55,7 +55,7 @@ def test_only_windows_with_foreground_are_taken():
     assert len(grid.with_foreground(None)) == 5
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bias", ["plain", "reshaped", ""])  # PyTorch's export reshapes it
 def test_the_last_layer_is_cut_off_and_put_back(bias):
     openvino = pytest.importorskip("openvino")
     from openvino import opset13 as ops
@@ -70,7 +70,10 @@ def test_the_last_layer_is_cut_off_and_put_back(bias):
         image = ops.parameter([1, 3, 4, 5, 6], np.float32, name="image")
         stored = ops.convert(ops.constant(weight), "f32")
         end = ops.convolution(ops.exp(image), stored, [1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 1])
-        return openvino.Model([ops.add(end, ops.constant(offset)) if bias else end], [image])
+        added = ops.constant(offset)
+        if bias == "reshaped":
+            added = ops.reshape(ops.constant(offset.ravel()), ops.constant(np.array(offset.shape)), False)
+        return openvino.Model([ops.add(end, added) if bias else end], [image])
 
     def run(model):
         return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image])[0]

@@ -75,8 +75,11 @@ def split_head(network: Any) -> LinearHead | None:
 
 
 def _constant(source: Any) -> NDArray | None:
-    """Value of an output that holds a constant, perhaps stored as float16 and cast; None if it is computed."""
+    """Value of an output that holds a constant, perhaps stored as float16 and cast; None if it is computed.
+
+    A bias is read without the reshaping that PyTorch's export puts after it.
+    """
     node = source.get_node()
-    if node.get_type_name() == "Convert":
+    if node.get_type_name() in ("Convert", "Reshape"):
         return _constant(node.input_value(0))
     return np.array(node.data) if node.get_type_name() == "Constant" else None
