@@ -37,11 +37,12 @@ def _our_mae(volume: Any) -> Callable[[], None]:
 
     from mimseg.networks.mae import MaeSettings, MaskedAutoencoder
     from mimseg.networks.settings import NetworkSettings
+    from mimseg.training.muon import make_optimizer
 
     edge = volume.shape[-1]
     network = MaskedAutoencoder(NetworkSettings((edge, edge, edge)), MaeSettings(mask_ratio=0.75))
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, 1e-4)
+    optimizer = make_optimizer([{"params": parameters, "lr": 1e-4}], (0.9, 0.999))
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
