@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# The optimiser that the shipped model was made with; the small preset's is Muon now.
+OPTIMIZER = ["--optimizer", "adamw", "--learning-rate", "1e-3"]
 SHARED = ["--window", "40,56,40", "--spacing", "1", "--modality", "MR", "--flip-left-right", "--seed", "0"]
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on the Medical Segmentation Decathlon's Task04 "
@@ -62,7 +64,7 @@ def pretrain(options: argparse.Namespace) -> None:
     resume = ["--resume"] if (folder / "checkpoint.pt").is_file() else []
     mimseg(
         "pretrain", str(options.data / "imagesTr"), "--cases", f"{options.data / 'splits.json'}:pool",
-        "-o", str(folder), "--minutes", options.pretrain_minutes, *SHARED, *resume,
+        "-o", str(folder), "--minutes", options.pretrain_minutes, *SHARED, *OPTIMIZER, *resume,
     )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def finetune(options: argparse.Namespace, name: str, init: str) -> None:
         "finetune", str(options.data), "-o", str(model), "--init", init, "--name", "hippocampus-mr",
         "--cases", f"{splits}:pool", "--validation", f"{splits}:validation",
         "--labels", str(HERE / "hippocampus_labels.json"), "--card", str(HERE / "hippocampus_card.json"),
-        "--minutes", options.finetune_minutes, *SHARED, *resume,
+        "--minutes", options.finetune_minutes, "--batch", "2", *SHARED, *OPTIMIZER, *resume,
     )  # fmt: skip
 
 
