@@ -34,15 +34,12 @@ class CheckRuns:
             self._slot.refuse(fault)
             return
 
-        def onDone(answer):
-            if not answer.ok:
-                return self._slot.outcomeOf(answer)
-            found = [dict(problem) for problem in answer.result.get("problems") or ()]
-            written = str(answer.result.get("report") or "")
-            result = {"command": "check", "problems": [*problems, *found], "report": written}
-            return lambda: self._slot.finished.emit(result)
+        def makeResult(answer):
+            found = [dict(problem) for problem in answer.get("problems") or ()]
+            written = str(answer.get("report") or "")
+            return {"command": "check", "problems": [*problems, *found], "report": written}
 
-        self._slot.start(arguments, onDone)
+        self._slot.startForResult(arguments, makeResult)
 
 
 def _expectation(initial):

@@ -21,10 +21,4 @@ class PlanRuns:
         except Exception as fault:
             self._slot.refuse(fault)
             return
-
-        def onDone(answer):
-            if not answer.ok:
-                return self._slot.outcomeOf(answer)
-            return lambda: self._slot.finished.emit({"command": "plan", "plan": answer.result.get("plan") or {}})
-
-        self._slot.start(arguments, onDone)
+        self._slot.startForResult(arguments, lambda answer: {"command": "plan", "plan": answer.get("plan") or {}})

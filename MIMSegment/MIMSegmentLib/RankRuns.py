@@ -69,15 +69,12 @@ class RankRuns:
             self._slot.refuse(fault)
             return
 
-        def onDone(answer):
-            if not answer.ok:
-                return self._slot.outcomeOf(answer)
+        def makeResult(answer):
             with open(os.path.join(self._folder, CASES), "w", encoding="utf-8") as stream:
-                json.dump(answer.result.get("cases") or [], stream)
-            result = {"command": "rank", "cases": self.last(), "report": str(answer.result.get("report") or "")}
-            return lambda: self._slot.finished.emit(result)
+                json.dump(answer.get("cases") or [], stream)
+            return {"command": "rank", "cases": self.last(), "report": str(answer.get("report") or "")}
 
-        self._slot.start(arguments, onDone)
+        self._slot.startForResult(arguments, makeResult)
 
     def last(self):
         """The last ranking, the scan to label first at its top; empty if there is none."""

@@ -80,6 +80,17 @@ class RunSlot:
         run.ended.connect(self._onEnded)
         run.start()
 
+    def startForResult(self, arguments, makeResult):
+        """Start the run that was begun; at its good end `finished` tells what `makeResult` makes of its result."""
+
+        def onDone(answer):
+            if not answer.ok:
+                return self.outcomeOf(answer)
+            result = makeResult(answer.result)
+            return lambda: self.finished.emit(result)
+
+        self.start(arguments, onDone)
+
     def goOn(self, arguments, onDone):
         """Start another process that is still the same run for everybody else; to be returned by `onDone`."""
 
