@@ -71,6 +71,11 @@ class Catalog:
         facts = self._facts.get(name)
         return facts["description"].get("field_of_view_mm") if facts else None
 
+    def quickMode(self, name):
+        """The coarser mode of a model with its measured loss, or None."""
+        facts = self._facts.get(name)
+        return facts["description"].get("quick") if facts else None
+
     def _onModels(self, answer):
         if not answer.ok:
             self.failed.emit(answer.message, answer.hint)

@@ -46,7 +46,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """`mimseg segment`. `regions` are boxes (x0, x1, y0, y1, z0, z1) in mm, RAS; empty `labels` keeps all."""
+    """`mimseg segment`. `regions` are boxes (x0, x1, y0, y1, z0, z1) in mm, RAS; empty `labels` keeps all.
+
+    :param quick: coarser voxels, for a model that has a quick mode.
+    """
 
     inputs: tuple
     model: str
@@ -56,12 +59,14 @@ class SegmentRequest:
     regions: tuple = ()
     fileFormat: str = ".seg.nrrd"
     table: str = ""
+    quick: bool = False
 
     def arguments(self):
         if any("," in name for name in self.labels):
             raise ValueError("a name with a comma cannot be passed in a list of names")
         options = ["--model", str(self.model), "--output", str(self.output), "--format", self.fileFormat]
         options += ["--device", self.device]
+        options += ["--quick"] if self.quick else []
         if self.labels:
             options.append(f"--labels={','.join(self.labels)}")
         options += [f"--roi={','.join(f'{float(bound):.6g}' for bound in box)}" for box in self.regions]

@@ -111,7 +111,7 @@ class Logic:
 
     # -- Segment
 
-    def segment(self, volumeNodes, modelName, device="auto", roiNode=None, labels=(), wholeSequence=False):
+    def segment(self, volumeNodes, modelName, device="auto", roiNode=None, labels=(), wholeSequence=False, quick=False):
         """Segment volumes of the scene, all in one process, also while a training runs.
 
         finished: `segmentations` (new nodes, in the order of the volumes), `tables` (one for each), `sequences`
@@ -122,8 +122,9 @@ class Logic:
         :param roiNode: vtkMRMLMarkupsROINode, a list of them, or None for the whole volume.
         :param labels: names of the structures to keep; empty keeps all.
         :param wholeSequence: every time point of volumes that belong to a sequence.
+        :param quick: coarser voxels, for a model that has a quick mode.
         """
-        self._segmentRuns.start(_asList(volumeNodes), modelName, device, _asList(roiNode), labels, wholeSequence)
+        self._segmentRuns.start(_asList(volumeNodes), modelName, device, _asList(roiNode), labels, wholeSequence, quick)
 
     def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",)):
         """Write a segmentation and its volume table; returns the paths, or [] after `failed`.

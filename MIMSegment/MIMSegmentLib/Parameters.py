@@ -16,6 +16,7 @@ class Parameters:
     modelName: str = ""
     device: str = "auto"
     leftOutStructures: str = ""
+    quick: bool = False
     wholeSequence: bool = False
     segmentation: vtkMRMLSegmentationNode
 

@@ -17,12 +17,14 @@ class SegmentJob:
     :param volumes: nodes, or tuples of nodes for a model of several channels.
     :param labels: names of the structures to keep; empty keeps all.
     :param wholeSequence: every time point of volumes that show a sequence.
+    :param quick: coarser voxels, for a model that has a quick mode.
     """
 
-    def __init__(self, scene, volumes, labels=(), wholeSequence=False):
+    def __init__(self, scene, volumes, labels=(), wholeSequence=False, quick=False):
         self._scene = scene
         self._labels = labels
         self._wholeSequence = wholeSequence
+        self._quick = quick
         self._cases = [_Case(tuple(entry) if isinstance(entry, (list, tuple)) else (entry,)) for entry in volumes]
         self._names = {}
 
@@ -54,7 +56,7 @@ class SegmentJob:
         # A name with a comma cannot be passed on; what is not wanted is then dropped at the import.
         passed = () if any("," in name for name in self._labels) else self._labels
         regions = self._regions(roiNodes)
-        return Command.SegmentRequest(tuple(inputs), modelName, OUTPUT, device, passed, regions)
+        return Command.SegmentRequest(tuple(inputs), modelName, OUTPUT, device, passed, regions, quick=self._quick)
 
     def _timePoint(self, volumeNode, point):
         if point is None:

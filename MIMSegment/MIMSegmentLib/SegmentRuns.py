@@ -20,13 +20,13 @@ class SegmentRuns:
         self._slot = slot
         self._scene = scene
 
-    def start(self, volumeNodes, modelName, device, roiNodes, labels, wholeSequence):
+    def start(self, volumeNodes, modelName, device, roiNodes, labels, wholeSequence, quick):
         """Segment; the arguments are those of `Logic.segment`, as lists."""
         run = self._slot.begin("segment")
         try:
             if not modelName:
                 raise Problem(_("No model is chosen."), _("Choose a model, or import one in the tab 'Models'."))
-            job = SegmentJob(self._scene, volumeNodes, tuple(labels), wholeSequence)
+            job = SegmentJob(self._scene, volumeNodes, tuple(labels), wholeSequence, quick)
             request = job.prepare(run.folder, modelName, device, roiNodes)
         except Exception as fault:
             self._slot.refuse(fault)
@@ -38,7 +38,7 @@ class SegmentRuns:
                 return self._slot.outcomeOf(answer)
             result = job.importResults(files, shownName(modelName))
             facts = {name: run.facts.get(name) for name in ("device", "engine")}
-            if answer.ok:
+            if answer.ok and not quick:
                 _rememberSeconds(modelName, answer.result)
             seconds = answer.result.get("seconds") if answer.ok else None
             return lambda: self._slot.finished.emit({**result, **facts, "seconds": seconds})

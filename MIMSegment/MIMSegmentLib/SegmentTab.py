@@ -191,6 +191,7 @@ class SegmentTab(RunTab):
             self.boxes() or None,
             checked if self.structures(checked=False) else [],
             self.parameters.wholeSequence,
+            self.parameters.quick and self.catalog.quickMode(self.modelName) is not None,
         )
 
     def showResult(self, result):
@@ -257,6 +258,9 @@ class SegmentTab(RunTab):
         self.ui.segmentButton.enabled = running == "segment" or (ready and not running)
         chosen = self.ui.segmentationSelector.currentNode() is not None
         self.ui.editButton.enabled = chosen
+        quick = self.catalog.quickMode(self.modelName)
+        self.ui.quickCheckBox.enabled = quick is not None
+        self.ui.quickCheckBox.text, self.ui.quickCheckBox.toolTip = Texts.quickText(quick)
         self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice)
         if not running:
             self.showHints()

@@ -17,6 +17,7 @@ def phaseText(phase):
         "write": _("Writing the result"),
         "train": _("Training"),
         "score": _("Measuring accuracy on held-out cases"),
+        "measure": _("Measuring how quickly the model may be used"),
         "examine": _("Examining this computer"),
         "check": _("Looking at the cases"),
         "pictures": _("Drawing pictures for the report"),
@@ -68,6 +69,7 @@ def modelCard(facts, expectedSeconds=None):
         ),
         (_("Region"), regionText(description)),
         (_("Accuracy"), scoreText(description.get("scores") or {})),
+        (_("Quick mode"), lossText(description.get("quick"))),
         (_("License"), description.get("licence", "")),
         (_("Time"), timeText(expectedSeconds)),
     ]
@@ -108,6 +110,32 @@ def scoreText(scores):
     if scores.get("verdict"):
         text += ". " + _("Did the start help? {verdict}").format(verdict=scores["verdict"])
     return text
+
+
+def lossText(quick):
+    """What a quick mode was measured to lose, empty without one.
+
+    :param quick: entry of the model's description, or None.
+    """
+    if not quick:
+        return ""
+    loss = quick["dice_loss"]
+    text = _("{size}, mean Dice {loss} lower") if loss >= 0 else _("{size}, mean Dice {loss} higher")
+    spacing = quick["spacing"]
+    size = sizeText(spacing[:1] if len(set(spacing)) == 1 else spacing)
+    return text.format(size=size, loss=f"{abs(loss):.3f}")
+
+
+def quickText(quick):
+    """Text and tool tip of the choice of a quick mode."""
+    if not quick:
+        return _("Quick (coarser)"), _(
+            "This model has no quick mode: none was measured, or coarser voxels lose too much or spare nothing."
+        )
+    tip = _("Measured on {cases} cases: mean Dice {dice}, with {share} % of the windows.").format(
+        cases=quick["cases"], dice=f"{quick['dice']:.3f}", share=round(100 * quick["windows_share"])
+    )
+    return _("Quick (coarser): {loss}").format(loss=lossText(quick)), tip
 
 
 def timeText(seconds):

@@ -141,6 +141,7 @@ def test_no_file_imports_what_it_must_not(path: Path):
         "mimseg",
         "mimseg.tasks.segment",
         "mimseg.tasks.rank",
+        "mimseg.tasks.measure_inference",
         "mimseg.tasks.evaluate",
         "mimseg.tasks.doctor",
         "mimseg.bundle.reader",

@@ -6,10 +6,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from mimseg.bundle.quick_mode import QuickMode
 from mimseg.data.labels import Label, labels_from_json
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
@@ -43,6 +44,7 @@ class Description:
         network: `NetworkSettings.to_json()`.
         multilabel: Structures may overlap: channels are independent (sigmoid) and there is no background channel.
         overlap: Share of a window that its neighbour covers too.
+        quick: A coarser mode with its measured loss, or None.
         field_of_view_mm: Usual extent of the training volumes along x, y, z, or None if unknown.
         training: How it was trained: pre-training, fine-tuning, transfer report, hashes of the cases (no names).
         scores: Measured accuracy, per case and in summary.
@@ -65,6 +67,7 @@ class Description:
     network: dict[str, Any]
     multilabel: bool = False
     overlap: float = 0.5
+    quick: QuickMode | None = None
     field_of_view_mm: tuple[float, float, float] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -89,7 +92,26 @@ class Description:
         content.update({entry.name: getattr(self, entry.name) for entry in fields(self)})
         content["preprocessing"] = self.preprocessing.to_json()
         content["labels"] = [label.to_json() for label in self.labels]
+        content["quick"] = self.quick.to_json() if self.quick else None
+        if self.quick is None:  # mimseg 0.1 does not know the entry.
+            del content["quick"]
         return _plain(content)
+
+    def in_quick_mode(self) -> Description:
+        """The same model at the spacing and overlap of its quick mode.
+
+        Raises:
+            UserError: It has none.
+        """
+        if self.quick is None:
+            remedy = "Leave out --quick, or measure one on labelled cases: mimseg measure MODEL DATA."
+            raise UserError(f"The model {self.name} has no quick mode.", remedy, "no-quick-mode")
+        preprocessing = replace(self.preprocessing, spacing=self.quick.spacing)
+        return replace(self, preprocessing=preprocessing, overlap=self.quick.overlap, quick=None)
+
+    def quick_in_words(self) -> str:
+        """What the quick mode does and costs, in a line; empty if there is none."""
+        return self.quick.in_words(self.preprocessing.spacing) if self.quick else ""
 
     @classmethod
     def from_json(cls, content: Any, where: str = "segmentation.json") -> Description:
@@ -104,6 +126,7 @@ class Description:
         """
         _check_format(content, where)
         values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
+        values.setdefault("quick", None)
         known = {entry.name for entry in fields(cls)}
         wrong = known.symmetric_difference(values)
         if wrong:
@@ -116,6 +139,7 @@ class Description:
         try:
             values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
             values["labels"] = labels_from_json(values["labels"], where)
+            values["quick"] = None if values["quick"] is None else QuickMode.from_json(values["quick"])
             return cls(**values)
         except UserError as fault:
             raise UserError(f"{where}: {fault.message}", fault.hint, "bad-model") from fault
@@ -170,6 +194,8 @@ def _check_consistency(description: Description) -> None:
         "the labels are not ordered by value": list(description.labels)
         == sorted(description.labels, key=lambda label: label.value),
         f"the overlap is {description.overlap}, not in 0..0.95": 0 <= description.overlap <= 0.95,
+        "the quick mode is not coarser than the working spacing": description.quick is None
+        or description.quick.is_coarser_than(description.preprocessing.spacing),
         f"the network's window {network.window} is not {description.window}": network.window == description.window,
         f"the network has {network.channels} channels, not {len(description.channels)}": network.channels
         == len(description.channels),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mimseg.bundle.description import Description
+from mimseg.bundle.quick_mode import spacing_in_words
 
 _URLS = {
     "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
@@ -51,13 +52,13 @@ def model_card(description: Description) -> str:
 
 
 def _facts(description: Description) -> str:
-    settings = description.preprocessing
-    spacing = "as scanned" if settings.spacing is None else " x ".join(f"{edge:g}" for edge in settings.spacing) + " mm"
     rows = {
         "Name and version": f"`{description.name}` {description.version}",
         "Input": f"{description.modality} ({', '.join(description.channels)})",
-        "Working spacing": spacing,
+        "Working spacing": spacing_in_words(description.preprocessing.spacing),
         "Window": " x ".join(str(edge) for edge in description.window) + " voxels",
+        "Overlap of windows": f"{description.overlap:g}",
+        "Quick mode": description.quick_in_words(),
         "Made with": ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items())),
     }
     return _table(["", ""], [[name, value] for name, value in rows.items() if value])
@@ -73,9 +74,10 @@ def _labels(description: Description) -> str:
 
 
 def _use(description: Description) -> str:
-    name = description.name
+    command = f"mimseg segment scan.nii.gz --model {description.name} -o segmentation.seg.nrrd"
+    quick = f"\n{command} --quick" if description.quick else ""
     return (
-        f"```\nmimseg segment scan.nii.gz --model {name} -o segmentation.seg.nrrd\n```\n\n"
+        f"```\n{command}{quick}\n```\n\n"
         "or, with MONAI, in the folder of this model:\n\n"
         "```\npython -m monai.bundle run --config_file configs/inference.json --dataset_dir IN --output_dir OUT\n```"
     )

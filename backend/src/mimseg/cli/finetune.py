@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="Not stated", help="licence of the model")
     parser.add_argument("--attribution", default="", help="where the training data come from")
     parser.add_argument("--card", type=Path, help="JSON file with more entries for the model's description")
-    parser.add_argument("--overlap", type=float, help="of windows at inference (default: 0.5)")
+    parser.add_argument("--overlap", type=float, help="of windows at inference (default: measured at the end)")
+    parser.add_argument(
+        "--no-measure", action="store_true", help="do not measure overlap and quick mode of the finished model"
+    )
     parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: 0.9)")
     parser.add_argument("--foreground-share", type=float, help="share of crops around a structure (default: 0.33)")
     parser.add_argument(
@@ -99,6 +102,7 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
 
     # The plan chooses what is left open; a run that goes on keeps what was chosen, and steps do not depend on time.
     going_on = arguments.resume or arguments.finish
+    keep_overlap = arguments.overlap is not None
     planned = arguments.batch is None and arguments.preset == "small" and (going_on or arguments.minutes is not None)
     apply_preset(arguments, FINETUNE[arguments.preset])
     arguments.batch = None if planned else arguments.batch
@@ -116,6 +120,8 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         include_background=arguments.include_background,
         allow_incomplete=arguments.allow_incomplete,
         overlap=arguments.overlap,
+        keep_overlap=keep_overlap,
+        measure=not arguments.no_measure,
         licence=arguments.licence,
         attribution=arguments.attribution,
         notes=_read_card(arguments.card),

@@ -20,7 +20,7 @@ from mimseg.cli.output import Output, QuietReporter, make_output_robust
 from mimseg.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, Stopped, UserError
 from mimseg.events import JsonLinesReporter, Reporter, TerminalReporter
 
-COMMANDS = ("segment", "pretrain", "check", "finetune", "rank", "study", "evaluate", "models", "doctor")
+COMMANDS = ("segment", "pretrain", "check", "finetune", "measure", "rank", "study", "evaluate", "models", "doctor")
 
 DESCRIPTION = "Segment CT and MR volumes, and train the networks that do it. For research use only."
 EPILOG = """\

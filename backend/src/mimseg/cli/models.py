@@ -149,7 +149,8 @@ def format_list(entries: list[ModelEntry]) -> str:
         if description is None:
             rows.append((entry.bundle.name, "?", origin, f"unusable: {entry.fault}"))
         else:
-            rows.append((entry.bundle.name, description.version, origin, description.title))
+            quick = f" (quick mode: {-description.quick.dice_loss:+.3f} Dice)" if description.quick else ""
+            rows.append((entry.bundle.name, description.version, origin, description.title + quick))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join("  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows)
 
@@ -167,6 +168,8 @@ def format_bundle(bundle: Bundle) -> str:
     dice = (description.scores.get("summary") or {}).get("mean_dice")
     if isinstance(dice, (int, float)):
         lines.append(f"Accuracy:   mean Dice {dice:.3f} on its validation cases")
+    if description.quick:
+        lines.append(f"Quick mode: {description.quick_in_words()}")
     lines += [
         f"Licence:    {description.licence}",
         *([f"Cite:       {description.citation}"] if description.citation else []),

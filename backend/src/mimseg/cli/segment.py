@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D file, from 0")
     parser.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring windows, default the model's")
     parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="coarser voxels, where the model has such a mode; its measured loss is said (see `mimseg models show`)",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="leave out cases that have a result; a result is always complete",
@@ -96,6 +101,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         preview=arguments.preview,
         frame=arguments.frame,
         overlap=arguments.overlap,
+        quick=arguments.quick,
         threads=arguments.threads,
         precision=arguments.precision,
         resume=arguments.resume,

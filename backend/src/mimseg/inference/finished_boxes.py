@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mimseg import stopping
 from mimseg.events import Reporter
+from mimseg.inference.constant_windows import ConstantWindows
 from mimseg.inference.linear_head import head_of
 from mimseg.inference.sliding_window import Predict, importance_map
 from mimseg.inference.window_grid import Span, Triple, WindowGrid
@@ -63,14 +64,14 @@ def finished_boxes(
     """
     reporter = reporter or Reporter()
     computed = grid.with_foreground(foreground)
-    run = predict if head_of(predict) is None else predict.features  # type: ignore[attr-defined]
+    run = ConstantWindows(predict if head_of(predict) is None else predict.features)  # type: ignore[attr-defined]
     sums = _WaitingSums(grid, computed)
     done, total = 0, max(1, len(computed))
     reporter.progress(phase, 0, total)
     for index in grid:
         stopping.check()
         if index in computed:
-            sums.add(index, run(_window(array, grid, index)[None])[0])
+            sums.add(index, run(_window(array, grid, index)))
             done += 1
             reporter.progress(phase, done, total)
         box = sums.finished(index)

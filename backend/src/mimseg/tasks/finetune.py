@@ -13,6 +13,7 @@ from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
 from mimseg.tasks.finetune_data import LabelledData, load_labelled_data
+from mimseg.tasks.finetune_measure import measure_new_model
 from mimseg.tasks.finetune_network import Prepared, prepare
 from mimseg.tasks.finetune_plan import Plan, as_started
 from mimseg.tasks.finetune_probe import plan_training
@@ -232,7 +233,7 @@ class _Run:
 def write_model(
     settings: FinetuneSettings, trained: Trained, scores: dict[str, Any], reporter: Reporter, **more: str
 ) -> None:
-    """Write the bundle of a trained network and report it; the provisional one is removed.
+    """Write the bundle of a trained network, measure and report it; the provisional one is removed.
 
     Args:
         settings: All choices.
@@ -244,6 +245,8 @@ def write_model(
     description = describe(settings, trained.shape, trained.data, scores, trained.record)
     write_bundle(settings.output, trained.network.cpu(), description)
     remove_provisional(training_folder(settings.output))
+    if settings.measure:
+        measure_new_model(settings, trained.data, reporter)
     dice = scores.get("summary", {}).get("mean_dice")
     steps = trained.record["finetuning"]["steps"]
     reporter.result(model=str(settings.output), validation_dice=dice, steps=steps, **more)

@@ -43,6 +43,8 @@ class FinetuneSettings:
         include_background: The Dice loss counts the background as a class, as Chen et al.'s release does.
         augmentation: Of the crops.
         overlap: Of neighbouring windows at inference.
+        keep_overlap: It was asked for: do not choose another one that gives the same labels.
+        measure: Measure overlap and quick mode of the finished model.
         validations: How often to validate over the run.
         allow_incomplete: Accept start weights that lack parts of the encoder.
         seed: Decides everything random.
@@ -79,6 +81,8 @@ class FinetuneSettings:
     include_background: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     overlap: float = 0.5
+    keep_overlap: bool = False
+    measure: bool = True
     validations: int = 20
     allow_incomplete: bool = False
     seed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class SegmentSettings:
         preview: PNG picture to write, or None.
         frame: Which volume of a 4D file, from 0, or None.
         overlap: Share of a window that its neighbour covers too; None takes the model's.
+        quick: Use the model's quick mode: coarser voxels, faster, with a measured loss.
         threads: Processor threads; None takes one for each physical core, or this rank's share of them.
         precision: `f32` or `bf16`.
         resume: Leave out cases that have their result already.
@@ -63,6 +64,7 @@ class SegmentSettings:
     preview: Path | None = None
     frame: int | None = None
     overlap: float | None = None
+    quick: bool = False
     threads: int | None = None
     precision: str = "f32"
     resume: bool = False
@@ -115,6 +117,10 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
     reporter = Locked(reporter or Reporter())
     began = time.perf_counter()
     bundle = open_bundle(find_bundle(settings.model))
+    if settings.quick:
+        words = bundle.description.quick_in_words()
+        bundle = replace(bundle, description=bundle.description.in_quick_mode())
+        reporter.info(f"Quick: {words}.")
     channels = len(bundle.description.channels)
     inputs = expand_folders(settings.inputs, channels)
     jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
