@@ -14,6 +14,7 @@ def variant(overlap, windows, agreement=(math.nan, math.nan), dice=(0.8, 0.9), s
     return Variant(overlap, spacing, list(windows), list(dice), list(agreement))
 
 
+UNKNOWN = (math.nan, math.nan)
 REFERENCE = variant(0.5, (27, 8))
 
 
@@ -38,16 +39,24 @@ REFERENCE = variant(0.5, (27, 8))
     ],
 )
 def test_the_overlap_is_the_smallest_that_gives_the_same_labels(others, chosen):
-    reference = variant(0.5, (27, 8))
-    assert choose_overlap([reference, *(variant(*other) for other in others)], 0.4)[0] == chosen
+    reference, *smaller = (variant(*one, dice=UNKNOWN) for one in [(0.5, (27, 8)), *others])
+    assert choose_overlap([reference, *smaller], 0.4)[0] == chosen
 
 
-def test_the_worst_case_counts_even_where_the_mean_is_high():
-    reference = variant(0.5, [27] * 8, [math.nan] * 8, [0.9] * 8)
-    other = variant(0.25, [8] * 8, [1.0] * 7 + [0.979], [0.9] * 8)
+@pytest.mark.parametrize(("dice", "least"), [(math.nan, 0.98), (0.9, 0.97)])
+def test_the_worst_case_counts_even_where_the_mean_is_high(dice, least):
+    reference = variant(0.5, [27] * 8, [math.nan] * 8, [dice] * 8)
+    other = variant(0.25, [8] * 8, [1.0] * 7 + [least - 0.001], [dice] * 8)
     assert choose_overlap([reference, other], 0.5)[0] == 0.5
-    other.agreement[-1] = 0.98
+    other.agreement[-1] = least
     assert choose_overlap([reference, other], 0.5)[0] == 0.25
+
+
+def test_borders_may_move_more_where_the_truth_shows_no_loss():
+    assert choose_overlap([REFERENCE, variant(0.25, (8, 4), (0.985, 0.985))], 0.5)[0] == 0.25
+    assert choose_overlap([REFERENCE, variant(0.25, (8, 4), (0.984, 0.984))], 0.5)[0] == 0.5
+    others = [variant(0.5, (27, 8), dice=UNKNOWN), variant(0.25, (8, 4), (0.994, 0.994), UNKNOWN)]
+    assert choose_overlap(others, 0.5)[0] == 0.5
 
 
 def test_what_the_truth_says_against_an_overlap_counts():

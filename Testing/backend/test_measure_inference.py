@@ -75,10 +75,10 @@ def test_a_network_that_is_wrong_at_the_border_keeps_its_overlap(made):
     found, record, _ = measure(made, "slopes", wrong_at_the_border)
     assert found.overlap == 0.5
     worst = {row["overlap"]: row["worst_agreement"] for row in record["variants"] if row["worst_agreement"]}
-    assert worst[0.125] < 0.98
+    assert worst[0.125] < 0.97
     # What disagrees on the first case is not computed for the others.
     assert next(row["cases"] for row in record["variants"] if row["overlap"] == 0.125) == 1
-    assert "No smaller overlap agrees" in record["overlap"]
+    assert "no smaller overlap agrees" in record["overlap"]
 
 
 def test_structures_thinner_than_coarser_voxels_have_no_quick_mode_and_the_card_says_what_was_lost(made):

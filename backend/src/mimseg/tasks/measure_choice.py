@@ -13,8 +13,11 @@ from mimseg.tasks.measure_variants import LEAST_AGREEMENT, Spacing, Variant
 REFERENCE = 0.5
 OVERLAPS = (REFERENCE, 0.375, 0.25, 0.125)
 COARSER = (1.25, 1.5, 2.0)
-# Of the labels of a smaller overlap with those of the reference: mean Dice, and loss of Dice against the truth.
-LEAST_MEAN_AGREEMENT = 0.995
+# Least mean Dice, and least Dice of any case, of the labels of a smaller overlap with those of the reference. Borders
+# may move a little where the truth tells that nothing is lost by it.
+AGREEMENT_WITH_TRUTH = (0.985, LEAST_AGREEMENT)
+AGREEMENT_ALONE = (0.995, 0.98)
+# Of Dice against the truth.
 MOST_OVERLAP_LOSS = 0.002
 # Of a quick mode: loss of Dice, and share of the windows above which it is not worth any loss.
 MOST_QUICK_LOSS = 0.02
@@ -51,9 +54,10 @@ def choose_overlap(variants: Sequence[Variant], usual: float) -> tuple[float, st
         if sum(variant.windows) < sum(chosen.windows) and _agrees(variant, reference):
             chosen = variant
     if chosen is reference:
+        limits = _limits(reference)
         return REFERENCE, (
-            f"No smaller overlap agrees with {REFERENCE:g} (mean Dice of the labels at least "
-            f"{LEAST_MEAN_AGREEMENT:g}, worst case at least {LEAST_AGREEMENT:g}) with fewer windows."
+            f"{REFERENCE:g}: no smaller overlap agrees with it (mean Dice of the labels at least {limits[0]:g}, worst "
+            f"case at least {limits[1]:g}) with fewer windows and without loss."
         )
     return chosen.overlap, (
         f"{chosen.overlap:g}: its labels agree with those of {REFERENCE:g} (Dice {_mean(chosen.compared):.4f} in the "
@@ -117,8 +121,14 @@ def _agrees(variant: Variant, reference: Variant) -> bool:
     # Scans whose windows lie at the same places would dilute what the others lose.
     scans = zip(reference.dice, variant.dice, variant.agreement, strict=True)
     lost = _mean([other - own for other, own, agreement in scans if not math.isnan(agreement)])
-    agrees = _mean(variant.compared) >= LEAST_MEAN_AGREEMENT and min(variant.compared) >= LEAST_AGREEMENT
+    least_mean, least = _limits(reference)
+    agrees = _mean(variant.compared) >= least_mean and min(variant.compared) >= least
     return agrees and (math.isnan(lost) or lost <= MOST_OVERLAP_LOSS)
+
+
+def _limits(reference: Variant) -> tuple[float, float]:
+    """Least mean agreement, and least agreement of any case."""
+    return AGREEMENT_ALONE if math.isnan(reference.mean_dice) else AGREEMENT_WITH_TRUTH
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,7 +24,7 @@ from mimseg.tasks.measure_cases import Scan
 
 PHASE = "measure"
 # A candidate that disagrees more on any scan is not looked at further.
-LEAST_AGREEMENT = 0.98
+LEAST_AGREEMENT = 0.97
 # Scans that are measured however long they take.
 FEWEST_SCANS = 2
 
