@@ -104,10 +104,13 @@ class Intensity:
 
 
 def _zscore(channel: NDArray[np.float32]) -> None:
-    inside = channel != 0
-    values = channel[inside]
-    if values.size == 0:
+    """Scale the voxels of `(x, y, z)` that are not 0; in double precision, but plane by plane to save memory."""
+    count = np.count_nonzero(channel)
+    if count == 0:
         return
-    mean = values.mean(dtype=np.float64)
-    deviation = math.sqrt(np.square(values - mean, dtype=np.float64).mean())
-    channel[inside] = np.clip((values - mean) / (deviation or 1.0), -ZSCORE_LIMIT, ZSCORE_LIMIT)
+    mean = np.float64(sum(float(plane.sum(dtype=np.float64)) for plane in channel) / count)
+    squares = sum(float(np.square(plane[plane != 0] - mean).sum()) for plane in channel)
+    deviation = np.float64(math.sqrt(squares / count) or 1.0)
+    for plane in channel:
+        inside = plane != 0
+        plane[inside] = np.clip((plane[inside] - mean) / deviation, -ZSCORE_LIMIT, ZSCORE_LIMIT)
