@@ -18,36 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-SIZES = ("1", "3", "5", "10", "20", "all")
-ARMS = ("mim", "scratch", "dynunet")
-# CPU minutes of one thread for each training, the same for all arms.
-MINUTES = {"1": 2.0, "3": 2.0, "5": 2.0, "10": 3.0, "20": 3.0, "all": 12.0}
-# Several seeds (which cases, which weights, which crops) where chance matters most.
-SEEDS = {"1": (0, 1, 2), "3": (0, 1, 2), "5": (0, 1, 2), "10": (0, 1, 2), "20": (0,), "all": (0,)}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training of the benchmark: which network, how many labelled cases, which seed."""
-
-    arm: str
-    size: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Folder of the run."""
-        return f"{self.arm}-{self.size}-seed{self.seed}"
-
-
-def all_runs(arms: tuple[str, ...] = ARMS, sizes: tuple[str, ...] = SIZES) -> list[Run]:
-    """All trainings, few labels first, so that a stopped benchmark has complete sizes."""
-    return [Run(arm, size, seed) for size in sizes for seed in SEEDS[size] for arm in arms]
+from label_efficiency_runs import ARMS, MINUTES, SIZES, all_runs
 
 
 def main() -> int:
@@ -58,7 +33,7 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, help="CPU minutes of each training (default: 2; 3 from 10 cases on; 12 with all)"
     )
-    parser.add_argument("--pretrain-minutes", type=float, default=20.0, help="likewise, once, for the arm mim")
+    parser.add_argument("--pretrain-minutes", type=float, default=45.0, help="likewise, once, for the arm mim")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--report", type=Path, help="folder of the report (default: WORK/report)")

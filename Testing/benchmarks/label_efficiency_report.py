@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from label_efficiency import ARMS, SIZES, Run
+from label_efficiency_runs import ARMS, SIZES, Run
 from numpy.typing import NDArray
 
 from mimseg.studies.statistics import Comparison, Pair, compare, format_p

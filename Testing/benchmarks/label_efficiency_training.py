@@ -14,7 +14,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from label_efficiency import Run
+from label_efficiency_runs import Run
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
