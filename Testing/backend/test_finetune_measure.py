@@ -18,7 +18,7 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.finetune import _settings, add_arguments  # noqa: E402
 from mimseg.cli.main import ArgumentParser  # noqa: E402
-from mimseg.errors import Stopped  # noqa: E402
+from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.tasks import finetune, finetune_measure  # noqa: E402
 from mimseg.tasks.finetune import Trained, train, write_model  # noqa: E402
@@ -119,3 +119,13 @@ def test_an_overlap_of_the_user_and_the_time_reach_the_measurement(tmp_path: Pat
     ):
         settings = _settings(parser.parse_args([*usual, *more]))
         assert (settings.keep_overlap, settings.overlap, settings.measure) == (keep, overlap, measure)
+
+
+def test_the_last_weights_can_be_kept_so_that_no_score_is_chosen() -> None:
+    parser = ArgumentParser(prog="finetune")
+    add_arguments(parser)
+    usual = ["data", "-o", "model", "--init", "none", "--steps", "9"]
+    assert _settings(parser.parse_args(usual)).validations == 20
+    assert _settings(parser.parse_args([*usual, "--validations", "0"])).validations == 0
+    with pytest.raises(UserError):
+        parser.parse_args([*usual, "--validations", "-1"])

@@ -43,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-measure", action="store_true", help="do not measure overlap and quick mode of the finished model"
     )
+    parser.add_argument(
+        "--validations",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="how often to score the validation cases and keep the best weights (default: %(default)s); 0 keeps the "
+        "last ones, whose scores are then not chosen",
+    )
     parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: 0.9)")
     parser.add_argument("--foreground-share", type=float, help="share of crops around a structure (default: 0.33)")
     parser.add_argument(
@@ -121,6 +129,7 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         allow_incomplete=arguments.allow_incomplete,
         overlap=arguments.overlap,
         keep_overlap=keep_overlap,
+        validations=arguments.validations,
         measure=not arguments.no_measure,
         licence=arguments.licence,
         attribution=arguments.attribution,
@@ -166,6 +175,13 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UserError(
             "--pretrain-on needs either --pretrain-minutes or --pretrain-steps.", "For example 60.", "bad-usage"
         )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return number
 
 
 def _folds(text: str) -> int:
