@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from inference_training import loading, mae_steps, timed
-from synthetic_ct import make_ct
 
 
 def peak(threads: int) -> dict[str, float]:
@@ -45,7 +44,6 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
     # Larger logits: with random weights, softmax would be nearly flat and labels would hang on the last digit.
     with torch.no_grad():
         network.out.conv.conv.weight *= 10
-        network.out.conv.conv.bias[0] += _background_lead(network, size)
     description = Description(
         name=Path(folder).name,
         title="Random weights",
@@ -62,19 +60,6 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
     )
     write_bundle(Path(folder), network, description)
     return {}
-
-
-def _background_lead(network: Any, window: tuple[int, int, int]) -> float:
-    """What the background's logit lacks to win nine voxels of ten in a window of CT, as it does in a real scan."""
-    import torch
-
-    from mimseg.data.intensity import Intensity
-
-    volume = make_ct((512, 512, window[2]), (0.8, 0.8, 1.5))[208 : 208 + window[0], 208 : 208 + window[1]]
-    array = np.ascontiguousarray(volume[None], np.float32)
-    Intensity("window", -1000, 1000).scale(array)
-    logits = network.eval()(torch.from_numpy(array[None]))[0]
-    return float((logits[1:].amax(0) - logits[0]).quantile(0.9))
 
 
 def _network(bundle: Any) -> Any:

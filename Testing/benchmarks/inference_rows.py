@@ -249,7 +249,6 @@ def _compare(row: Row, setting: Setting, scan: Path, model: Path, mine: Path, th
     row.details["peer CPU s"] = round(peer.cpu_seconds, 2)
     first, second = (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (mine, theirs))
     row.details["labels agree"] = f"{np.mean(first == second):.4%}"
-    row.details["voxels in structures"] = f"{np.mean(first > 0):.1%}"
 
 
 def _peer_memory_gb(size: Sequence[int], classes: int) -> float:
