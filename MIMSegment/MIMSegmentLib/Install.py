@@ -7,6 +7,8 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib import Command
 from MIMSegmentLib.BackendRun import BackendRun
+from MIMSegmentLib.Pip import Pip
+from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Signal import Signal
 
@@ -27,7 +29,7 @@ class Install:
     two follows each call of an install method.
 
     :param backend: the `Backend` whose interpreter is to be equipped.
-    :param packaging: slicer.packaging or a stand-in; None looks for it (3D Slicer 5.12 and newer).
+    :param packaging: see `Pip`.
     :param pytorch: returns a PyTorchUtilsLogic or None; by default that of the PyTorch extension.
     :param installedVersion: version of a distribution in Slicer's Python, None if it is not there.
     """
@@ -38,7 +40,8 @@ class Install:
         self.failed = Signal("failed")
         self._backend = backend
         self._makeRunner = makeRunner
-        self._packaging = packaging or _slicerPackaging
+        self._pip = Pip(backend, makeRunner, packaging)
+        self._pip.message.connect(self.message.emit)
         self._pytorch = pytorch or _pytorchUtilsLogic
         self._installedVersion = installedVersion or _installedVersion
         self._purpose = ""
@@ -184,7 +187,11 @@ class Install:
                 return
             self._installSteps(rest, constraints)
 
-        self._pip(arguments, constraints, onDone)
+        self._child = self._pip.kill
+        try:
+            self._pip.install(arguments, constraints, onDone)
+        except Problem as problem:
+            self._fail(problem.message, problem.hint)
 
     def _onVerified(self, answer):
         if not answer.ok:
@@ -199,35 +206,6 @@ class Install:
             )
             return
         self._succeed()
-
-    def _pip(self, arguments, constraints, onDone):
-        packaging = None if self._backend.usesOwnInterpreter else self._packaging()
-        if packaging is not None:
-            try:
-                packaging.pip_install(
-                    list(arguments),
-                    constraints=constraints,
-                    blocking=False,
-                    requester="MIMSegment",
-                    logCallback=self.message.emit,
-                    completedCallback=onDone,
-                )
-                self._child = None
-            except Exception as fault:  # another extension is installing, or this Slicer's helper differs
-                self._fail(
-                    _("Packages cannot be installed now ({reason}).").format(reason=fault),
-                    _("Wait until other installations are done, then try again."),
-                )
-            return
-        command = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-c", constraints, *arguments]
-        program, programArguments, environment = self._backend.pythonCommand(command)
-        runner = self._makeRunner()
-        runner.line.connect(self.message.emit)
-        runner.log.connect(self.message.emit)
-        runner.finished.connect(onDone)
-        runner.failedToStart.connect(lambda reason: (self.message.emit(reason), onDone(-1)))
-        self._child = runner.kill
-        runner.start(program, programArguments, environment)
 
     def _installTorch(self, torch, constraints):
         """True once the PyTorch extension has done its work; else the failure was told."""
@@ -302,19 +280,6 @@ def _installedVersion(name):
         return importlib.metadata.version(name) or None
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _slicerPackaging():
-    """slicer.packaging where its installer works without blocking; under `--testing` it never does."""
-    import slicer
-
-    if slicer.app.testingEnabled():
-        return None
-    try:
-        import slicer.packaging as packaging
-    except ImportError:
-        return None
-    return packaging if hasattr(packaging, "pip_install") else None
 
 
 def _pytorchUtilsLogic():

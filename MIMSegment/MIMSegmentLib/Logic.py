@@ -1,5 +1,4 @@
 import os
-import weakref
 
 import slicer
 
@@ -16,6 +15,7 @@ from MIMSegmentLib.RankRuns import RankRuns
 from MIMSegmentLib.ResultFiles import ResultFiles
 from MIMSegmentLib.RunSlot import SIGNALS, RunSlot
 from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.SceneClosing import SceneClosing
 from MIMSegmentLib.SegmentRuns import SegmentRuns
 from MIMSegmentLib.Signal import Signal
 from MIMSegmentLib.TrainingRuns import TrainingRuns
@@ -62,12 +62,9 @@ class Logic:
             for slot in (self.work, self.training):
                 getattr(slot, name).connect(getattr(self, name).emit)
         self._questions.message.connect(self.message.emit)
+        self._questions.modelsChanged.connect(self.modelsChanged.emit)
         removeLeftOvers()
-        # The scene must not keep alive what nobody else wants any more.
-        onSceneClose = weakref.WeakMethod(self._onSceneClose)
-        self._observer = self.scene.scene.AddObserver(
-            slicer.vtkMRMLScene.StartCloseEvent, lambda _caller, _event: (onSceneClose() or (lambda: None))()
-        )
+        self._sceneClosing = SceneClosing(self.scene.scene, self._onSceneClose)
 
     # -- state
 
@@ -90,9 +87,7 @@ class Logic:
 
     def shutdown(self):
         """Stop everything and wait for it: Slicer closes, or the module is reloaded."""
-        if self._observer is not None:
-            self.scene.scene.RemoveObserver(self._observer)
-            self._observer = None
+        self._sceneClosing.stop()
         self.work.stopAndWait()
         self.training.stopAndWait()
         self._questions.stopAndWait()
@@ -268,23 +263,25 @@ class Logic:
 
     def listModels(self, callback):
         """answer.result["models"]: list of {name, path, shipped, title, version, modality, labels} or {.., fault}."""
-        self._ask(Command.modelsArguments("list"), callback)
+        self._questions.ask(Command.modelsArguments("list"), callback)
 
     def showModel(self, name, callback):
         """answer.result: name, version, path, size_bytes, description (segmentation.json)."""
-        self._ask(Command.modelsArguments("show", name), callback)
+        self._questions.ask(Command.modelsArguments("show", name), callback)
 
     def importModel(self, path, callback, replace=False):
         """answer.result: name, version, path, size_bytes. answer.code tells if the name is taken."""
-        self._ask(Command.modelsArguments("import", os.path.abspath(path), replace=replace), callback, changes=True)
+        self._questions.ask(
+            Command.modelsArguments("import", os.path.abspath(path), replace=replace), callback, changesModels=True
+        )
 
     def exportModel(self, name, path, callback):
         """answer.result["file"]."""
-        self._ask(Command.modelsArguments("export", name, os.path.abspath(path)), callback)
+        self._questions.ask(Command.modelsArguments("export", name, os.path.abspath(path)), callback)
 
     def removeModel(self, name, callback):
         """answer.result["removed"]."""
-        self._ask(Command.modelsArguments("remove", name), callback, changes=True)
+        self._questions.ask(Command.modelsArguments("remove", name), callback, changesModels=True)
 
     def modelsFolder(self):
         """Where imported and trained models lie."""
@@ -292,15 +289,7 @@ class Logic:
 
     def checkComputer(self, callback, quick=False):
         """answer.result: what `mimseg doctor` found."""
-        self._ask(Command.doctorArguments(quick), callback)
-
-    def _ask(self, arguments, callback, changes=False):
-        def onAnswer(answer):
-            if changes and answer.ok:
-                self.modelsChanged.emit()
-            callback(answer)
-
-        self._questions.ask(arguments, onAnswer)
+        self._questions.ask(Command.doctorArguments(quick), callback)
 
 
 def _asList(value):

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
+
+from mimseg.data.volumes import read_volume
+from mimseg.errors import UserError
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -76,3 +80,15 @@ def set_rescale(path: Path, slope: str, intercept: str) -> None:
             raise ValueError(f"{path} has no rescale value {old!r} to become {new!r}")
         content = content.replace(before + old.ljust(2).encode(), before + new.ljust(2).encode())
     path.write_bytes(content)
+
+
+def refusal(folder: Path, code: str, *words: str, frame: int | None = None) -> UserError:
+    """The error that reading raises: with this code, these words, a remedy, and no identifier."""
+    with pytest.raises(UserError) as caught:
+        read_volume(folder, frame)
+    assert caught.value.code == code, caught.value
+    for word in words:
+        assert word in caught.value.message
+    assert caught.value.hint
+    assert SERIES not in str(caught.value)
+    return caught.value

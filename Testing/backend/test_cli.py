@@ -1,28 +1,25 @@
-"""The command line: help, exit codes, stopping, and what happens to errors of every kind."""
+"""The command line: help, exit codes, and what happens to errors of every kind."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from cli_tools import python_environment, start
 
 from mimseg import __version__, stopping
 from mimseg.cli import failures
 from mimseg.cli import main as main_module
 from mimseg.cli.main import COMMANDS, build_parser, main
-from mimseg.cli.output import Output
 from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
 
@@ -43,38 +40,6 @@ def raiser(fault: BaseException) -> Any:
         raise fault
 
     return run
-
-
-def python_environment() -> dict[str, str]:
-    source = str(Path(main_module.__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": source, "PYTHONIOENCODING": "utf-8"}
-
-
-def start(*arguments: str, **options: Any) -> subprocess.Popen:
-    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(
-        [sys.executable, *arguments], **{**pipes, **options}, env=python_environment(), text=True, encoding="utf-8"
-    )
-
-
-# A child that runs `mimseg doctor` with a body of the test's choice.
-CHILD = """
-import sys, time
-from types import SimpleNamespace
-from mimseg import stopping
-from mimseg.cli import main as module
-def run(arguments, reporter):
-    reporter.start("doctor")
-    {body}
-module._load = lambda name: SimpleNamespace(HELP="", EPILOG="", add_arguments=lambda p: None, run=run)
-sys.exit(module.main(["doctor", *sys.argv[1:]]))
-"""
-WORK_FOREVER = "while True: stopping.check(); time.sleep(0.01)"
-IGNORE_STOP = "time.sleep(60)"
-
-
-def child(body: str, *arguments: str, **options: Any) -> subprocess.Popen:
-    return start("-c", CHILD.format(body=body), *arguments, **options)
 
 
 def test_help_of_every_command_shows_an_example(capsys: pytest.CaptureFixture):
@@ -244,76 +209,6 @@ def test_main_runs_outside_the_main_thread(command: Any):
     thread.start()
     thread.join(10)
     assert codes == [0]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_stops_the_run_cleanly_with_130(number: int):
-    process = child(WORK_FOREVER, "--json-lines")
-    assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["event"] == "start"
-    process.send_signal(number)
-    out, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert json.loads(out)["code"] == "stopped"
-    assert errors == ""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_second_ctrl_c_does_not_wait_for_the_next_check():
-    process = child(IGNORE_STOP, "--json-lines")
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 130
-
-
-def test_run_stops_when_the_parent_closes_standard_input():
-    process = child(WORK_FOREVER, "--json-lines", "--stop-with-stdin", stdin=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(0.1)
-    assert process.poll() is None
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert json.loads(out)["code"] == "stopped"
-
-
-def test_run_that_watches_standard_input_ends_normally_while_it_stays_open():
-    process = child("pass", "--json-lines", "--stop-with-stdin", stdin=subprocess.PIPE)
-    assert process.wait(20) == 0
-    _, errors = process.communicate()
-    assert errors == ""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes differ")
-@pytest.mark.parametrize("options", [["--json-lines"], []])
-def test_reader_that_goes_away_ends_the_run_as_a_stop_without_noise(options: list[str]):
-    body = "from mimseg.cli.output import print_out\n"
-    body += "    while True: (reporter.metric('x', 1.0) if arguments.json_lines else print_out('y')); time.sleep(0.01)"
-    process = child(body, *options)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    errors = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(20) == 130
-    assert "Traceback" not in errors
-    assert "BrokenPipe" not in errors
-
-
-def test_output_passes_faults_other_than_a_vanished_reader_on():
-    class Full:
-        def write(self, text: str) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        Output(Full()).write("x")  # type: ignore[arg-type]
 
 
 def test_results_go_to_stdout_and_errors_to_stderr(tmp_path):

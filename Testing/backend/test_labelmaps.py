@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_volumes import apart_mm, grids
+from volume_files import apart_mm, grids
 
 from mimseg.data.images import grid_of, image_of
 from mimseg.data.labelmaps import LABELMAP_SUFFIXES, read_labelmap, read_segment_names, write_labelmap

@@ -1,37 +1,18 @@
-"""Preprocessing and its inverse: exact geometry, MONAI's numbers."""
+"""Preprocessing and its inverse: exact geometry, intensities, settings."""
 
-import itertools
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oblique_grids import OBLIQUE, grid_of
 
 from mimseg.data.intensity import Intensity
 from mimseg.data.preprocessing import Preprocessing, prepare, restore, restore_probability
-from mimseg.data.regions import Box, bounding_box, box_from_ras, ras_bounds
-from mimseg.data.volume import Grid, Volume
+from mimseg.data.regions import Box
+from mimseg.data.volume import Volume
 from mimseg.errors import UserError
-
-TURNS = [
-    np.eye(3)[:, list(order)] * signs
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1.0, -1.0), repeat=3)
-]
-OBLIQUE = [(0.0, 0.0, 0.0), (0.1, -0.05, 0.2), (0.3, 0.25, -0.35), (-0.6, 0.4, 0.5)]
-
-
-def rotation(angles):
-    a, b, c = angles
-    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    turn_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    turn_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return turn_x @ turn_y @ turn_z
-
-
-def grid_of(size, spacing=(1.0, 1.0, 1.0), turn=0, angles=(0.0, 0.0, 0.0), origin=(11.0, -7.5, 3.25)):
-    return Grid(tuple(size), tuple(spacing), origin, rotation(angles) @ TURNS[turn])
 
 
 def object_in(size):
@@ -266,110 +247,3 @@ def test_settings_survive_json(preprocessing):
 def test_damaged_settings_are_refused(change):
     with pytest.raises(UserError):
         Preprocessing.from_json({**Preprocessing().to_json(), **change})
-
-
-def test_a_region_in_millimetres_is_cut_out_where_3d_slicer_shows_it():
-    grid = Grid((20, 30, 40), (2.0, 1.0, 1.5), (10.0, -20.0, 5.0))
-    # Voxel i covers LPS x from 10 + 2 i - 1 to 10 + 2 i + 1, that is RAS x from -11 - 2 i to -9 - 2 i.
-    box = box_from_ras((-21.0, -13.0, 10.5, 15.5, 4.25, 100.0), grid)
-    assert box.start == (2, 5, 0)
-    assert box.stop == (6, 10, 40)
-
-
-def test_a_region_on_an_oblique_scan_encloses_the_rotated_box():
-    grid = grid_of((40, 40, 40), (1.0, 1.0, 1.0), 33, OBLIQUE[3])
-    centre = grid.to_point(np.array([[20.0, 19.0, 18.0]]))[0] * [-1, -1, 1]
-    bounds = [value for c in centre for value in (c - 4, c + 4)]
-    box = box_from_ras(bounds, grid)
-    corners = np.array(list(itertools.product(bounds[0:2], bounds[2:4], bounds[4:6]))) * [-1, -1, 1]
-    indices = grid.to_index(corners)
-    assert (indices.min(axis=0) >= np.array(box.start) - 0.5).all()
-    assert (indices.max(axis=0) <= np.array(box.stop) - 0.5).all()
-    assert max(box.size) < 18
-
-
-def test_the_bounds_of_the_whole_volume_select_the_whole_volume():
-    for turn in range(48):
-        grid = grid_of((5, 6, 7), (0.7, 1.9, 3.1), turn)
-        assert box_from_ras(ras_bounds(grid), grid) == Box.whole(grid.size)
-
-
-@pytest.mark.parametrize(
-    "bounds", [(0, 1, 2), (5, 1, 0, 1, 0, 1), (900, 910, 0, 5, 0, 5), (float("nan"), 1, 0, 1, 0, 1)]
-)
-def test_a_region_that_is_no_box_or_misses_the_volume_is_refused(bounds):
-    with pytest.raises(UserError) as refusal:
-        box_from_ras(bounds, grid_of((5, 5, 5)))
-    assert refusal.value.code == "bad-region"
-    assert refusal.value.hint
-
-
-def test_the_bounding_box_of_nothing_is_none():
-    assert bounding_box(np.zeros((3, 3, 3), bool)) is None
-
-
-SPACINGS = [None, (1.0, 1.0, 1.0), (1.5, 1.5, 2.0), (0.8, 2.0, 0.65), (1.1305, 1.13, 0.7)]
-
-
-@pytest.mark.train
-@pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("turn", [0, 7, 11, 22, 29, 38, 47])
-@pytest.mark.parametrize("angles", OBLIQUE)
-def test_prepared_arrays_equal_those_of_monai(turn, spacing, angles):
-    pytest.importorskip("torch")
-    transforms = pytest.importorskip("monai.transforms")
-    from monai.data import MetaTensor
-
-    # No size comes out as a half: there the last bits of the affine decide which way MONAI rounds.
-    grid = grid_of((13, 16, 11), (1.13, 0.71, 2.37), turn, angles)
-    array = np.random.default_rng(turn).normal(300, 80, grid.size).astype(np.float32)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
-    steps = [transforms.Orientationd("image", "RAS", labels=None)]
-    if spacing is not None:
-        steps.append(transforms.Spacingd("image", spacing, mode="bilinear", align_corners=True))
-    steps += [
-        transforms.NormalizeIntensityd("image", nonzero=True, channel_wise=True),
-        transforms.ScaleIntensityRanged("image", -5, 5, -5, 5, clip=True),
-    ]
-    expected = transforms.Compose(steps)({"image": MetaTensor(array[None], affine=affine)})["image"]
-    prepared = prepare(Volume(array, grid), Preprocessing("RAS", spacing))
-    assert prepared.array.shape == tuple(expected.shape)
-    assert np.abs(prepared.array - expected.numpy()).max() < 2e-4
-    assert np.allclose(np.diag([-1.0, -1.0, 1.0, 1.0]) @ prepared.grid.affine, expected.affine, atol=1e-5)
-
-
-@pytest.mark.train
-@pytest.mark.parametrize("turn", [0, 13, 26, 45])
-@pytest.mark.parametrize("spacing", SPACINGS[:3])
-def test_restored_labels_equal_those_of_monai_inverted(turn, spacing):
-    torch = pytest.importorskip("torch")
-    transforms = pytest.importorskip("monai.transforms")
-    from monai.data import MetaTensor
-
-    grid = grid_of((13, 16, 11), (1.13, 0.71, 2.37), turn, OBLIQUE[1])
-    random = np.random.default_rng(turn)
-    array = random.normal(20, 60, grid.size).astype(np.float32)
-    array[:3] = -500
-    array[:, :, -2:] = -500
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
-    steps = [
-        transforms.Orientationd("image", "RAS", labels=None),
-        transforms.CropForegroundd("image", "image", select_fn=lambda values: values > -100),
-    ]
-    if spacing is not None:
-        steps.append(transforms.Spacingd("image", spacing, mode="bilinear", align_corners=True))
-    steps.append(transforms.ScaleIntensityRanged("image", -100, 200, 0, 1, clip=True))
-    forward = transforms.Compose(steps)
-    image = forward({"image": MetaTensor(array[None], affine=affine)})["image"]
-    intensity = Intensity("window", -100, 200)
-    prepared = prepare(Volume(array, grid), Preprocessing("RAS", spacing, intensity, crop_foreground=True))
-    assert np.abs(prepared.array - image.numpy()).max() < 1e-4
-
-    logits = random.normal(size=(4, *prepared.array.shape[1:])).astype(np.float32)
-    probabilities = torch.softmax(torch.from_numpy(logits), 0)
-    probabilities = MetaTensor(probabilities, affine=image.affine, applied_operations=image.applied_operations)
-    inverted = forward.inverse({"image": probabilities})["image"]
-    expected = inverted.argmax(0).numpy()
-    labels = restore(probabilities.numpy(), prepared)
-    assert labels.shape == expected.shape
-    assert (labels != expected).mean() < 1e-3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_study_report import make_plan
+from study_logs import make_plan
 
 from mimseg.cli.main import build_parser
 from mimseg.cli.study import design_from, shown_command

@@ -25,8 +25,9 @@ def install() -> None:
         return
     from harness import ctk, parameter_node, qt, qt_additions, scripted_module
     from harness.api import SPECS
-    from harness.application import build_modules, qSlicerScriptedLoadableModule, start
+    from harness.application import start
     from harness.errors import keep_uncaught
+    from harness.modules import build_modules, qSlicerScriptedLoadableModule
     from harness.subject_hierarchy import observe
     from harness.wrapping import class_for
 
@@ -99,7 +100,7 @@ def openModule(path: Path | str) -> Any:
     if inside_slicer.running():
         return inside_slicer.open_module(path)
     import slicer
-    from harness.application import qSlicerScriptedLoadableModule
+    from harness.modules import qSlicerScriptedLoadableModule
     from harness.scripted_module import ModuleParent
 
     path = Path(path).resolve()

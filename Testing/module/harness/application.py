@@ -1,4 +1,4 @@
-"""`slicer.app`, `slicer.modules`, the main window and what else belongs to a running Slicer."""
+"""`slicer.app`, the main window and what else belongs to a running Slicer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from harness import wrapping
 from harness.errors import NotOffered
 from harness.file_io import qSlicerIOManager
+from harness.modules import qSlicerModuleManager
+from harness.natives import IMPLEMENTATIONS
 from harness.widgets import qMRMLWidget
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -31,24 +33,6 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         return self.python
 
     isEntered = Property(bool, lambda self: self.entered)
-
-
-class qSlicerModuleManager(QtCore.QObject):
-    """Says which modules are loaded."""
-
-    moduleAboutToBeUnloaded = Signal(str)
-
-    def modulesNames(self) -> list:
-        """Return the modules' names."""
-        import slicer
-
-        return [each.name for each in vars(slicer.modules).values() if isinstance(each, qSlicerLoadableModule)]
-
-    def module(self, name: str) -> Any:
-        """Return a module by its name, or None."""
-        import slicer
-
-        return vars(slicer.modules).get(name.lower())
 
 
 class qSlicerApplication(QtWidgets.QApplication):
@@ -205,100 +189,6 @@ class qSlicerAppMainWindow(QtWidgets.QMainWindow):
         return self._selector
 
 
-class qSlicerLoadableModule:
-    """A loaded module: its logic, and its widget where the harness has one."""
-
-    def __init__(self, name: str, logic: Any = None, path: str = "", widget: Any = None) -> None:
-        self.name, self.path = name, path
-        self._logic, self._widget = logic, widget
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"{name} ({name} at: {id(self):#x})"
-
-    def logic(self) -> Any:
-        """Return the module's VTK logic."""
-        if self._logic is None:
-            raise NotOffered(f"the logic of the module {self.name}")
-        return self._logic
-
-    def widgetRepresentation(self) -> Any:
-        """Return the module's panel."""
-        if self._widget is None:
-            raise NotOffered(f"the panel of the module {self.name}")
-        return self._widget
-
-
-class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
-    """A loaded module that is written in Python."""
-
-
-class Modules:
-    """`slicer.modules`."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"module 'modules' has no attribute '{name}'")
-
-
-class Recorder:
-    """Keeps what was called, for a widget of Slicer that a test only watches. Only the listed methods exist."""
-
-    def __init__(self, *methods: str) -> None:
-        self.calls: list[tuple] = []
-        for name in methods:
-            setattr(self, name, lambda *arguments, name=name: self.calls.append((name, *arguments)))
-
-
-class SegmentEditorPanel:
-    """The Segment Editor module's panel, as far as it is handed a segmentation."""
-
-    def __init__(self) -> None:
-        self.editor = Recorder("setSegmentationNode", "setSourceVolumeNode", "setMRMLSegmentEditorNode")
-
-    def self(self) -> SegmentEditorPanel:
-        """Return the Python side."""
-        return self
-
-
-# Module -> class of its logic in slicer-core.
-LOGICS = {
-    "Volumes": "vtkSlicerVolumesLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
-    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
-    "Tables": "vtkSlicerTablesLogic",
-    "Plots": "vtkSlicerPlotsLogic",
-    "Markups": "vtkSlicerMarkupsLogic",
-    "Sequences": "vtkSlicerSequencesLogic",
-    "Texts": "vtkSlicerTextsLogic",
-    "CropVolume": "vtkSlicerCropVolumeLogic",
-    "Colors": "vtkSlicerColorLogic",
-    "Units": "vtkSlicerUnitsLogic",
-    "Transforms": "vtkSlicerTransformLogic",
-    "Models": "vtkSlicerModelsLogic",
-}
-
-
-def build_modules(scene: Any, application_logic: Any) -> Modules:
-    """Return the modules whose logic slicer-core has."""
-    import slicer
-
-    modules = Modules()
-    for name, class_name in LOGICS.items():
-        if not hasattr(slicer, class_name):
-            continue
-        logic = getattr(slicer, class_name)()
-        if hasattr(logic, "SetMRMLApplicationLogic"):
-            logic.SetMRMLApplicationLogic(application_logic)
-        logic.SetMRMLScene(scene)
-        application_logic.SetModuleLogic(name, logic)
-        setattr(modules, name.lower(), qSlicerLoadableModule(name, logic))
-    for name in ("Data", "Welcome"):
-        setattr(modules, name.lower(), qSlicerLoadableModule(name))
-    modules.segmenteditor = qSlicerLoadableModule("SegmentEditor", widget=SegmentEditorPanel())
-    return modules
-
-
 def start() -> Any:
     """Make the application, its settings and its main window; return the wrapped application."""
     folder = Path(TEMPORARY.name)
@@ -311,7 +201,7 @@ def start() -> Any:
         qSlicerModuleManager,
         qSlicerScriptedLoadableModuleWidget,
     ):
-        wrapping.IMPLEMENTATIONS[one.__name__] = one
+        IMPLEMENTATIONS[one.__name__] = one
     native = qSlicerApplication(["Slicer", "--testing"])
     native.setApplicationName("Slicer")
     native.setApplicationVersion("5.13.0-2026-08-21")

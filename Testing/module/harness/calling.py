@@ -58,7 +58,7 @@ def fit(value: Any, wanted: Any) -> tuple[int, Any]:
     Raises:
         Unfit: PythonQt would refuse the value.
     """
-    from harness.wrapping import unwrap
+    from harness.natives import unwrap
 
     if wanted in (Any, object, inspect.Parameter.empty) or isinstance(wanted, (typing.TypeVar, str)):
         return CLOSE, unwrap(value)
@@ -93,7 +93,7 @@ def fit_union(value: Any, options: tuple) -> tuple[int, Any]:
 
 def fit_container(value: Any, origin: Any, inner: tuple) -> tuple[int, Any]:
     """Fit a list, tuple, dictionary or callable."""
-    from harness.wrapping import unwrap
+    from harness.natives import unwrap
 
     if origin in (dict, collections.abc.Mapping):
         if isinstance(value, dict):
@@ -209,7 +209,7 @@ def property_value(value: Any, kind: str) -> Any:
     Raises:
         Unfit: Slicer refuses the value.
     """
-    from harness.wrapping import unwrap
+    from harness.natives import unwrap
 
     if kind in PROPERTY_TYPES:
         return SCALARS[PROPERTY_TYPES[kind]](value)[1]

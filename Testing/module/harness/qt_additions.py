@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import shiboken6
-from harness import signals, wrapping
+from harness import natives, signals, wrapping
 from harness.calling import is_wrapper
 from harness.errors import guarded
 from PySide6 import QtCore, QtUiTools, QtWidgets
@@ -194,7 +194,7 @@ def load_ui(loader: Any, file: Any) -> Any:
     wires = take_connections(root)
     put_numbers_for_path_filters(root)
     native = QtUiTools.QUiLoader()
-    for name, implementation in wrapping.IMPLEMENTATIONS.items():
+    for name, implementation in natives.IMPLEMENTATIONS.items():
         if re.match("ctk|qMRML", name):
             native.registerCustomWidget(implementation)
     buffer = QtCore.QBuffer()
@@ -210,7 +210,7 @@ def load_ui(loader: Any, file: Any) -> Any:
         if not connect(sender, wire["signal"], receiver, wire["slot"]):
             raise RuntimeError(f"the .ui file connects {wire['signal']}, which {sender._spec.name} has not")
     for child in made.findChildren(QtWidgets.QWidget):
-        if isinstance(child, wrapping.implementation("ctkCollapsibleButton")):
+        if isinstance(child, natives.implementation("ctkCollapsibleButton")):
             child.hideContents()
         if child.toolTip() and not child.toolTip().startswith("<"):
             child.setToolTip(f"<p>{child.toolTip()}</p>")  # recorded: Slicer's tool tips are rich text
@@ -228,7 +228,7 @@ def take_connections(root: ElementTree.Element) -> list[dict]:
 
 def put_numbers_for_path_filters(root: ElementTree.Element) -> None:
     """Replace ctkPathLineEdit's flags by their number, since Qt alone does not know them."""
-    flags = wrapping.implementation("ctkPathLineEdit").Filters
+    flags = natives.implementation("ctkPathLineEdit").Filters
     for each in root.iter("set"):
         if (each.text or "").startswith("ctkPathLineEdit::"):
             value = sum(int(flags[part.split("::")[1]]) for part in (each.text or "").split("|"))
@@ -246,7 +246,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "deleteLater": delete_later,
         "className": class_name,
         "inherits": lambda wrapper, name: wrapper._qt.inherits(name),
-        "setProperty": lambda wrapper, name, value: wrapper._qt.setProperty(name, wrapping.unwrap(value)),
+        "setProperty": lambda wrapper, name, value: wrapper._qt.setProperty(name, natives.unwrap(value)),
         "property": lambda wrapper, name: plain(wrapping.wrap(wrapper._qt.property(name))),
     },
     "QProcess": {"startDetached": start_detached},
@@ -272,9 +272,9 @@ def plain(value: Any) -> Any:
 
 def apply() -> None:
     """Give the classes their additions."""
-    from harness import node_selector, widgets
+    from harness import ctk_widgets, node_selector, widgets
 
-    for one in (*widgets.IMPLEMENTED, *node_selector.IMPLEMENTED):
-        wrapping.IMPLEMENTATIONS[one.__name__] = one
-    wrapping.EXTRA_METHODS.update(METHODS)
+    for one in (*ctk_widgets.IMPLEMENTED, *widgets.IMPLEMENTED, *node_selector.IMPLEMENTED):
+        natives.IMPLEMENTATIONS[one.__name__] = one
+    natives.EXTRA_METHODS.update(METHODS)
     type.__setattr__(wrapping.class_for("QTimer"), "singleShot", staticmethod(single_shot))

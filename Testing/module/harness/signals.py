@@ -135,7 +135,7 @@ class BoundSignal:
 
     def emit(self, *arguments: Any) -> None:
         """Emit the signal; a bool that is left out is False."""
-        from harness.wrapping import unwrap
+        from harness.natives import unwrap
 
         signature = self._signatures[0]
         own = getattr(type(self._sender._qt), "ownSignals", {}).get(signature)

@@ -1,0 +1,117 @@
+"""What else lies in a DICOM folder: copies, damaged and multi-frame files, mosaics, other objects, or no image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import RecordingReporter
+from dicom_files import SERIES, refusal, straight, write_series, write_slice
+
+from mimseg.data.dicom_pixels import is_cut_off
+from mimseg.data.volumes import read_volume
+from mimseg.errors import UserError
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1000, (6, 5, 8)).astype(np.int16)
+
+
+def test_copies_of_a_file_count_once(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8))
+    for path in list(tmp_path.iterdir())[:3]:
+        (tmp_path / f"copy of {path.name}").write_bytes(path.read_bytes())
+    assert np.array_equal(read_volume(tmp_path).array, voxels)
+
+
+def test_one_slice_is_no_volume(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels[:, :, :1], straight(1))
+    refusal(tmp_path, "not-3d", "one slice")
+
+
+def test_a_damaged_file_does_not_spoil_the_folder_but_its_gap_is_found(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8))
+    (tmp_path / "notes.txt").write_text("not DICOM")
+    (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"rubbish" * 9)
+    reporter = RecordingReporter()
+    assert np.array_equal(read_volume(tmp_path, reporter=reporter).array, voxels)
+    assert reporter.codes == ["dicom-skipped"]
+    assert "broken.dcm" in reporter.warnings[0][1]
+    middle = next(path for path in tmp_path.iterdir() if path.name.endswith("-4.dcm"))
+    middle.write_bytes(middle.read_bytes()[:200])
+    refusal(tmp_path, "dicom-missing-slices", "1 after slice 4")
+
+
+def test_a_slice_that_is_cut_off_is_not_read_as_whole(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8))
+    victim = next(path for path in tmp_path.iterdir() if path.name.endswith("-4.dcm"))
+    victim.write_bytes(victim.read_bytes()[:-24])
+    reporter = RecordingReporter()
+    with pytest.raises(UserError) as caught:
+        read_volume(tmp_path, reporter=reporter)
+    assert caught.value.code == "dicom-missing-slices"
+    assert victim.name in reporter.warnings[0][1]
+
+
+def test_pixel_data_that_end_too_early_are_noticed() -> None:
+    small = b"\xe0\x7f\x10\x00OW\x00\x00\x04\x00\x00\x00abcd"
+    implicit = b"\xe0\x7f\x10\x00\x08\x00\x00\x0012345678"
+    explicit = b"\xe0\x7f\x10\x00OW\x00\x00\x08\x00\x00\x0012345678"
+    packed = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff1234\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+    for whole, cut in ((implicit, 3), (explicit, 1), (small + explicit, 2), (packed, 8)):
+        assert not is_cut_off(b"header" + whole, 8)
+        assert is_cut_off(b"header" + whole[:-cut], 8)
+
+
+@pytest.mark.shared_data
+def test_a_real_compressed_slice_that_is_cut_off_is_not_read_as_whole(shared_data: Path, tmp_path: Path) -> None:
+    for source in (shared_data / "dicom" / "ct_totalseg_j2k").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    victim = sorted(tmp_path.iterdir())[10]
+    victim.write_bytes(victim.read_bytes()[:-50_000])
+    with pytest.raises(UserError) as caught:
+        read_volume(tmp_path)
+    assert caught.value.code in ("unreadable", "dicom-missing-slices")
+
+
+def test_a_multi_frame_file_is_refused_by_name(tmp_path: Path, voxels: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T).astype(np.uint8))
+    sitk.WriteImage(image, str(tmp_path / "all.dcm"))
+    refusal(tmp_path, "dicom-multiframe", "multi-frame")
+    refusal(tmp_path / "all.dcm", "dicom-multiframe", "multi-frame")
+
+
+def test_a_mosaic_is_refused_by_name(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8), tags={"0008|0008": "ORIGINAL\\PRIMARY\\M\\ND\\MOSAIC"})
+    refusal(tmp_path, "dicom-mosaic", "mosaic")
+
+
+def test_other_objects_beside_the_images_are_left_out(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8))
+    write_slice(
+        tmp_path / "dose.dcm",
+        voxels[:, :, 0],
+        (0, 0, 0),
+        77,
+        series=SERIES + ".5",
+        tags={"0008|0060": "RTDOSE", "0008|0016": "1.2.840.10008.5.1.4.1.1.481.2"},
+    )
+    reporter = RecordingReporter()
+    assert np.array_equal(read_volume(tmp_path, reporter=reporter).array, voxels)
+    assert reporter.codes == []
+
+
+def test_a_single_file_is_refused_with_the_folder_as_remedy(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "série 1", voxels, straight(8))
+    fault = refusal(sorted((tmp_path / "série 1").iterdir())[0], "dicom-single-file")
+    assert str(tmp_path / "série 1") in fault.hint
+
+
+def test_a_folder_without_dicom_names_what_could_be_meant(tmp_path: Path, voxels: np.ndarray) -> None:
+    refusal(tmp_path, "no-dicom", "no DICOM series")
+    write_series(tmp_path / "inner", voxels, straight(8))
+    assert re.search(r"\binner\b", refusal(tmp_path, "no-dicom").hint)

@@ -1,0 +1,146 @@
+"""Training cases from folders of scans and labels, as other programs write them."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from logic_tools import FOLDER, add_segmentation, add_volume, box, smooth_values, terminology
+
+pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
+import SimpleITK as sitk
+from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
+from MIMSegmentLib.Cases import Cases
+from MIMSegmentLib.LabelFile import findPairs
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene import Scene
+
+
+@pytest.fixture
+def tool(scene):
+    return Scene(scene)
+
+
+@pytest.fixture
+def cases(tmp_path):
+    return Cases(str(tmp_path / FOLDER / "cases"))
+
+
+def write_image(path, array, matrix=None, **metadata):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((1.5, 0.8, 2.5))
+    for key, value in metadata.items():
+        image.SetMetaData(key, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def test_a_decathlon_folder_is_added_with_its_names(cases, tmp_path):
+    folder = tmp_path / FOLDER
+    for name in ("a", "b"):
+        write_image(folder / "imagesTr" / f"{name}.nii.gz", smooth_values(SHAPE))
+        write_image(folder / "labelsTr" / f"{name}.nii.gz", (LEFT * 1 + RIGHT * 2).astype(np.uint8))
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "Links", "2": "Rechts"}}))
+    added = cases.addFromFolder(str(folder))
+    assert len(added) == 2
+    entry = cases.entries()[0]
+    assert entry["structures"] == ["Links", "Rechts"]
+    assert entry["image"] == str(folder / "imagesTr" / "a.nii.gz")
+    assert np.array_equal(labels_of(cases, entry), LEFT * 1 + RIGHT * 2)
+    cases.remove(entry["id"])
+    assert (folder / "imagesTr" / "a.nii.gz").exists()
+    assert (folder / "labelsTr" / "a.nii.gz").exists()
+
+
+def test_an_nnu_net_folder_is_understood(tmp_path):
+    write_image(tmp_path / "imagesTr" / "case_1_0000.nii.gz", smooth_values(SHAPE))
+    write_image(tmp_path / "labelsTr" / "case_1.nii.gz", LEFT.astype(np.uint8))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    pairs, names = findPairs(str(tmp_path))
+    assert [tuple(os.path.basename(path) for path in pair) for pair in pairs] == [
+        ("case_1_0000.nii.gz", "case_1.nii.gz")
+    ]
+    assert names == {1: "liver"}
+
+
+def test_values_of_slicer_segmentations_are_matched_by_name(cases, tool, tmp_path):
+    # In the scene Links is 1 and Rechts is 2; in the file it is the other way round.
+    add(cases, tool, {"Links": LEFT, "Rechts": RIGHT})
+    write_image(tmp_path / "x.nrrd", smooth_values(SHAPE))
+    write_image(
+        tmp_path / "x.seg.nrrd",
+        (LEFT * 2 + RIGHT * 1).astype(np.uint8),
+        Segment0_ID="s0",
+        Segment0_Name="rechts",
+        Segment0_LabelValue="1",
+        Segment0_Layer="0",
+        Segment0_Color="0.5 0.25 1",
+        Segment1_ID="s1",
+        Segment1_Name="Links",
+        Segment1_LabelValue="2",
+        Segment1_Layer="0",
+    )
+    (identifier,) = cases.addFromFolder(str(tmp_path))
+    entry = next(entry for entry in cases.entries() if entry["id"] == identifier)
+    assert np.array_equal(labels_of(cases, entry), LEFT * 1 + RIGHT * 2)
+
+
+def test_overlapping_layers_and_codes_of_slicer_files_are_read(cases, scene, tmp_path):
+    volume = add_volume(scene, "v", smooth_values(SHAPE))
+    wide = box(SHAPE, (1, 6), (2, 8), (1, 7))
+    node = add_segmentation(
+        scene, volume, {"Außen": wide, "Innen": (LEFT, terminology(HIPPOCAMPUS, "Hippocampus", "Left"))}
+    )
+    tool = Scene(scene)
+    tool.exportVolume(volume, str(tmp_path / "v.nrrd"))
+    tool.saveSegmentation(node, str(tmp_path / "v.seg.nrrd"))
+    (identifier,) = cases.addFromFolder(str(tmp_path))
+    (entry,) = cases.entries()
+    assert entry["id"] == identifier
+    assert np.array_equal(labels_of(cases, entry), np.where(LEFT, 2, wide))
+    assert cases.labels().toJson()[1]["modifier"]["meaning"] == "Left"
+
+
+@pytest.mark.parametrize("label", ["a_seg.nii.gz", "a-label.nrrd", "A_mask.nii.gz", "a.seg.nrrd"])
+def test_scans_beside_their_labels_are_found(tmp_path, label):
+    for name in ("a.nii.gz", "b.nii.gz", ".hidden.nii.gz", label):
+        (tmp_path / name).write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    pairs, _names = findPairs(str(tmp_path))
+    assert [tuple(os.path.basename(path) for path in pair) for pair in pairs] == [("a.nii.gz", label)]
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_folder_without_pairs_is_refused(cases, tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Problem) as caught:
+        cases.addFromFolder(str(tmp_path / folder))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["text", "gray values", "negative"])
+def test_labels_that_are_none_are_refused_by_name(cases, tmp_path, kind):
+    write_image(tmp_path / "a.nrrd", smooth_values(SHAPE))
+    path = tmp_path / "a_seg.nrrd"
+    if kind == "text":
+        path.write_text("no image")
+    else:
+        write_image(path, smooth_values(SHAPE) if kind == "gray values" else (LEFT * -1).astype(np.int16))
+    with pytest.raises(Problem, match="a_seg"):
+        cases.addFromFolder(str(tmp_path))
+    assert cases.entries() == []
+
+
+def test_one_bad_file_of_a_folder_does_not_keep_the_others_out(cases, tmp_path):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.nrrd", smooth_values(SHAPE))
+        write_image(tmp_path / f"{name}_seg.nrrd", LEFT.astype(np.uint8))
+    (tmp_path / "b_seg.nrrd").write_text("no image")
+    with pytest.raises(Problem, match="1 of 3"):
+        cases.addFromFolder(str(tmp_path))
+    assert [Path(entry["image"]).name for entry in cases.entries()] == ["a.nrrd", "c.nrrd"]
+    write_image(tmp_path / "b_seg.nrrd", LEFT.astype(np.uint8))
+    assert len(cases.addFromFolder(str(tmp_path))) == 1
+    assert cases.addFromFolder(str(tmp_path)) == []
+    assert len(cases.entries()) == 3
