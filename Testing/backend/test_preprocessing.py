@@ -1,6 +1,7 @@
 """Preprocessing and its inverse: exact geometry, intensities, settings."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -247,3 +248,15 @@ def test_settings_survive_json(preprocessing):
 def test_damaged_settings_are_refused(change):
     with pytest.raises(UserError):
         Preprocessing.from_json({**Preprocessing().to_json(), **change})
+
+
+def test_zscores_copy_no_volume() -> None:
+    array = np.random.default_rng(0).normal(300, 120, (1, 64, 64, 64)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        Intensity("zscore").scale(array)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert abs(float(array.mean())) < 1e-3
+    assert peak < array.nbytes / 5

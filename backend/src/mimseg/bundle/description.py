@@ -92,9 +92,10 @@ class Description:
         content.update({entry.name: getattr(self, entry.name) for entry in fields(self)})
         content["preprocessing"] = self.preprocessing.to_json()
         content["labels"] = [label.to_json() for label in self.labels]
-        content["quick"] = self.quick.to_json() if self.quick else None
-        if self.quick is None:  # mimseg 0.1 does not know the entry.
-            del content["quick"]
+        if self.quick is None:
+            del content["quick"]  # readers older than the quick mode know no such entry
+        else:
+            content["quick"] = self.quick.to_json()
         return _plain(content)
 
     def in_quick_mode(self) -> Description:

@@ -30,8 +30,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimiser of these parameter groups: AdamW, or Muon where groups have a true `muon`.
 
-    On a CPU AdamW is fused: a third of the time. On a GPU it is
-    not, because fused steps and 16-bit gradient scaling do not go together in Fabric.
+    On a CPU AdamW is fused: a third of the time. On a GPU it is not, because fused steps and 16-bit gradient scaling do
+    not go together in Fabric.
 
     Args:
         groups: With `params`, `lr`, `weight_decay` and perhaps `muon`.
