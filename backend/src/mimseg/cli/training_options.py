@@ -58,7 +58,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--crops-per-volume", type=int, help="how many of them come from the same volume")
     group.add_argument("--modality", choices=("CT", "MR"), help="default: guessed from the values")
     group.add_argument("--spacing", help="target spacing in mm, e.g. 1.5,1.5,2 (default: median of the data)")
-    group.add_argument("--preprocessing", choices=("btcv", "brats"), help="preprocessing of Chen et al. by name")
+    group.add_argument(
+        "--preprocessing",
+        metavar="NAME|FILE",
+        help="preprocessing of Chen et al. by name (btcv, brats), or a JSON file such as a model has",
+    )
     group.add_argument(
         "--flip-left-right",
         action="store_true",

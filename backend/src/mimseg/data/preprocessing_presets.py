@@ -51,6 +51,25 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def preset_or_file(name: str, modality: str | None) -> Preset:
+    """The preset of this name, or what the JSON file of this name says.
+
+    Args:
+        name: Of a preset, or path of a file as for `read_preprocessing`.
+        modality: `CT`, `MR` or None: what a file's volumes are.
+
+    Raises:
+        UserError: There is no such preset or file, or the file needs a modality.
+    """
+    if not name.lower().endswith(".json"):
+        return preset(name)
+    if modality is None:
+        raise UserError(
+            f"The preprocessing file {name} does not say what its volumes are.", "Add --modality CT or MR.", "bad-usage"
+        )
+    return Preset(read_preprocessing(Path(name)), modality, (modality,))
+
+
 def read_preprocessing(path: Path) -> Preprocessing:
     """Preprocessing from a JSON file: the object that a model's `segmentation.json` has under `preprocessing`.
 

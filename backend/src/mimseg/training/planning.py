@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mimseg.data.preprocessing import Intensity, Preprocessing
-from mimseg.data.preprocessing_presets import preset as preset_named
+from mimseg.data.preprocessing_presets import preset_or_file
 from mimseg.data.volume import Volume
 from mimseg.training.initial_weights import InitialWeights
 
@@ -34,7 +34,7 @@ def choose_preprocessing(
 
     Args:
         initial: What training starts from.
-        preset: Name in `mimseg.data.preprocessing_presets`.
+        preset: Name in `mimseg.data.preprocessing_presets`, or a JSON file.
         modality: `CT`, `MR`, or None; only asked for where neither start weights nor preset decide.
         spacing: Target spacing in mm; overrides the others' where given.
         sample: Reads some of the volumes.
@@ -47,7 +47,7 @@ def choose_preprocessing(
     if initial is not None:
         modality, kept = initial.modality, initial.preprocessing
     else:
-        chosen = preset_named(preset or "")
+        chosen = preset_or_file(preset or "", modality)
         modality, kept = chosen.modality, chosen.preprocessing
     return modality, replace(kept, spacing=spacing) if spacing else kept
 
