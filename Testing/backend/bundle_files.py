@@ -13,7 +13,7 @@ from mimseg.bundle.description import Description
 from mimseg.bundle.documents import write_documents, write_hashes
 from mimseg.bundle.reader import Bundle
 from mimseg.data.intensity import Intensity
-from mimseg.data.labels import Code, Label
+from mimseg.data.labels.structures import Code, Label
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.networks.settings import NetworkSettings
 

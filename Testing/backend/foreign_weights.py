@@ -9,13 +9,13 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
+from mimseg.commands.models.import_weights import build_network
 from mimseg.importers import identify
 from mimseg.importers.checkpoint_file import read_checkpoint
 from mimseg.importers.found import Converted
 from mimseg.importers.network_shape import ShapeHints, read_shape
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
-from mimseg.tasks.import_weights import build_network
 from mimseg.training.transfer import TransferReport
 
 HEADS = 6

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from synthetic import write_scan
 
+from mimseg.commands.check.run import CheckSettings, check
 from mimseg.events import Reporter
-from mimseg.tasks.check import CheckSettings, check
 
 CASES = 6
 SIZE = (30, 34, 26)

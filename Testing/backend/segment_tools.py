@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
+from mimseg.commands.segment.run import SegmentSettings
 from mimseg.events import Reporter
-from mimseg.tasks.segment import SegmentSettings
 
 OBLIQUE = np.array([[0.9, -0.42, 0.1], [0.41, 0.9, 0.15], [-0.15, -0.09, 0.98]])
 OBLIQUE = np.linalg.svd(OBLIQUE)[0] @ np.linalg.svd(OBLIQUE)[2]

@@ -141,7 +141,7 @@ def test_opening_a_model_imports_neither_torch_nor_monai(tmp_path: Path) -> None
     folder = make_bundle_of_bytes(tmp_path / "model")
     program = (
         "import sys; from pathlib import Path; from mimseg.bundle.reader import open_bundle;"
-        "import mimseg.bundle.archive, mimseg.tasks.models; open_bundle(Path(sys.argv[1]));"
+        "import mimseg.bundle.archive, mimseg.commands.models.collection; open_bundle(Path(sys.argv[1]));"
         "sys.exit([name for name in ('torch', 'monai', 'onnx', 'safetensors', 'scipy') if name in sys.modules] or 0)"
     )
     source = str(Path(sys.modules["mimseg"].__file__ or "").parents[1])

@@ -18,9 +18,9 @@ from mimseg.checks.comparison import unusual_cases
 from mimseg.checks.context import Context
 from mimseg.checks.subjects import find as find_subjects
 from mimseg.cli.main import main
+from mimseg.commands.check.run import CheckSettings, check
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.tasks.check import CheckSettings, check
 
 
 @pytest.fixture
@@ -131,6 +131,6 @@ def test_odd_numbers_are_seen_among_three_and_spread_is_respected() -> None:
 def test_checking_needs_no_training_packages() -> None:
     program = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'monai', 'scipy', 'openvino', 'nibabel', 'onnx')))\n"
-        "import mimseg.tasks.check"
+        "import mimseg.commands.check.run"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -26,11 +26,11 @@ from planted_faults import (
 )
 from synthetic import write_scan
 
-from mimseg.data.labelmaps import write_labelmap
-from mimseg.data.labels import Label
+from mimseg.commands.check.run import CheckSettings, check
+from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.events import Reporter
-from mimseg.tasks.check import CheckSettings, check
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from mimseg.commands.check.run import CheckSettings, check
 from mimseg.events import Reporter
-from mimseg.tasks.check import CheckSettings, check
 
 Spoil = Callable[[sitk.Image, sitk.Image], tuple[sitk.Image, sitk.Image]]
 

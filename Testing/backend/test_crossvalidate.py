@@ -14,14 +14,14 @@ pytestmark = pytest.mark.train
 
 from synthetic import write_dataset  # noqa: E402
 
-from mimseg.data.labels import Label  # noqa: E402
+from mimseg.commands.crossvalidate.run import CrossvalidationSettings, crossvalidate  # noqa: E402
+from mimseg.commands.crossvalidate.scores import cross_validation_scores  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
+from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks.crossvalidate import CrossvalidationSettings, crossvalidate  # noqa: E402
-from mimseg.tasks.crossvalidation_scores import cross_validation_scores  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
-from mimseg.tasks.pretrain_settings import PretrainSettings  # noqa: E402
 from mimseg.training.folds import assign_folds  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 

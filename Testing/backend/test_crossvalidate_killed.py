@@ -15,18 +15,18 @@ pytestmark = pytest.mark.train
 
 from synthetic import write_dataset  # noqa: E402
 
-from mimseg.data.labels import Label  # noqa: E402
+from mimseg.commands.crossvalidate import run as task  # noqa: E402
+from mimseg.commands.crossvalidate.run import crossvalidate  # noqa: E402
+from mimseg.commands.crossvalidate.scores import cross_validation_scores  # noqa: E402
+from mimseg.commands.crossvalidate.settings import CrossvalidationSettings  # noqa: E402
+from mimseg.commands.finetune import network as finetune_network  # noqa: E402
+from mimseg.commands.finetune import run as finetune_task  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import WHOLE_RUN, Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.tasks import crossvalidate as task  # noqa: E402
-from mimseg.tasks import finetune as finetune_task  # noqa: E402
-from mimseg.tasks import finetune_network  # noqa: E402
-from mimseg.tasks.crossvalidate import crossvalidate  # noqa: E402
-from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings  # noqa: E402
-from mimseg.tasks.crossvalidation_scores import cross_validation_scores  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
 from mimseg.training.budget import Budget, LoopSettings  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.losses import dice_and_cross_entropy  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 from bundle_files import describe
 
 from mimseg.bundle.description import Description, read_description
-from mimseg.data.labels import Label
+from mimseg.data.labels.structures import Label
 from mimseg.errors import UserError
 
 

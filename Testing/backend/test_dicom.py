@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from dicom_files import SERIES, refusal, set_rescale, straight, write_series, write_slice
 
-from mimseg.data.dicom_geometry import shift_slices
+from mimseg.data.dicom.geometry import shift_slices
 from mimseg.data.volumes import read_volume
 
 

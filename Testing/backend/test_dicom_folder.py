@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from dicom_files import SERIES, refusal, straight, write_series, write_slice
 
-from mimseg.data.dicom_pixels import is_cut_off
+from mimseg.data.dicom.pixels import is_cut_off
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 

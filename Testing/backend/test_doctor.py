@@ -16,6 +16,8 @@ import pytest
 
 from mimseg import stopping
 from mimseg.cli.main import main
+from mimseg.commands.doctor import run as doctor_module
+from mimseg.commands.doctor.run import Examination, examine, format_examination
 from mimseg.computer import advice as advice_module
 from mimseg.computer.advice import advise
 from mimseg.computer.graphics import GraphicsCard
@@ -26,8 +28,6 @@ from mimseg.computer.processor import describe_processor
 from mimseg.computer.speed import Speed
 from mimseg.errors import Stopped
 from mimseg.events import Reporter
-from mimseg.tasks import doctor as doctor_module
-from mimseg.tasks.doctor import Examination, examine, format_examination
 
 SOURCE = Path(doctor_module.__file__).parents[2]
 NVIDIA = GraphicsCard("NVIDIA H200", "cuda", 140 * 2**30, 139 * 2**30, "570.1", "9.0")

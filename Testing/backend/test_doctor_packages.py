@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mimseg import stopping
+from mimseg.commands.doctor import run as doctor_module
 from mimseg.computer import packages
 from mimseg.computer.packages import REQUIREMENTS, Requirement, import_elsewhere, inspect_packages, is_older
 from mimseg.computer.speed import Speed, measure_speed
 from mimseg.errors import Stopped
-from mimseg.tasks import doctor as doctor_module
 
 SOURCE = Path(doctor_module.__file__).parents[2]
 BODIES = {

@@ -13,15 +13,15 @@ import pytest
 
 from mimseg import stopping
 from mimseg.cli.main import main
-from mimseg.data.labelmaps import write_labelmap
-from mimseg.data.labels import Label
+from mimseg.commands.evaluate.report import format_table, write_report
+from mimseg.commands.evaluate.run import EvaluateSettings, evaluate, pair_files, score_case
+from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.metrics.scores import score_classes
 from mimseg.metrics.summary import CaseScores, summarise
-from mimseg.tasks.evaluate import EvaluateSettings, evaluate, pair_files, score_case
-from mimseg.tasks.evaluation_report import format_table, write_report
 
 GRID = Grid((12, 10, 8), (1.0, 1.0, 2.0), (5.0, -3.0, 7.0))
 ANTERIOR, POSTERIOR = Label(1, "Anterior", (200, 0, 0)), Label(2, "Posterior", (0, 200, 0))

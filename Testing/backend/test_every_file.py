@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import RecordingReporter
 
-from mimseg.data.labelmaps import read_labelmap, write_labelmap
+from mimseg.data.labels.labelmaps import read_labelmap, write_labelmap
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 

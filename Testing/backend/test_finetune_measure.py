@@ -18,11 +18,12 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.finetune import _settings, add_arguments  # noqa: E402
 from mimseg.cli.main import ArgumentParser  # noqa: E402
+from mimseg.commands.finetune import measure as finetune_measure  # noqa: E402
+from mimseg.commands.finetune import run as finetune  # noqa: E402
+from mimseg.commands.finetune.run import Trained, train, write_model  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks import finetune, finetune_measure  # noqa: E402
-from mimseg.tasks.finetune import Trained, train, write_model  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 

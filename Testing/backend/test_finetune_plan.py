@@ -16,15 +16,16 @@ from synthetic import write_dataset  # noqa: E402
 
 from mimseg.cli.finetune import _settings, add_arguments  # noqa: E402
 from mimseg.cli.main import ArgumentParser  # noqa: E402
+from mimseg.commands.crossvalidate.preview import preview_plan  # noqa: E402
+from mimseg.commands.crossvalidate.settings import CrossvalidationSettings  # noqa: E402
+from mimseg.commands.finetune import probe as finetune_probe  # noqa: E402
+from mimseg.commands.finetune import training_device  # noqa: E402
+from mimseg.commands.finetune.plan import FEWEST_STEPS, MANY_STEPS, TRAINING_SHARE, Plan, choose_batch  # noqa: E402
+from mimseg.commands.finetune.run import train  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.computer.graphics import GraphicsCard  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks import finetune_probe, training_device  # noqa: E402
-from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings  # noqa: E402
-from mimseg.tasks.finetune import train  # noqa: E402
-from mimseg.tasks.finetune_plan import FEWEST_STEPS, MANY_STEPS, TRAINING_SHARE, Plan, choose_batch  # noqa: E402
-from mimseg.tasks.finetune_preview import preview_plan  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.planning import least_window, smaller_window  # noqa: E402

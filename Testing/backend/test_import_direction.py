@@ -13,7 +13,12 @@ import mimseg
 ROOT = Path(mimseg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Parts below tasks and above errors, events, stopping; each may import what stands here, and itself.
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+# Parts below commands and above errors, events, stopping; each may import what stands here, and itself.
 BASE = {"errors", "events", "files", "formats", "memory", "stopping"}
 MAY_IMPORT = {
     "memory": {"errors"},
@@ -32,9 +37,11 @@ MAY_IMPORT = {
     "studies": BASE | {"data", "networks", "metrics"},
     "checks": BASE | {"data"},
     "training": BASE | {"data", "networks", "bundle", "inference", "metrics"},
-    "tasks": BASE
-    | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies", "checks"},
-    "cli": BASE | {"tasks", "training", "networks", "studies"},
+    "reports": BASE,
+    "commands": BASE
+    | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies", "checks"}
+    | {"reports"},
+    "cli": BASE | {"commands", "training", "networks", "studies"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -42,15 +49,12 @@ HEAVY = {"torch", "monai", "lightning", "lightning_fabric", "matplotlib", "scipy
 NEVER = {"slicer", "qt", "vtk", "ctk", "multiprocessing", "socket", "urllib", "http", "requests", "PIL", "psutil"}
 # What trains, exports or runs PyTorch may load it; the rest must work where it is not installed.
 MAY_BE_HEAVY = {
-    *(path for path in FILES if path.parent.name in ("networks", "training", "importers") and path.stem != "settings"),
-    *(ROOT / "tasks" / f"{name}.py" for name in ("pretrain", "finetune_network", "finetune_record", "import_weights")),
+    *(path for path in FILES if part_of(path) in ("networks", "training", "importers") and path.stem != "settings"),
+    *(ROOT / "commands" / f"{name}.py" for name in ("pretrain/run", "finetune/network", "finetune/record")),
+    ROOT / "commands" / "models" / "import_weights.py",
     *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
     ROOT / "inference" / "torch_engine.py",
 } - {ROOT / "networks" / "__init__.py"}
-
-
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imports(tree: ast.AST, file_scope: bool) -> Iterator[tuple[int, str]]:
@@ -141,11 +145,11 @@ def test_no_file_imports_what_it_must_not(path: Path):
     "name",
     [
         "mimseg",
-        "mimseg.tasks.segment",
-        "mimseg.tasks.rank",
-        "mimseg.tasks.measure_inference",
-        "mimseg.tasks.evaluate",
-        "mimseg.tasks.doctor",
+        "mimseg.commands.segment.run",
+        "mimseg.commands.rank.run",
+        "mimseg.commands.measure.run",
+        "mimseg.commands.evaluate.run",
+        "mimseg.commands.doctor.run",
         "mimseg.bundle.reader",
     ],
 )
@@ -161,7 +165,7 @@ def test_command_modules_load_no_array_library_before_they_run():
 
 
 def test_the_doctor_works_without_any_package():
-    found = loaded_with("mimseg.tasks.doctor", "mimseg.cli.doctor")
+    found = loaded_with("mimseg.commands.doctor.run", "mimseg.cli.doctor")
     assert not {name for names in found.values() for name in names} & (HEAVY | {"numpy", "SimpleITK", "openvino"})
 
 

@@ -14,13 +14,13 @@ pytestmark = pytest.mark.train
 from foreign_weights import ENCODER, HEADS, WINDOW, as_of, load, mim_med3d, read, save, unetr, vit  # noqa: E402
 from monai.networks import nets  # noqa: E402
 
+from mimseg.commands.models.import_weights import build_network  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.importers import identify  # noqa: E402
 from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint  # noqa: E402
 from mimseg.importers.network_shape import ShapeHints, read_shape  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.tasks.import_weights import build_network  # noqa: E402
 from mimseg.training.transfer import is_encoder  # noqa: E402
 
 

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.train
 
 from foreign_weights import HEADS, WINDOW, save, unetr  # noqa: E402
 
+from mimseg.commands.models.import_inputs import decide_inputs  # noqa: E402
+from mimseg.commands.models.import_settings import ImportSettings  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.data.preprocessing_presets import PRESETS, preset, read_preprocessing  # noqa: E402
@@ -23,8 +25,6 @@ from mimseg.errors import UserError  # noqa: E402
 from mimseg.importers import auto3dseg, monai_bundle  # noqa: E402
 from mimseg.importers.declarations import Declared, plain  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks.import_inputs import decide_inputs  # noqa: E402
-from mimseg.tasks.import_settings import ImportSettings  # noqa: E402
 
 METADATA: dict[str, Any] = {
     "version": "0.3.1",

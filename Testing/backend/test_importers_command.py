@@ -27,10 +27,10 @@ from test_models_command import events  # noqa: E402
 from mimseg.bundle.description import Description  # noqa: E402
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
+from mimseg.commands.models import import_weights  # noqa: E402
+from mimseg.commands.models.import_settings import ImportSettings  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.tasks import import_weights  # noqa: E402
-from mimseg.tasks.import_settings import ImportSettings  # noqa: E402
 from mimseg.training.initial_weights import read_initial_weights  # noqa: E402
 from mimseg.training.transfer import transfer  # noqa: E402
 

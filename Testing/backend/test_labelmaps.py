@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from volume_files import apart_mm, grids
 
 from mimseg.data.images import grid_of, image_of
-from mimseg.data.labelmaps import LABELMAP_SUFFIXES, read_labelmap, read_segment_names, write_labelmap
-from mimseg.data.labels import Code, Label
-from mimseg.data.seg_nrrd import terminology_entry
+from mimseg.data.labels.labelmaps import LABELMAP_SUFFIXES, read_labelmap, read_segment_names, write_labelmap
+from mimseg.data.labels.seg_nrrd import terminology_entry
+from mimseg.data.labels.structures import Code, Label
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError

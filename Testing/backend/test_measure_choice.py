@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from mimseg.tasks.measure_choice import choose_overlap, choose_quick_mode, coarser_spacings, row_of
-from mimseg.tasks.measure_variants import Variant
+from mimseg.commands.measure.choice import choose_overlap, choose_quick_mode, coarser_spacings, row_of
+from mimseg.commands.measure.variants import Variant
 
 MM = (1.0, 1.0, 1.0)
 

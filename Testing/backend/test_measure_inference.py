@@ -16,12 +16,12 @@ from mimseg import stopping
 from mimseg.bundle.reader import open_bundle
 from mimseg.bundle.update import update_description
 from mimseg.cli.main import main
+from mimseg.commands.measure import variants as measure_variants
+from mimseg.commands.measure.cases import read_scan, spread
+from mimseg.commands.measure.run import What, measured
 from mimseg.data.cases import Case, load_dataset
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
-from mimseg.tasks import measure_variants
-from mimseg.tasks.measure_cases import read_scan, spread
-from mimseg.tasks.measure_inference import What, measured
 
 
 @pytest.fixture(scope="module")

@@ -14,24 +14,24 @@ pytestmark = pytest.mark.train
 
 from synthetic import write_dataset  # noqa: E402
 
+from mimseg.commands.finetune import network as finetune_network  # noqa: E402
+from mimseg.commands.finetune.data import load_labelled_data  # noqa: E402
+from mimseg.commands.finetune.record import describe  # noqa: E402
+from mimseg.commands.finetune.run import train  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.errors import OutOfMemory  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.positions import resize_positions  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.tasks import finetune_network  # noqa: E402
-from mimseg.tasks.finetune import train  # noqa: E402
-from mimseg.tasks.finetune_data import load_labelled_data  # noqa: E402
-from mimseg.tasks.finetune_record import describe  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
-from mimseg.training import fallbacks  # noqa: E402
 from mimseg.training.budget import Budget, LoopState  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
-from mimseg.training.fallbacks import Limits, Place, train_within_memory  # noqa: E402
 from mimseg.training.losses import dice_and_cross_entropy  # noqa: E402
-from mimseg.training.resizing import fit_checkpoint  # noqa: E402
-from mimseg.training.schedule import parameter_groups  # noqa: E402
+from mimseg.training.memory import fallbacks  # noqa: E402
+from mimseg.training.memory.fallbacks import Limits, Place, train_within_memory  # noqa: E402
+from mimseg.training.memory.resizing import fit_checkpoint  # noqa: E402
+from mimseg.training.optimiser.schedule import parameter_groups  # noqa: E402
 from mimseg.training.validation import score_cases  # noqa: E402
 
 SHAPE = NetworkSettings(

@@ -16,8 +16,8 @@ from mimseg.networks.methods import load_method  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric  # noqa: E402
-from mimseg.training.memory_ladder import MemoryLadder  # noqa: E402
-from mimseg.training.schedule import Schedule, parameter_groups  # noqa: E402
+from mimseg.training.memory.ladder import MemoryLadder  # noqa: E402
+from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
 SHAPE = NetworkSettings(
     window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2

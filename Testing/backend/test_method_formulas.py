@@ -18,8 +18,8 @@ from mimseg.networks.methods import load_method  # noqa: E402
 from mimseg.networks.positions import patchify  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.simclr import nt_xent  # noqa: E402
-from mimseg.training.cost import measure_cost  # noqa: E402
 from mimseg.training.loop import Budget, make_fabric  # noqa: E402
+from mimseg.training.memory.cost import measure_cost  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ["mae", "simmim"])

@@ -15,16 +15,16 @@ pytestmark = pytest.mark.train
 from method_tools import SHAPE, SMALL, build  # noqa: E402
 from synthetic import write_dataset  # noqa: E402
 
+from mimseg.commands.finetune.run import finetune  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.commands.pretrain.run import pretrain  # noqa: E402
+from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.methods import METHODS, load_method  # noqa: E402
 from mimseg.networks.pretraining import PretrainingNetwork  # noqa: E402
-from mimseg.tasks.finetune import finetune  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
-from mimseg.tasks.pretrain import pretrain  # noqa: E402
-from mimseg.tasks.pretrain_settings import PretrainSettings  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
-from mimseg.training.schedule import Schedule  # noqa: E402
+from mimseg.training.optimiser.schedule import Schedule  # noqa: E402
 
 
 def learn(network: PretrainingNetwork, volumes: torch.Tensor, steps: int = 50) -> list[float]:

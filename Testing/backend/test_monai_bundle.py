@@ -25,12 +25,12 @@ from mimseg.bundle.description import Description  # noqa: E402
 from mimseg.bundle.monai_inference import inference_configuration  # noqa: E402
 from mimseg.bundle.monai_metadata import metadata  # noqa: E402
 from mimseg.bundle.reader import Bundle  # noqa: E402
+from mimseg.commands.segment.run import SegmentSettings, segment  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
-from mimseg.data.labels import Label  # noqa: E402
+from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing, prepare, restore  # noqa: E402
 from mimseg.data.volumes import read_channels, read_volume  # noqa: E402
 from mimseg.inference.probabilities import to_probabilities  # noqa: E402
-from mimseg.tasks.segment import SegmentSettings, segment  # noqa: E402
 
 # fmt: off
 REQUIRED_METADATA = [

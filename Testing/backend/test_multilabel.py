@@ -14,18 +14,18 @@ pytestmark = pytest.mark.train
 
 from synthetic import ball_scan, write_scan  # noqa: E402
 
-from mimseg.data.label_regions import membership, read_regions  # noqa: E402
+from mimseg.commands.finetune.run import finetune  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.commands.pretrain.run import pretrain  # noqa: E402
+from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
+from mimseg.data.labels.regions import membership, read_regions  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks.finetune import finetune  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
-from mimseg.tasks.pretrain import pretrain  # noqa: E402
-from mimseg.tasks.pretrain_settings import PretrainSettings  # noqa: E402
-from mimseg.training.cache import TrainingCase  # noqa: E402
+from mimseg.training.crops.cache import TrainingCase  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 from mimseg.training.losses import dice_and_binary_cross_entropy  # noqa: E402
-from mimseg.training.schedule import Schedule  # noqa: E402
+from mimseg.training.optimiser.schedule import Schedule  # noqa: E402
 from mimseg.training.validation import mean_dice  # noqa: E402
 
 # Label values of BraTS: 1 necrosis, 2 oedema, 4 enhancing; the structures are nested.

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.train
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.training.muon import Muon, make_optimizer, orthogonalized  # noqa: E402
-from mimseg.training.schedule import Schedule, parameter_groups  # noqa: E402
+from mimseg.training.optimiser.muon import Muon, make_optimizer, orthogonalized  # noqa: E402
+from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 60), (60, 4)])

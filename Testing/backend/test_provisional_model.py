@@ -17,14 +17,14 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg import stopping  # noqa: E402
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
-from mimseg.data.labelmaps import read_labelmap  # noqa: E402
+from mimseg.commands.finetune import provisional_model  # noqa: E402
+from mimseg.commands.finetune.provisional_model import ProvisionalModel, remove_provisional  # noqa: E402
+from mimseg.commands.finetune.run import train  # noqa: E402
+from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.data.labels.labelmaps import read_labelmap  # noqa: E402
 from mimseg.errors import Stopped  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
-from mimseg.tasks import provisional_model  # noqa: E402
-from mimseg.tasks.finetune import train  # noqa: E402
-from mimseg.tasks.finetune_settings import FinetuneSettings  # noqa: E402
-from mimseg.tasks.provisional_model import ProvisionalModel, remove_provisional  # noqa: E402
 from mimseg.training.budget import Budget, LoopState  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 

@@ -15,8 +15,8 @@ from mimseg.bundle.model_card import model_card
 from mimseg.bundle.monai_inference import inference_configuration
 from mimseg.bundle.quick_mode import QuickMode
 from mimseg.cli.main import main
+from mimseg.commands.segment.run import segment
 from mimseg.errors import UserError
-from mimseg.tasks.segment import segment
 
 QUICK = QuickMode((1.5, 1.5, 2.0), 0.25, 0.8, 0.0125, 0.512, 8)
 
@@ -100,7 +100,7 @@ def test_quick_segments_at_the_coarser_spacing_exactly_on_the_scan_and_says_what
     model = write_tiny_bundle(tmp_path / "tiny", quick=quick)
     _, scan = write_scan(tmp_path / "scan.nrrd")
     used = []
-    from mimseg.tasks import segment as task
+    from mimseg.commands.segment import run as task
 
     real = task.segment_volume
     monkeypatch.setattr(

@@ -10,14 +10,14 @@ from tiny_model import write_tiny_bundle
 
 from mimseg.bundle.locations import shipped_folder
 from mimseg.bundle.reader import open_bundle
+from mimseg.commands.rank.domain import FEWEST_CASES, odd_ones
+from mimseg.commands.rank.members import PLAIN, VIEWS, probabilities_of, views_of
+from mimseg.commands.rank.scores import Members, entropy_of, soft_dice_confidence
+from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.preprocessing import prepare
 from mimseg.data.volume import Grid, Volume
 from mimseg.inference.engine import open_engine
 from mimseg.inference.features import FeatureEngine, find_tokens
-from mimseg.tasks.rank_domain import FEWEST_CASES, odd_ones
-from mimseg.tasks.rank_members import PLAIN, VIEWS, probabilities_of, views_of
-from mimseg.tasks.rank_scores import Members, entropy_of, soft_dice_confidence
-from mimseg.tasks.rank_selection import nearest_distances, propose
 
 SIZE = (6, 6, 6)
 

@@ -14,9 +14,9 @@ from synthetic import write_dataset
 from tiny_model import PREPROCESSING, write_tiny_bundle
 
 from mimseg.cli.main import main
+from mimseg.commands.rank.run import RankSettings, rank
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
-from mimseg.tasks.rank import RankSettings, rank
 
 
 def write_image(path: Path, grey: float, seed: int = 0, spacing: tuple[float, float, float] = (1, 1, 2)) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from mimseg.tasks.rank import RankSettings, rank
+from mimseg.commands.rank.run import RankSettings, rank
 
 
 def test_a_spoiled_volume_stands_out_among_real_ones(shared_data: Path, tmp_path: Path) -> None:

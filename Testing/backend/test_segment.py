@@ -7,16 +7,16 @@ from segment_tools import OBLIQUE, Recorder, settings_for, write_scan
 from tiny_model import LABELS, write_tiny_bundle
 
 from mimseg.bundle.reader import open_bundle
+from mimseg.commands.segment import run as segment_task
+from mimseg.commands.segment.run import choose_labels, segment
+from mimseg.commands.segment.volume_table import measure
 from mimseg.data.intensity import Intensity
-from mimseg.data.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.inference import engine as engines
-from mimseg.tasks import segment as segment_task
-from mimseg.tasks.segment import choose_labels, segment
-from mimseg.tasks.volume_table import measure
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import pytest
 from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
+from mimseg.commands.segment import sharing as segment_sharing
+from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
+from mimseg.commands.segment.run import segment
+from mimseg.commands.segment.sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
 from mimseg.data.intensity import Intensity
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.tasks import segment_sharing
-from mimseg.tasks.segment import segment
-from mimseg.tasks.segment_outputs import Job, expand_folders, plan_jobs
-from mimseg.tasks.segment_sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_ranks_share_the_list_and_help_each_other_without_doing_a_case_twice(tmp
 def test_a_rank_that_died_blocks_nothing(tmp_path):
     jobs = jobs_in(tmp_path, 2)
     code = (
-        "import sys, os; from pathlib import Path; from mimseg.tasks.locks import claim\n"
+        "import sys, os; from pathlib import Path; from mimseg.commands.locks import claim\n"
         "with claim(Path(sys.argv[1])) as mine: print(mine, flush=True); os._exit(9)"
     )
     lock = tmp_path / "out" / CLAIMS_FOLDER / "1.nii.gz.lock"

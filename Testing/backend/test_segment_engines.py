@@ -11,7 +11,8 @@ from tiny_model import LABELS, write_tiny_bundle
 from mimseg import stopping
 from mimseg.bundle.description import Description
 from mimseg.bundle.reader import open_bundle
-from mimseg.data.labelmaps import read_labelmap
+from mimseg.commands.segment.run import segment
+from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import read_volume
 from mimseg.errors import Stopped, UserError
@@ -19,7 +20,6 @@ from mimseg.inference import engine as engines
 from mimseg.inference.compiled_cache import MOST_ENTRIES, CompiledCache, cache_folder
 from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.networks.settings import NetworkSettings
-from mimseg.tasks.segment import segment
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tiny_model import write_tiny_bundle
 
 from mimseg.cli.main import main
 from mimseg.data.intensity import Intensity
-from mimseg.data.labelmaps import read_labelmap
+from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import read_volume
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 from segment_tools import Recorder
 
+from mimseg.commands.segment.overlap import Stages, overlapped
 from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
-from mimseg.tasks.segment_overlap import Stages, overlapped
 
 
 def stages(**changes):

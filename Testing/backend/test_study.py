@@ -14,6 +14,8 @@ from study_logs import make_plan
 
 from mimseg.cli.main import build_parser
 from mimseg.cli.study import design_from, shown_command
+from mimseg.commands.locks import claim
+from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, Dataset
 from mimseg.errors import UserError
 from mimseg.studies.claims import CLAIMS
@@ -21,8 +23,6 @@ from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING
 from mimseg.studies.statistics import Pair, by_subject, compare, estimate, first_reached, holm, sign_flip_test, smooth
 from mimseg.studies.subsets import split, subject_numbers, subset
-from mimseg.tasks.locks import claim
-from mimseg.tasks.study_settings import StudySettings
 
 
 def cases(count: int, per_subject: int = 2, labelled: bool = True) -> tuple[Case, ...]:
@@ -230,7 +230,7 @@ def test_the_shown_command_names_no_file_and_no_case() -> None:
 def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "run.lock"
     code = (
-        "import sys, time, pathlib\nfrom mimseg.tasks.locks import claim\n"
+        "import sys, time, pathlib\nfrom mimseg.commands.locks import claim\n"
         "with claim(pathlib.Path(sys.argv[1])) as mine:\n    print(mine, flush=True)\n    time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)

@@ -16,13 +16,13 @@ pytest.importorskip("matplotlib")
 
 from study_logs import SECRET, finish, finish_all, make_plan, report_of
 
+from mimseg.commands.study.run import study
+from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.studies.claims import CLAIMS
 from mimseg.studies.plan import FINETUNING, PRETRAINING, read_plan, write_plan
 from mimseg.studies.results import SCORES
-from mimseg.tasks.study import study
-from mimseg.tasks.study_settings import StudySettings
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

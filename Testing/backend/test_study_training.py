@@ -21,13 +21,13 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg import stopping  # noqa: E402
 from mimseg.cli.main import build_parser, main  # noqa: E402
 from mimseg.cli.study import design_from  # noqa: E402
+from mimseg.commands.study.plan import asked, check_asked, plan_study  # noqa: E402
+from mimseg.commands.study.probe import Times, find_steps, kind_of  # noqa: E402
+from mimseg.commands.study.settings import StudySettings  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Plan, read_plan  # noqa: E402
 from mimseg.studies.results import SCORES, read_results  # noqa: E402
-from mimseg.tasks.study_plan import asked, check_asked, plan_study  # noqa: E402
-from mimseg.tasks.study_probe import Times, find_steps, kind_of  # noqa: E402
-from mimseg.tasks.study_settings import StudySettings  # noqa: E402
 
 NETWORK = [
     "--hidden-size", "24", "--mlp-size", "24", "--heads", "2", "--feature-size", "2", "--layers", "4",
@@ -96,7 +96,7 @@ def test_minutes_become_steps_by_the_times_of_a_probe(
     def probe(plan: Plan, settings: StudySettings, reporter: Reporter) -> dict[str, Times]:
         return {kind_of(run): Times(0.3 if run.kind == PRETRAINING else 0.1, 6.0) for run in plan.runs}
 
-    monkeypatch.setattr("mimseg.tasks.study_probe.probe", probe)
+    monkeypatch.setattr("mimseg.commands.study.probe.probe", probe)
 
     def found(*options: str) -> tuple[int, int]:
         settings = settings_of("labels", data, tmp_path, "--sizes", "1", "--seeds", "0", *options)
@@ -131,7 +131,7 @@ def test_a_killed_study_goes_on_to_exactly_the_report_of_an_unbroken_one(
 ) -> None:
     # Pictures of the runs take most of the time and are not part of a study.
     monkeypatch.setattr("mimseg.training.curves.Curves._draw", lambda self: None)
-    monkeypatch.setattr("mimseg.tasks.pretrain.draw_reconstruction", lambda *arguments: None)
+    monkeypatch.setattr("mimseg.commands.pretrain.run.draw_reconstruction", lambda *arguments: None)
     runs = tmp_path / "broken runs"
     words = run_study(data, tmp_path / "broken", runs)
     killed = subprocess.Popen(
@@ -193,7 +193,7 @@ def test_a_stop_leaves_a_study_that_says_what_is_missing(
         stopping.request()
         stopping.check()
 
-    monkeypatch.setattr("mimseg.tasks.study_runs.Runner.train", stop)
+    monkeypatch.setattr("mimseg.commands.study.runner.Runner.train", stop)
     report = tmp_path / "report"
     assert main([*run_study(data, report, tmp_path / "runs"), "--quiet"]) == 130
     page = (report / "report.html").read_text(encoding="utf-8")

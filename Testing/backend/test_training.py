@@ -22,12 +22,12 @@ from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.training.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
-from mimseg.training.cache import TrainingCase, label_on_grid  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from mimseg.training.crops import ahead, case_indices, draw_batch, generator_for  # noqa: E402
+from mimseg.training.crops.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
+from mimseg.training.crops.cache import TrainingCase, label_on_grid  # noqa: E402
+from mimseg.training.crops.draw import ahead, case_indices, draw_batch, generator_for  # noqa: E402
+from mimseg.training.optimiser.schedule import parameter_groups, warmup_cosine  # noqa: E402
 from mimseg.training.planning import plan_window  # noqa: E402
-from mimseg.training.schedule import parameter_groups, warmup_cosine  # noqa: E402
 from mimseg.training.transfer import transfer  # noqa: E402
 
 SMALL = {"hidden_size": 24, "mlp_size": 24, "heads": 2, "feature_size": 2, "layers": 3, "patch_size": 8}

@@ -8,7 +8,7 @@ import numpy as np
 
 from mimseg.bundle.description import Description
 from mimseg.data.intensity import Intensity
-from mimseg.data.labels import Code, Label
+from mimseg.data.labels.structures import Code, Label
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.networks.settings import NetworkSettings
 

@@ -31,7 +31,7 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
     from mimseg.bundle.description import Description
     from mimseg.bundle.writer import write_bundle
     from mimseg.data.intensity import Intensity
-    from mimseg.data.labels import Label
+    from mimseg.data.labels.structures import Label
     from mimseg.data.preprocessing import Preprocessing
     from mimseg.networks.settings import NetworkSettings
     from mimseg.networks.unetr import build

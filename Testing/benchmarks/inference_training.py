@@ -37,7 +37,7 @@ def _our_mae(volume: Any) -> Callable[[], None]:
 
     from mimseg.networks.mae import MaeSettings, MaskedAutoencoder
     from mimseg.networks.settings import NetworkSettings
-    from mimseg.training.muon import make_optimizer
+    from mimseg.training.optimiser.muon import make_optimizer
 
     edge = volume.shape[-1]
     network = MaskedAutoencoder(NetworkSettings((edge, edge, edge)), MaeSettings(mask_ratio=0.75))
@@ -89,12 +89,12 @@ def loading(data: str, output: str, threads: int, steps: int, edge: int, batch: 
     """Share of a pre-training's time that the network waits for crops."""
     import torch
 
+    from mimseg.commands.pretrain.run import pretrain
+    from mimseg.commands.pretrain.settings import PretrainSettings
     from mimseg.events import Reporter
     from mimseg.networks.settings import NetworkSettings
-    from mimseg.tasks.pretrain import pretrain
-    from mimseg.tasks.pretrain_settings import PretrainSettings
     from mimseg.training import loop
-    from mimseg.training.loop import Budget
+    from mimseg.training.budget import Budget
 
     torch.set_num_threads(threads)
     waited: list[float] = []

@@ -20,21 +20,21 @@ from torch import Tensor, nn
 
 from mimseg.cli.presets import FINETUNE, PRETRAIN
 from mimseg.cli.training_options import NETWORKS
+from mimseg.commands.finetune.data import LabelledData, load_labelled_data
+from mimseg.commands.finetune.run import train
+from mimseg.commands.finetune.settings import FinetuneSettings
+from mimseg.commands.locks import claim, claim_patiently
+from mimseg.commands.pretrain.run import pretrain
+from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
-from mimseg.tasks.finetune import train
-from mimseg.tasks.finetune_data import LabelledData, load_labelled_data
-from mimseg.tasks.finetune_settings import FinetuneSettings
-from mimseg.tasks.locks import claim, claim_patiently
-from mimseg.tasks.pretrain import pretrain
-from mimseg.tasks.pretrain_settings import PretrainSettings
-from mimseg.training.augmentation import AugmentationSettings
-from mimseg.training.crops import draw_batch
+from mimseg.training.crops.augmentation import AugmentationSettings
+from mimseg.training.crops.draw import draw_batch
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric
 from mimseg.training.losses import dice_and_cross_entropy
+from mimseg.training.optimiser.schedule import Schedule, parameter_groups
 from mimseg.training.run_folder import resumable, write_json
-from mimseg.training.schedule import Schedule, parameter_groups
 from mimseg.training.validation import score_cases
 
 WINDOW = (40, 56, 40)

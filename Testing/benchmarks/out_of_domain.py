@@ -10,7 +10,7 @@ other scans. Measured by the area under the ROC curve (0.5: no better than chanc
     features, few      likewise, of five labelled cases only (a few-shot list); mean over the five lists
     features, Mahalanobis   with a shrunken covariance of the pool's feature vectors
     histogram          distance of intensity deciles to the pool's mean deciles
-    uncertainty, soft Dice error, disagreement, mutual information, entropy     as in mimseg/tasks/rank_scores.py
+    uncertainty, soft Dice error, disagreement, mutual information, entropy     as in mimseg/commands/rank/scores.py
     volume             distance of the logarithm of the predicted volume from the pool's mean
 
 RUN is a MAE pre-training on the pool, e.g. `mimseg pretrain imagesTr --cases splits.json:pool --window 40,56,40
@@ -34,12 +34,12 @@ from out_of_domain_volumes import volumes
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
+from mimseg.commands.rank.domain import odd_ones
+from mimseg.commands.rank.members import probabilities_of, views_of
+from mimseg.commands.rank.scores import Members
 from mimseg.data.preprocessing import Prepared, prepare
 from mimseg.data.volume import Volume
 from mimseg.inference.features import FeatureEngine
-from mimseg.tasks.rank_domain import odd_ones
-from mimseg.tasks.rank_members import probabilities_of, views_of
-from mimseg.tasks.rank_scores import Members
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED = HERE.parents[1] / "Resources" / "Studies" / "out-of-domain"

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.commands.rank.case import Judges
 from mimseg.data.cases import load_dataset, pick_cases
-from mimseg.data.labelmaps import read_labelmap
+from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.volumes import read_channels
 from mimseg.metrics.overlap import overlaps
-from mimseg.tasks.rank_case import Judges
 
 
 def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

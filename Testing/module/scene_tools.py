@@ -26,8 +26,8 @@ def ras_of_node(node):
 
 def write_result(path, volume_path, masks):
     """A result as the backend writes it. `masks`: {(value, name, code or None): mask (k, j, i)}."""
-    from mimseg.data.labelmaps import write_labelmap
-    from mimseg.data.labels import Code, Label
+    from mimseg.data.labels.labelmaps import write_labelmap
+    from mimseg.data.labels.structures import Code, Label
     from mimseg.data.volumes import read_volume
 
     volume = read_volume(Path(volume_path))

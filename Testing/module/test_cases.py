@@ -52,8 +52,8 @@ def test_codes_and_colors_reach_the_label_file(cases, tool):
 
 def test_the_backend_reads_cases_and_labels(cases, tool, tmp_path):
     from mimseg.data.cases import load_dataset
-    from mimseg.data.labelmaps import read_labelmap
-    from mimseg.data.labels import read_labels
+    from mimseg.data.labels.labelmaps import read_labelmap
+    from mimseg.data.labels.structures import read_labels
     from mimseg.data.volumes import read_volume
 
     add(cases, tool, {"Links": (LEFT, terminology(HIPPOCAMPUS, "Hippocampus", "Left")), "Rechts": RIGHT})

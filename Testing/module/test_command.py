@@ -80,7 +80,7 @@ def test_the_backend_accepts_what_few_cases_need():
 
 def test_the_number_of_trainings_is_that_of_the_backend():
     pytest.importorskip("torch")
-    from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings
+    from mimseg.commands.crossvalidate.settings import CrossvalidationSettings
     from mimseg.training.folds import assign_folds
 
     for subjects in range(2, 13):

@@ -77,7 +77,7 @@ def test_the_cases_are_compared_with_what_training_starts_from(make_logic, scene
 
 def test_the_pictures_of_findings_are_taken_from_the_backends_own_report(tmp_path):
     from mimseg.checks.finding import Finding, Spot
-    from mimseg.tasks.check_report import make_page
+    from mimseg.commands.check.report import make_page
 
     png = base64.b64decode(PNG)
     spots = (Spot("Kopf & <1>", "left"), Spot("Kopf & <1>", "right"))

@@ -118,12 +118,12 @@ def test_a_damaged_result_leaves_the_scene_as_it_was(tool, scene, scan, folder, 
 
 
 def test_volumes_are_those_of_the_backend(tool, scan, result, folder):
+    from mimseg.commands.segment.volume_table import measure
     from mimseg.data.volumes import read_volume
-    from mimseg.tasks.volume_table import measure
 
     path, array = result
     node = tool.importSegmentation(path, scan)
-    from mimseg.data.labels import Label
+    from mimseg.data.labels.structures import Label
 
     grid = read_volume(folder / "scan.nrrd").grid
     table = (Label(3, "Liver", (0, 0, 0)), Label(7, "Größe", (0, 0, 0)))

@@ -35,7 +35,7 @@ def result(tool, scan, folder):
 
 
 def test_segments_are_written_by_the_values_asked_for_and_the_backend_reads_them(tool, scene, scan, folder):
-    from mimseg.data.labelmaps import read_labelmap
+    from mimseg.data.labels.labelmaps import read_labelmap
     from mimseg.data.volumes import read_volume
 
     masks = {"b": box(SHAPE, (1, 3), (1, 5), (2, 6)), "a": box(SHAPE, (5, 9), (1, 5), (2, 6))}
@@ -128,7 +128,7 @@ def test_codes_of_segments_are_read_with_their_side(tool, scene, scan):
 
 
 def test_a_saved_segmentation_holds_the_whole_grid_names_and_codes(tool, scan, result, folder):
-    from mimseg.data.labelmaps import read_labelmap, read_segment_names
+    from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
     from mimseg.data.volumes import read_volume
 
     path, array = result

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mimseg.bundle.quick_mode import QuickMode
-from mimseg.data.labels import Label, labels_from_json
+from mimseg.data.labels.structures import Label, labels_from_json
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings

@@ -11,7 +11,7 @@ from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
 from mimseg.data.images import open_reader
-from mimseg.data.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Check and print the findings."""
-    from mimseg.tasks.check import CheckSettings, check
-    from mimseg.tasks.check_report import summary
+    from mimseg.commands.check.report import summary
+    from mimseg.commands.check.run import CheckSettings, check
 
     settings = CheckSettings(
         arguments.data,

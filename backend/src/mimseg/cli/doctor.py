@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Examine this computer, and show what was found."""
     from mimseg.cli.output import print_out
-    from mimseg.tasks.doctor import examine, format_examination
+    from mimseg.commands.doctor.run import examine, format_examination
 
     if arguments.json and arguments.json_lines:
         raise UserError("--json and --json-lines exclude each other.", "Choose one of them.", code="usage")

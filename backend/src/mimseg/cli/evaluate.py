@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Evaluate, and show the summary."""
     from mimseg.cli.output import print_out
-    from mimseg.tasks.evaluate import EvaluateSettings, evaluate
-    from mimseg.tasks.evaluation_report import format_table
+    from mimseg.commands.evaluate.report import format_table
+    from mimseg.commands.evaluate.run import EvaluateSettings, evaluate
 
     settings = EvaluateSettings(
         predictions=arguments.pred,

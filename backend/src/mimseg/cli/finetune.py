@@ -13,8 +13,8 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 
 if TYPE_CHECKING:
-    from mimseg.tasks.finetune_settings import FinetuneSettings
-    from mimseg.tasks.pretrain_settings import PretrainSettings
+    from mimseg.commands.finetune.settings import FinetuneSettings
+    from mimseg.commands.pretrain.settings import PretrainSettings
 
 HELP = "train a segmentation model on labelled cases"
 EPILOG = """examples:
@@ -86,27 +86,27 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     own = _own_pretraining(arguments)
     settings = _settings(arguments)
     if arguments.folds is None and not arguments.plan_only:
-        from mimseg.tasks.finetune import finetune
+        from mimseg.commands.finetune.run import finetune
 
         finetune(settings, reporter)
         return
-    from mimseg.tasks.crossvalidate_settings import CrossvalidationSettings
+    from mimseg.commands.crossvalidate.settings import CrossvalidationSettings
 
     folds = CrossvalidationSettings(settings, arguments.folds or 0, arguments.compare, own)
     if arguments.plan_only:
-        from mimseg.tasks.finetune_preview import preview_plan
+        from mimseg.commands.crossvalidate.preview import preview_plan
 
         preview_plan(folds, arguments.folds is not None, reporter)
         return
-    from mimseg.tasks.crossvalidate import crossvalidate
+    from mimseg.commands.crossvalidate.run import crossvalidate
 
     crossvalidate(folds, reporter)
 
 
 def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
     """What the arguments and their preset mean."""
-    from mimseg.tasks.finetune_settings import FinetuneSettings
-    from mimseg.training.loop import Budget
+    from mimseg.commands.finetune.settings import FinetuneSettings
+    from mimseg.training.budget import Budget
 
     # The plan chooses what is left open; a run that goes on keeps what was chosen, and steps do not depend on time.
     going_on = arguments.resume or arguments.finish
@@ -144,8 +144,8 @@ def _own_pretraining(arguments: argparse.Namespace) -> PretrainSettings | None:
     """The pre-training on the user's own volumes, with pretrain's defaults; before fine-tuning's preset is applied."""
     if not arguments.pretrain_on:
         return None
-    from mimseg.tasks.pretrain_settings import PretrainSettings
-    from mimseg.training.loop import Budget
+    from mimseg.commands.pretrain.settings import PretrainSettings
+    from mimseg.training.budget import Budget
 
     copy = argparse.Namespace(**vars(arguments))
     own = ("batch", "crops_per_volume", "learning_rate", "weight_decay", "warmup", "floor", "clip", "average")

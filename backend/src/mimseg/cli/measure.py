@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Measure, and print the table."""
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads {arguments.threads} is too few.", "Give 1 or more, or leave it out.", "usage")
-    from mimseg.tasks.measure_inference import MeasureSettings, measure_inference
+    from mimseg.commands.measure.run import MeasureSettings, measure_inference
 
     names = ("model", "data", "cases", "labels", "device", "engine", "threads")
     bundle = measure_inference(MeasureSettings(**{name: getattr(arguments, name) for name in names}), reporter)

@@ -13,7 +13,7 @@ from mimseg.events import Reporter
 
 if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle
-    from mimseg.tasks.models import ModelEntry
+    from mimseg.commands.models.collection import ModelEntry
 
 HELP = "list, show, export, import and remove models"
 EPILOG = """\
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Carry out the command."""
     from mimseg.cli.output import print_out
-    from mimseg.tasks import models
+    from mimseg.commands.models import collection as models
 
     _check_usage(arguments)
     if arguments.json_lines:
@@ -89,18 +89,18 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _import(arguments: argparse.Namespace, reporter: Reporter) -> None:
-    from mimseg.tasks.import_settings import ImportSettings, is_model_of_mimseg
+    from mimseg.commands.models.import_settings import ImportSettings, is_model_of_mimseg
 
     source = Path(arguments.model)
     if is_model_of_mimseg(source):
-        from mimseg.tasks.models import take_in_model
+        from mimseg.commands.models.collection import take_in_model
 
         if arguments.output is not None:
             raise UserError("A model of mimseg is imported under its own name.", "Leave OUT out.", "usage")
         reporter.result(**_facts(take_in_model(source, arguments.replace)))
         return
     need_training_runtime()
-    from mimseg.tasks.import_weights import import_weights
+    from mimseg.commands.models.import_weights import import_weights
 
     names = (
         "output", "prefix", "heads", "patch_size", "preprocessing", "labels", "modality", "multilabel", "name", "title",

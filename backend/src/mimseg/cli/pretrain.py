@@ -13,7 +13,7 @@ from mimseg.events import Reporter
 from mimseg.networks.methods import METHODS
 
 if TYPE_CHECKING:
-    from mimseg.tasks.pretrain_settings import PretrainSettings
+    from mimseg.commands.pretrain.settings import PretrainSettings
 
 HELP = "pre-train an encoder on unlabelled volumes (MAE, SimMIM, SimCLR)"
 EPILOG = """examples:
@@ -64,15 +64,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.cli.requirements import need_training_runtime
 
     need_training_runtime()
-    from mimseg.tasks.pretrain import pretrain
+    from mimseg.commands.pretrain.run import pretrain
 
     pretrain(settings_from(arguments), reporter)
 
 
 def settings_from(arguments: argparse.Namespace) -> PretrainSettings:
     """What the arguments and their preset mean."""
-    from mimseg.tasks.pretrain_settings import PretrainSettings
-    from mimseg.training.loop import Budget
+    from mimseg.commands.pretrain.settings import PretrainSettings
+    from mimseg.training.budget import Budget
 
     apply_preset(arguments, METHOD_SCHEDULES[arguments.preset].get(arguments.method, {}))
     apply_preset(arguments, PRETRAIN[arguments.preset])

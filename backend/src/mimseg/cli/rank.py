@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise UserError(f"--{option} {value} is too few.", "Give 1 or more.", "usage")
-    from mimseg.tasks.rank import RankSettings, rank
+    from mimseg.commands.rank.run import RankSettings, rank
 
     settings = RankSettings(
         inputs=tuple(arguments.inputs),

@@ -108,8 +108,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         from mimseg.cli.requirements import need_training_runtime
 
         need_training_runtime()
-    from mimseg.tasks.study import study
-    from mimseg.tasks.study_settings import StudySettings
+    from mimseg.commands.study.run import study
+    from mimseg.commands.study.settings import StudySettings
 
     settings = StudySettings(
         design=design_from(arguments),

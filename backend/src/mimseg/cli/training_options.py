@@ -11,8 +11,8 @@ from mimseg.errors import UserError
 from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
 
 if TYPE_CHECKING:
-    from mimseg.training.augmentation import AugmentationSettings
-    from mimseg.training.schedule import Schedule
+    from mimseg.training.crops.augmentation import AugmentationSettings
+    from mimseg.training.optimiser.schedule import Schedule
 
 # `small` trains in minutes on two CPU cores; `base` is UNETR-B of the papers and wants a GPU.
 NETWORKS = {
@@ -110,7 +110,7 @@ def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def schedule_from(arguments: argparse.Namespace) -> Schedule:
     """Learning rates and averaging."""
-    from mimseg.training.schedule import Schedule
+    from mimseg.training.optimiser.schedule import Schedule
 
     names = ("learning_rate", "weight_decay", "warmup", "floor", "betas", "clip", "average", "optimizer")
     return Schedule(**{name: getattr(arguments, name) for name in names})
@@ -118,7 +118,7 @@ def schedule_from(arguments: argparse.Namespace) -> Schedule:
 
 def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
     """The preset's augmentation, mirrored if asked."""
-    from mimseg.training.augmentation import AugmentationSettings
+    from mimseg.training.crops.augmentation import AugmentationSettings
 
     return AugmentationSettings(**arguments.augmentation, flip_left_right=arguments.flip_left_right)
 

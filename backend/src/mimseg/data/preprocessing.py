@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.intensity import Intensity
-from mimseg.data.label_blocks import inside_structures, most_probable
+from mimseg.data.labels.blocks import inside_structures, most_probable
 from mimseg.data.orientation import AxisTurn, check_orientation, turn_to
 from mimseg.data.regions import Box, bounding_box
 from mimseg.data.resampling import AxisWeights, axis_parts, axis_weights, resample, resample_plane, resampled_size

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mimseg.data.dicom import read_dicom_folder, refuse_single_file
-from mimseg.data.dicom_headers import is_dicom
+from mimseg.data.dicom.folder import read_dicom_folder, refuse_single_file
+from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.images import IMAGE_SUFFIXES, array_of, grid_of, read_with_header, suffix_of
 from mimseg.data.nifti import geometry_warnings
 from mimseg.data.volume import Grid, Volume

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mimseg.data.intensity import Intensity
-from mimseg.data.labels import Code, Label, distinct_color
+from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.importers.declarations import Declared, modality_of, plain, text, three, window_of

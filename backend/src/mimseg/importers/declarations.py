@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mimseg.data.labels import Label, distinct_color
+from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.data.preprocessing import Preprocessing
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mimseg.data.intensity import Intensity
-from mimseg.data.labels import Label
+from mimseg.data.labels.structures import Label
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.importers.declarations import (

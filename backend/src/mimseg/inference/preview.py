@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.data.labels import Label
+from mimseg.data.labels.structures import Label
 from mimseg.data.orientation import turn_to
 from mimseg.data.regions import Box, bounding_box
 from mimseg.data.volume import Grid

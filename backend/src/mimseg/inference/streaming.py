@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import stopping
-from mimseg.data.label_blocks import inside_structures, most_probable
+from mimseg.data.labels.blocks import inside_structures, most_probable
 from mimseg.data.preprocessing import BLOCK, Prepared, count_inside, inverse_weights, label_type, largest_first
 from mimseg.data.resampling import AxisPart, AxisWeights, axis_parts
 from mimseg.events import Reporter

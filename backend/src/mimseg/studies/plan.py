@@ -47,7 +47,7 @@ class Run:
         return f"{self.kind}-{start}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def folder(self, runs: Path) -> Path:
-        """Where its files lie; fine-tuning works in `<output>.training`, see `mimseg.tasks.finetune`."""
+        """Where its files lie; fine-tuning works in `<output>.training`, see `mimseg.commands.finetune.run`."""
         return runs / (self.name if self.kind == PRETRAINING else f"{self.name}.training")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimseg.errors import UserError
-from mimseg.training.schedule import Schedule
+from mimseg.training.optimiser.schedule import Schedule
 
 
 @dataclass(frozen=True)

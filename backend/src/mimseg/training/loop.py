@@ -23,15 +23,15 @@ from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.memory import is_out_of_memory
 from mimseg.stopping import requested
-from mimseg.training.averaging import AveragedWeights
 from mimseg.training.budget import Budget, LoopSettings, LoopState
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
-from mimseg.training.crops import ahead
+from mimseg.training.crops.draw import ahead
 from mimseg.training.curves import Curves
-from mimseg.training.memory_ladder import MemoryLadder
-from mimseg.training.muon import make_optimizer
-from mimseg.training.resizing import fit_checkpoint
-from mimseg.training.schedule import set_learning_rate, warmup_cosine
+from mimseg.training.memory.ladder import MemoryLadder
+from mimseg.training.memory.resizing import fit_checkpoint
+from mimseg.training.optimiser.averaging import AveragedWeights
+from mimseg.training.optimiser.muon import make_optimizer
+from mimseg.training.optimiser.schedule import set_learning_rate, warmup_cosine
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true", devices: int | None = None, nodes: int = 1) -> Fabric:

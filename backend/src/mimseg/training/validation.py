@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mimseg.data.labels import Label
+from mimseg.data.labels.structures import Label
 from mimseg.data.preprocessing import restore, restore_probability
 from mimseg.events import Reporter
 from mimseg.inference.probabilities import to_probabilities
@@ -20,7 +20,7 @@ from mimseg.metrics.overlap import dice
 from mimseg.metrics.surface import surface_distances
 from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
-from mimseg.training.cache import TrainingCase
+from mimseg.training.crops.cache import TrainingCase
 
 
 def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings, overlap: float) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""`mimseg check`: look for faults in a labelled data set. For others: `run.check`, `run.CheckSettings`."""

@@ -1,0 +1,145 @@
+"""Look for problems in a labelled data set before anything is trained, and say them in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mimseg.bundle.locations import find_bundle
+from mimseg.bundle.reader import open_bundle
+from mimseg.checks import CHECKS
+from mimseg.checks.context import Context, Expected
+from mimseg.checks.finding import SEVERITIES, Finding
+from mimseg.checks.reading import load_case
+from mimseg.commands.check.report import write_report
+from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
+from mimseg.data.labels.regions import read_regions
+from mimseg.data.labels.structures import read_labels
+from mimseg.events import Reporter
+from mimseg.stopping import check as check_stop
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What to check.
+
+    Attributes:
+        data: A data set, see `mimseg.data.cases.load_dataset`.
+        labels: JSON file that names the label values, or None for what the data set says.
+        modality: `CT` or `MR`; None for that of the model or the data set, if either says it.
+        model: Name or path of the model that training is to start from, or None.
+        cases: Selection of the cases to train on, see `mimseg.data.cases.pick_cases`; None for all (others).
+        validation: Selection of the cases to validate on, or None.
+        report: Where to write `<report>.html` and `<report>.json`, or None.
+    """
+
+    data: Path
+    labels: Path | None = None
+    modality: str | None = None
+    model: str | None = None
+    cases: str | None = None
+    validation: str | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found, gravest first, in how many cases."""
+
+    findings: list[Finding]
+    cases: int
+
+
+def check(settings: CheckSettings, reporter: Reporter) -> Checked:
+    """Read every case once and list what was found.
+
+    Args:
+        settings: What to check.
+        reporter: Gets one warning per error or warning, notes as free text, and the list as the result.
+
+    Raises:
+        UserError: The data set, the label file, the model or a selection cannot be read.
+    """
+    dataset = load_dataset(settings.data)
+    cases, training, validation = _chosen(dataset, settings)
+    context = Context(_names(dataset, settings.labels), dataset.channels, _expected(settings), training, validation)
+    reporter.start("check", cases=len(cases))
+    findings, measured = _read_all(cases, reporter)
+    for number, part in enumerate(CHECKS):
+        check_stop()
+        findings += part.find({name: values[number] for name, values in measured.items()}, context)
+    order = {case.identifier: number for number, case in enumerate(cases)}
+    findings.sort(key=lambda found: (SEVERITIES.index(found.severity), order.get(found.case, -1)))
+    for finding in findings:
+        tell = f"{f'{finding.case}: ' if finding.case else ''}{finding.message} {finding.remedy}"
+        if finding.severity == "note":
+            reporter.info(f"Note: {tell}")
+        else:
+            reporter.warning(finding.code, tell)
+    written: dict[str, Any] = {}
+    if settings.report is not None:
+        html, data = write_report(settings.report, findings, cases, context, reporter)
+        written = {"report": str(html), "table": str(data)}
+    counts = {severity: sum(found.severity == severity for found in findings) for severity in SEVERITIES}
+    problems = [found.to_json() for found in findings]
+    reporter.result(cases=len(cases), problems=problems, counts=counts, **written)
+    return Checked(findings, len(cases))
+
+
+def _read_all(cases: Sequence[Case], reporter: Reporter) -> tuple[list[Finding], dict[str, list[Any]]]:
+    """What reading finds, and for each readable case what every check measured, in the order of `CHECKS`."""
+    findings: list[Finding] = []
+    measured: dict[str, list[Any]] = {}
+    for number, case in enumerate(cases):
+        check_stop()
+        reporter.progress("check", number, len(cases))
+        loaded, found = load_case(case)
+        findings += found
+        if loaded is not None:
+            measured[case.identifier] = [part.measure(loaded) for part in CHECKS]
+    reporter.progress("check", len(cases), len(cases))
+    return findings, measured
+
+
+def _chosen(
+    dataset: Dataset, settings: CheckSettings
+) -> tuple[tuple[Case, ...], frozenset[str] | None, frozenset[str] | None]:
+    """The cases to read, and which of them train and validate if both is known."""
+    chosen = pick_cases(dataset.cases, settings.cases) if settings.cases else dataset.cases
+    if not settings.validation:
+        return chosen, None, None
+    validating = pick_cases(dataset.cases, settings.validation)
+    validation = frozenset(case.identifier for case in validating)
+    training = frozenset(case.identifier for case in chosen)
+    if not settings.cases:
+        training -= validation
+    wanted = training | validation
+    return tuple(case for case in dataset.cases if case.identifier in wanted), training, validation
+
+
+def _names(dataset: Dataset, labels: Path | None) -> dict[int, str]:
+    """Name of each label value in the labelmaps; a value of several overlapping structures gets all their names."""
+    if labels is None:
+        return dataset.label_names
+    structures, regions = read_labels(labels), read_regions(labels)
+    if regions is None:
+        return {label.value: label.name for label in structures}
+    names: dict[int, list[str]] = {}
+    for label, values in zip(structures, regions, strict=True):
+        for value in values:
+            names.setdefault(value, []).append(label.name)
+    return {value: " and ".join(parts) for value, parts in sorted(names.items())}
+
+
+def _expected(settings: CheckSettings) -> Expected:
+    if settings.model is None:
+        return Expected(settings.modality, source="the chosen modality" if settings.modality else "")
+    description = open_bundle(find_bundle(settings.model)).description
+    return Expected(
+        settings.modality or description.modality,
+        description.channels,
+        description.preprocessing.spacing,
+        f"the model {description.name}",
+    )

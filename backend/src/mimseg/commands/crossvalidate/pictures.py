@@ -1,0 +1,57 @@
+"""A picture of the worst case of a fold: what was found, what was missed, what is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mimseg.commands.crossvalidate.scores import worst_case
+from mimseg.commands.finetune.data import LabelledData
+from mimseg.data.cases import Case
+from mimseg.data.labels.structures import Label
+from mimseg.data.volumes import read_channels
+from mimseg.inference.png import write_png
+from mimseg.inference.preview import draw_preview
+from mimseg.networks.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LEGEND = (Label(1, "right", (60, 180, 75)), Label(2, "missed", (230, 60, 60)), Label(3, "too much", (245, 170, 40)))
+
+
+def draw_worst_case(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    cases: Sequence[Case],
+    data: LabelledData,
+    network: nn.Module,
+    shape: NetworkSettings,
+    overlap: float,
+) -> None:
+    """Write a PNG of three planes of the case with the lowest Dice, in the colours of `LEGEND`.
+
+    Args:
+        path: The PNG.
+        rows: Scores of the cases of this fold, numbered from 1.
+        cases: Files of all cases.
+        data: All cases, prepared, in the same order.
+        network: Has seen none of the fold's cases.
+        shape: Its settings.
+        overlap: Of windows.
+    """
+    from mimseg.training.validation import predict_case
+
+    number = worst_case(rows)
+    case = data.training[number - 1]
+    if case.prepared is None or case.truth is None or case.membership is None:
+        raise ValueError("the case was loaded without what scoring needs")
+    found, true = predict_case(network, case, shape, overlap), case.membership[:, case.truth]
+    missed, extra = (true & ~found).any(axis=0), (found & ~true).any(axis=0)
+    labels = np.array(true.any(axis=0), np.uint8)
+    labels[missed], labels[extra & ~missed] = 2, 3
+    image = read_channels(cases[number - 1].images).array[0]
+    write_png(path, draw_preview(image, labels, case.prepared.source_grid, LEGEND))

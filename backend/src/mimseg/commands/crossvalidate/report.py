@@ -1,0 +1,156 @@
+"""The scores of a cross-validation as one HTML file that needs no other and no network."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mimseg import __version__
+from mimseg.commands.crossvalidate.pictures import LEGEND
+from mimseg.commands.crossvalidate.scores import NAMES, case_dice
+from mimseg.studies.page import NOTICE, STYLE
+
+_COLUMNS = {
+    "dice": "Dice",
+    "surface_dice_1mm": "surface Dice (1 mm)",
+    "hd95_mm": "HD95 mm",
+    "volume_error_ml": "volume error mL",
+}
+_ARM_COLUMNS = ("", "mean", "median", "standard deviation", "quartiles", "worst")
+_LABEL_COLUMNS = {
+    "dice": "Dice",
+    "median_dice": "median",
+    "worst_dice": "worst",
+    "surface_dice_1mm": "surface Dice (1 mm)",
+    "hd95_mm": "HD95 mm",
+    "median_hd95_mm": "median",
+    "volume_error_ml": "volume error mL",
+    "absolute_volume_error_ml": "absolute",
+    "cases_without_hd95": "cases without HD95",
+}
+_DEFINITIONS = (
+    "Every case was segmented by a network that was trained without it and without any other case of its subject; none "
+    "of them chose weights or settings. The model itself was trained on all cases and cannot be scored on them.",
+    "Dice of a case: mean over the structures, on the case's own grid. Surface Dice: share of surface within 1 mm of "
+    "the other. HD95: larger of the two directed 95th percentiles of surface distances; there is none where a "
+    "structure is in one of the two only. Volume error: found minus true.",
+    "Interval: 95 % percentile bootstrap of the mean over subjects. The chance of another training is not in it.",
+)
+
+
+def write_fold_report(
+    work: Path,
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+    scores: dict[str, Any],
+    names: Sequence[str],
+    folds: Sequence[int],
+) -> Path:
+    """Write `report.html` into the folder of a cross-validation whose runs are all finished.
+
+    Args:
+        work: That folder; has the pictures `fold-<number>-start.png`.
+        rows: Scores of every case and structure by arm.
+        scores: What `cross_validation_scores` made of them.
+        names: Of the cases.
+        folds: Number of the fold of each case, from 0.
+
+    Returns:
+        The file.
+    """
+    worst = scores["summary"]["worst_case"]
+    picture = work / f"fold-{folds[worst - 1] + 1}-start.png"
+    page = make_page(rows, scores, names, picture.read_bytes() if picture.is_file() else None)
+    target = work / "report.html"
+    temporary = work / "report.html.part"
+    temporary.write_text(page, encoding="utf-8", newline="")
+    os.replace(temporary, target)
+    return target
+
+
+def make_page(
+    rows: Mapping[str, Sequence[dict[str, Any]]], scores: dict[str, Any], names: Sequence[str], picture: bytes | None
+) -> str:
+    """The whole page; arguments as of `write_fold_report`, `picture` a PNG of the worst case."""
+    summary = scores["summary"]
+    low, high = (_number(value) for value in summary["interval_95"])
+    first = (
+        f"Mean Dice {_number(summary['mean_dice'])} (95 % interval {low} to {high}), median "
+        f"{_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
+    )
+    structures = [[name, *(_number(values.get(key)) for key in _LABEL_COLUMNS)] for name, values in _labels(summary)]
+    parts = [
+        "<h1>Cross-validation of a segmentation model</h1>",
+        f'<p class="notice">{NOTICE} This page shows an image and names of cases: handle it like the data.</p>',
+        f'<p class="verdict"><b>{escape(first)}</b> {escape(scores.get("verdict", ""))}</p>',
+        f'<p class="note">{escape(scores["method"])}.</p>',
+        _table("Dice over cases", _ARM_COLUMNS, _arms(rows, names)),
+        _table("Structures", ["structure", *_LABEL_COLUMNS.values()], structures),
+        _picture(picture, names[summary["worst_case"] - 1], summary["worst_dice"]),
+        _table("Cases", ["case", "structure", *_COLUMNS.values()], _cases(rows["start"], names)),
+        "<h2>Definitions</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in _DEFINITIONS) + "</ul>",
+        f'<p class="note">Every number was computed from the files of finished runs, by mimseg {__version__}.</p>',
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mimseg cross-validation</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n<body>\n'
+        + "\n".join(part for part in parts if part)
+        + "\n</body></html>\n"
+    )
+
+
+def _labels(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return list(summary["per_label"].items())
+
+
+def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) -> list[list[str]]:
+    import numpy as np
+
+    lines = []
+    for arm, own in rows.items():
+        dice = case_dice(own, len(names))
+        lower, upper = np.percentile(dice, [25, 75])
+        spread = float(dice.std(ddof=1)) if len(dice) > 1 else None
+        quartiles = f"{_number(lower)} to {_number(upper)}"
+        worst = f"{_number(dice.min())} ({names[int(dice.argmin())]})"
+        lines.append(
+            [NAMES[arm], _number(dice.mean()), _number(float(np.median(dice))), _number(spread), quartiles, worst]
+        )
+    return lines
+
+
+def _cases(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[list[str]]:
+    """The worst cases first."""
+    dice = case_dice(rows, len(names))
+    ordered = sorted(rows, key=lambda row: (dice[row["case"] - 1], row["case"]))
+    return [[names[row["case"] - 1], row["label"], *(_number(row.get(key)) for key in _COLUMNS)] for row in ordered]
+
+
+def _picture(picture: bytes | None, name: str, dice: float) -> str:
+    if picture is None:
+        return ""
+    colours = ", ".join(f"{label.name}: #{bytes(label.color).hex()}" for label in LEGEND)
+    swatches = ", ".join(
+        f'<span style="color: #{bytes(label.color).hex()}">&#9632;</span> {label.name}' for label in LEGEND
+    )
+    data = base64.b64encode(picture).decode("ascii")
+    return (
+        f'<h2>The worst case</h2><figure><img alt="{escape(colours)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(name)}, Dice {_number(dice)}: {swatches}. Axial, coronal and sagittal plane, "
+        "the patient's right on the left.</figcaption></figure>"
+    )
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<h2>{escape(title)}</h2><div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def _number(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{float(value):.3f}"

@@ -1,0 +1,217 @@
+"""Fine-tune on few cases and score honestly: every case by a network that saw neither it nor its subject."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mimseg.commands.crossvalidate.pictures import draw_worst_case
+from mimseg.commands.crossvalidate.report import write_fold_report
+from mimseg.commands.crossvalidate.scores import cross_validation_scores
+from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, CrossvalidationSettings
+from mimseg.commands.crossvalidate.whole_run import WholeRun
+from mimseg.commands.finetune.data import LabelledData, load_whole_data
+from mimseg.commands.finetune.plan import Plan, of_all_runs
+from mimseg.commands.finetune.probe import plan_training
+from mimseg.commands.finetune.run import Trained, check_folders, train, training_folder, write_model
+from mimseg.commands.finetune.settings import FinetuneSettings
+from mimseg.commands.finetune.training_device import choose_device
+from mimseg.commands.pretrain.run import pretrain
+from mimseg.data.cases import Case, load_dataset, pick_cases
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.stopping import check
+from mimseg.training.folds import assign_folds
+from mimseg.training.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.run_folder import check_same_settings, resumable, write_json
+from mimseg.training.validation import score_cases
+
+
+def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path:
+    """Pre-train on own volumes if asked, train and score every fold, then the model on all cases.
+
+    Everything but the model lies in `<output>.folds`, the model's own training in `<output>.training`. A run that was
+    killed at any moment goes on with the fold, and the step, where it was.
+
+    Returns:
+        The model bundle, which carries the scores of the folds.
+
+    Raises:
+        UserError: The data, the start weights or the settings are not usable, or there is nothing to finish.
+        Stopped: The user stopped; `--resume` goes on where it was.
+    """
+    chosen, work = settings.finetune, folds_folder(settings.finetune.output)
+    check_folders(chosen.output, work, chosen.resume, "folds.json")
+    cases = labelled_cases(chosen)
+    subjects = [case.subject or case.identifier for case in cases]
+    folds = assign_folds(subjects, settings.folds, chosen.seed)
+    count, arms = max(folds) + 1, settings.arms
+    layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
+    if chosen.resume:
+        check_same_settings(work, layout, "folds.json")
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        write_json(work / "folds.json", layout)
+    runs = [(fold, arm) for fold in range(count) for arm in arms]
+    if chosen.finish:
+        _check_finishable(chosen, [work / f"{_name(*run)}.json" for run in runs])
+    whole = WholeRun(reporter, settings.parts(len(runs)))
+    # The network, and with it the plan, is known before a pre-training of one's own, unless that one makes it.
+    own_network = settings.own_pretraining is not None and chosen.initial is None
+    starts = _starts(settings, work, whole) if own_network else {START: chosen.initial}
+    initial = read_initial_weights(str(starts[START])) if starts[START] else None
+    data = load_whole_data(chosen, cases, initial, reporter)
+    plan = _plan(settings, work, layout, initial, data, len(runs) + 1, reporter)
+    _announce(plan, folds, data, reporter)
+    starts = _starts(settings, work, whole)
+    # Every arm trains the same network in the same way.
+    shared = replace(
+        chosen, budget=settings.budget_of(len(runs) + 1), batch=plan.batch, window=plan.window,
+        network=initial.network if initial else chosen.network,
+        device="cpu" if plan.device == "cpu" and chosen.device == "auto" else chosen.device,
+    )  # fmt: skip
+    first = len(settings.parts(0)) - 1
+    for number, (fold, arm) in enumerate(runs):
+        reporter.progress("folds", number, len(runs) + 1)
+        whole.begin(first + number)
+        one = replace(shared, initial=starts[arm], output=work / _name(fold, arm), finish=False)
+        _train_fold(one, data, cases, [index for index, own in enumerate(folds) if own == fold], arm, plan, whole)
+    reporter.progress("folds", len(runs), len(runs) + 1)
+    whole.begin(first + len(runs))
+    final = replace(shared, initial=starts[START], resume=resumable(training_folder(chosen.output)))
+    trained = _first_process(train(final, whole, replace(data, validation=[]), plan, provisional=True))
+    reporter.progress("folds", len(runs) + 1, len(runs) + 1)
+    whole.end()
+    rows = {arm: _read_rows(work, count, arm) for arm in arms}
+    scores = cross_validation_scores(rows, data.labels, subjects, count)
+    write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
+    if "verdict" in scores:
+        reporter.info(scores["verdict"])
+    write_model(chosen, trained, scores, reporter, report=str(work / "report.html"))
+    return chosen.output
+
+
+def folds_folder(output: Path) -> Path:
+    """Where the cross-validation of a model works."""
+    return output.with_name(output.name + ".folds")
+
+
+def labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
+    """The cases of a cross-validation.
+
+    Raises:
+        UserError: Validation cases were chosen.
+    """
+    labelled = tuple(case for case in load_dataset(settings.data).cases if case.label is not None)
+    if settings.validation:
+        raise UserError(
+            "--validation and --folds exclude each other.", "Folds use every case for validation once.", "bad-usage"
+        )
+    return pick_cases(labelled, settings.cases) if settings.cases else labelled
+
+
+def _name(fold: int, arm: str) -> str:
+    return f"fold-{fold + 1}-{arm}"
+
+
+def _check_finishable(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
+    """Only the model on all cases can be finished early: an unfinished fold has no honest score."""
+    done = sum(path.is_file() for path in needed)
+    if done < len(needed):
+        raise UserError(
+            f"Only {done} of {len(needed)} trainings of the cross-validation are done: the model would have no scores.",
+            "Continue with --resume; a shorter way is a training without --folds.",
+            "not-finishable",
+        )
+    if not (training_folder(settings.output) / "checkpoint.pt").is_file():
+        raise UserError("The training of the model itself has not begun.", "Continue with --resume.", "not-finishable")
+
+
+def _starts(settings: CrossvalidationSettings, work: Path, reporter: Reporter) -> dict[str, str | None]:
+    """What each arm of the comparison starts from; the pre-training on own volumes is done here."""
+    base = settings.finetune.initial
+    starts = {START: base, SCRATCH: None, WITHOUT_OWN: base}
+    if settings.own_pretraining is not None:
+        folder = work / "pretraining"
+        if not (folder / "pretraining.json").is_file():
+            own = replace(settings.own_pretraining, output=folder, initial=base, resume=resumable(folder))
+            pretrain(own, reporter)
+        starts[START] = str(folder)
+    return {arm: starts[arm] for arm in settings.arms}
+
+
+def _plan(
+    settings: CrossvalidationSettings,
+    work: Path,
+    layout: dict[str, Any],
+    initial: InitialWeights | None,
+    data: LabelledData,
+    runs: int,
+    reporter: Reporter,
+) -> Plan:
+    """The plan that all trainings share: made once, kept for those that resume."""
+    stored = json.loads((work / "folds.json").read_text(encoding="utf-8")).get("plan")
+    if stored is not None:
+        return Plan.from_json(stored)
+    chosen = replace(settings.finetune, budget=settings.budget_of(runs))
+    device = choose_device(chosen.device, reporter)
+    one, _, _ = plan_training(chosen, initial, data, device, reporter)
+    plan = of_all_runs(one, runs, settings.own_pretraining.budget if settings.own_pretraining else None)
+    write_json(work / "folds.json", {**layout, "plan": plan.to_json()})
+    return plan
+
+
+def _announce(plan: Plan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
+    count = max(folds) + 1
+    kind = "leave-one-out" if count == len(folds) else f"{count}-fold"
+    structures = [label.name for label in data.labels]
+    reporter.start(
+        "finetune", device=plan.device, precision=plan.precision, cases=len(folds), folds=count, runs=plan.runs,
+        structures=structures, plan=plan.to_json(),
+    )  # fmt: skip
+    reporter.info(f"{kind} cross-validation by subject: {plan.runs - 1} trainings, then the model on all cases.")
+    reporter.info(plan.in_words())
+
+
+def _train_fold(
+    settings: FinetuneSettings,
+    data: LabelledData,
+    cases: Sequence[Case],
+    held_out: Sequence[int],
+    arm: str,
+    plan: Plan,
+    reporter: Reporter,
+) -> None:
+    """Train and score one fold, unless that is done."""
+    target = settings.output.with_name(settings.output.name + ".json")
+    if target.is_file():
+        return
+    check()
+    training = [case for index, case in enumerate(data.training) if index not in held_out]
+    validation = [data.training[index] for index in held_out]
+    # The fold's own cases only score: choosing the best weights by them would flatter the score.
+    own = replace(settings, resume=resumable(training_folder(settings.output)))
+    trained = _first_process(train(own, reporter, replace(data, training=training, validation=[]), plan))
+    scores = score_cases(trained.network, validation, data.labels, trained.shape, settings.overlap, reporter)
+    rows = [{**row, "case": held_out[row["case"] - 1] + 1} for row in scores["validation"]]
+    if arm == START:
+        picture = target.with_suffix(".png")
+        draw_worst_case(picture, rows, cases, data, trained.network, trained.shape, settings.overlap)
+    write_json(target, {"rows": rows, "steps": trained.record["finetuning"]["steps"]})
+    (training_folder(settings.output) / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _first_process(trained: Trained | None) -> Trained:
+    if trained is None:
+        raise UserError("Cross-validation runs in one process.", "Leave out --devices and --nodes.", "bad-usage")
+    return trained
+
+
+def _read_rows(work: Path, folds: int, arm: str) -> list[dict[str, Any]]:
+    rows = []
+    for fold in range(folds):
+        rows += json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))["rows"]
+    return sorted(rows, key=lambda row: row["case"])

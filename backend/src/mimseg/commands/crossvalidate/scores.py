@@ -1,0 +1,128 @@
+"""Scores of a cross-validation, and whether the start helped: paired over subjects, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.data.labels.structures import Label
+from mimseg.metrics.bootstrap import bootstrap_interval
+from mimseg.studies.statistics import Comparison, Pair, by_subject, compare, format_p
+from mimseg.training.validation import summarize
+
+NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
+# The smallest two-sided p of n paired signs is 2 / 2^n.
+FEWEST_SUBJECTS = 6
+
+
+def cross_validation_scores(
+    rows: Mapping[str, Sequence[dict[str, Any]]], labels: Sequence[Label], subjects: Sequence[str], folds: int
+) -> dict[str, Any]:
+    """What the model carries as its scores.
+
+    Args:
+        rows: Scores of every case and structure by arm; `start` is the model's own recipe.
+        labels: The structures.
+        subjects: Subject of case 1, 2, ...
+        folds: Number of folds.
+
+    Returns:
+        `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. The interval is a 95 %
+        bootstrap of the mean over subjects.
+    """
+    summary = summarize(rows["start"], labels)
+    numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
+    summary.update(_spread(rows["start"], numbers), per_label=_per_label(rows["start"], labels))
+    scores: dict[str, Any] = {
+        "method": f"{folds}-fold cross-validation by subject; the model itself was trained on all cases",
+        "summary": summary,
+        "validation": list(rows["start"]),
+    }
+    others = [arm for arm in rows if arm != "start"]
+    if not others:
+        return scores
+    dice = {arm: case_dice(rows[arm], len(subjects)) for arm in rows}
+    pairs = [Pair(NAMES["start"], NAMES[arm], dice["start"][None], dice[arm][None]) for arm in others]
+    comparisons = compare(pairs, numbers)
+    scores["comparison"] = {
+        NAMES[arm]: {
+            "mean Dice": round(float(dice[arm].mean()), 4),
+            "worst case": round(float(dice[arm].min()), 4),
+        }
+        for arm in rows
+    }
+    scores["verdict"] = " ".join(verdict(comparison, len(set(subjects))) for comparison in comparisons)
+    return scores
+
+
+def worst_case(rows: Sequence[dict[str, Any]]) -> int:
+    """Number of the case with the lowest mean Dice; the first of equal ones."""
+    numbers = sorted({row["case"] for row in rows})
+    return numbers[int(np.argmin([_mean_dice(rows, number) for number in numbers]))]
+
+
+def _spread(rows: Sequence[dict[str, Any]], subjects: Sequence[int]) -> dict[str, Any]:
+    """How much cases differ, which is worst, and an interval over subjects."""
+    dice = case_dice(rows, len(subjects))
+    low, high = bootstrap_interval(by_subject(dice, subjects))
+    lower, upper = np.percentile(dice, [25, 75])
+    return {
+        "subjects": len(set(subjects)),
+        "standard_deviation_dice": float(dice.std(ddof=1)) if len(dice) > 1 else None,
+        "quartiles_dice": [float(lower), float(upper)],
+        "worst_case": worst_case(rows),
+        "interval_95": [low, high],
+    }
+
+
+def _per_label(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[str, dict[str, Any]]:
+    """Mean, median and worst of each structure; a score that is undefined in a case is left out, and counted."""
+    table = {}
+    for label in labels:
+        own = [row for row in rows if row["label"] == label.name]
+        dice, surface, distance, error = (
+            np.array([row[key] for row in own if row.get(key) is not None], float)
+            for key in ("dice", "surface_dice_1mm", "hd95_mm", "volume_error_ml")
+        )
+        table[label.name] = {
+            "dice": _of(np.mean, dice),
+            "median_dice": _of(np.median, dice),
+            "worst_dice": _of(np.min, dice),
+            "surface_dice_1mm": _of(np.mean, surface),
+            "hd95_mm": _of(np.mean, distance),
+            "median_hd95_mm": _of(np.median, distance),
+            "volume_error_ml": _of(np.mean, error),
+            "absolute_volume_error_ml": _of(np.mean, np.abs(error)),
+            "cases_without_hd95": len(own) - len(distance),
+        }
+    return table
+
+
+def _of(statistic: Any, values: NDArray[np.float64]) -> float | None:
+    return float(statistic(values)) if values.size else None
+
+
+def _mean_dice(rows: Sequence[dict[str, Any]], number: int) -> float:
+    own = [row["dice"] for row in rows if row["case"] == number and row["dice"] is not None]
+    return float(np.mean(own)) if own else 1.0
+
+
+def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]:
+    """Mean Dice over the structures of case 1, 2, ...; a structure that is absent and was not found is left out."""
+    return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
+
+
+def verdict(comparison: Comparison, subjects: int) -> str:
+    """One sentence that claims no more than was measured."""
+    low, high = comparison.interval
+    figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {subjects} subjects"
+    against = f"{comparison.first} against {comparison.second}"
+    if subjects < FEWEST_SUBJECTS:
+        return f"{against}: {figures}; with fewer than {FEWEST_SUBJECTS} subjects no difference can be shown."
+    if comparison.corrected < 0.05:
+        word = "better" if comparison.effect > 0 else "worse"
+        return f"{against}: {word} on these cases ({figures}, {format_p(comparison.corrected)})."
+    return f"{against}: no difference shown ({figures}, {format_p(comparison.corrected)})."

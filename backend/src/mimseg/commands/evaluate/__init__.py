@@ -1,0 +1,1 @@
+"""`mimseg evaluate`: segmentations against references. For others: `run.evaluate`, `run.EvaluateSettings`."""

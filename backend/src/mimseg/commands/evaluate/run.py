@@ -1,0 +1,217 @@
+"""Compare segmentations with references: scores per case and class, and what they say on the whole.
+
+Labels are matched by name if both files are Slicer segmentations with segment names, by value
+otherwise. A class that is in neither file of a case has no score there; a class that is in one file
+only has Dice 0, surface Dice 0 and an infinite HD95. Means and medians are taken over the finite
+scores, and the numbers of undefined and infinite ones are reported next to them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.commands.evaluate.report import write_report
+from mimseg.data.cases import VOLUME_SUFFIXES, stem
+from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.structures import read_labels
+from mimseg.data.volume import Volume
+from mimseg.data.volumes import describe_grid
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.metrics.overlap import overlaps
+from mimseg.metrics.scores import score_classes
+from mimseg.metrics.summary import CaseScores, Evaluation, summarise
+from mimseg.stopping import check
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Choices of `mimseg evaluate`.
+
+    Attributes:
+        predictions: A label map, or a folder of them.
+        references: A label map, or a folder of them; cases are matched by file name without extension.
+        output: The report's path without extension: `.csv` and `.json` are written.
+        labels: JSON file with value and name of the structures to score; None for all there are.
+        tolerance_mm: Tolerance of the surface Dice.
+        seed: Seed of the bootstrap.
+    """
+
+    predictions: Path
+    references: Path
+    output: Path
+    labels: Path | None = None
+    tolerance_mm: float = 1.0
+    seed: int = 0
+
+
+def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation, tuple[Path, Path]]:
+    """Score all cases and write the report.
+
+    Returns:
+        The scores, and the paths of the table (CSV) and of the whole report (JSON).
+
+    Raises:
+        UserError: Nothing matches, a file cannot be read, or two files lie on different grids.
+        Stopped: The user stopped; no report is written.
+    """
+    if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
+        raise UserError(f"The tolerance {settings.tolerance_mm} mm is not usable.", "Give millimetres, 0 or more.")
+    table = {label.value: label.name for label in read_labels(settings.labels)} if settings.labels else None
+    reporter.start("evaluate", tolerance_mm=settings.tolerance_mm)
+    pairs = pair_files(settings.predictions, settings.references, reporter)
+    cases: list[CaseScores] = []
+    spelling: dict[str, str] = {}
+    for number, (name, predicted, reference) in enumerate(pairs):
+        reporter.progress("evaluate", number, len(pairs))
+        check()
+        scores = score_case(name, predicted, reference, table, settings.tolerance_mm, reporter)
+        same = {spelling.setdefault(text.casefold(), text): score for text, score in scores.classes.items()}
+        cases.append(replace(scores, classes=same))
+    reporter.progress("evaluate", len(pairs), len(pairs))
+    names = list(table.values()) if table else None
+    evaluation = summarise(cases, names, settings.tolerance_mm, settings.seed)
+    if not any(case.classes for case in cases):
+        reporter.warning("no-labels", "None of the structures to score is in any file.")
+    return evaluation, write_report(settings.output, evaluation)
+
+
+def pair_files(predictions: Path, references: Path, reporter: Reporter) -> list[tuple[str, Path, Path]]:
+    """Name, prediction and reference of each case; files without a partner are told to the reporter.
+
+    Raises:
+        UserError: A path does not exist, a folder is given for one side only, or nothing matches.
+    """
+    for path in (predictions, references):
+        if not path.exists():
+            raise UserError(f"{path} does not exist.", "Check the path.", "file-missing")
+    if predictions.is_file() and references.is_file():
+        return [(stem(references), predictions, references)]
+    if predictions.is_file() or references.is_file():
+        raise UserError(
+            f"One of {predictions} and {references} is a file, the other a folder.", "Give two files or two folders."
+        )
+    predicted, expected = _label_files(predictions), _label_files(references)
+    common = sorted(predicted.keys() & expected.keys())
+    if not common:
+        raise UserError(
+            f"No file in {predictions} (such as {_example(predicted)}) is named like one in {references} "
+            f"(such as {_example(expected)}).",
+            "Name predictions like their references; the extension may differ.",
+            "no-cases",
+        )
+    for files, others, side, partner in (
+        (expected, predicted, "reference", "prediction"),
+        (predicted, expected, "prediction", "reference"),
+    ):
+        alone = sorted(files.keys() - others.keys())
+        if alone:
+            shown = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
+            reporter.warning(f"no-{partner}", f"{len(alone)} {side}(s) without a {partner} are left out: {shown}")
+    return [(name, predicted[name], expected[name]) for name in common]
+
+
+def score_case(
+    name: str,
+    predicted: Path,
+    reference: Path,
+    table: dict[int, str] | None,
+    tolerance_mm: float,
+    reporter: Reporter | None = None,
+) -> CaseScores:
+    """Scores of one case.
+
+    Args:
+        name: Name of the case.
+        predicted: Label map or segmentation.
+        reference: Label map or segmentation on the same grid.
+        table: Names of the values to score; None for all values and the files' own names.
+        tolerance_mm: Tolerance of the surface Dice.
+        reporter: Is told of labels that are not scored, and of overlapping segments.
+
+    Raises:
+        UserError: A file cannot be read, or they lie on different grids.
+    """
+    reporter = reporter or Reporter()
+    volumes = _read_pair(predicted, reference, reporter)
+    values = [np.flatnonzero(np.bincount(volume.array.reshape(-1, order="A"))) for volume in volumes]
+    names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values])
+    # The spelling of the label file goes before the reference's, and that before the prediction's.
+    spelling = {text.casefold(): text for own in (*names, table or {}) for text in own.values()}
+    classes = list(dict.fromkeys(spelling[text.casefold()] for own in names[::-1] for text in own.values()))
+    if table is not None:
+        left_out = [text for text in classes if text not in table.values()]
+        classes = [text for text in classes if text in table.values()]
+        if left_out:
+            reporter.warning("not-scored", f"{name}: not in the label file, not scored: {', '.join(left_out)}")
+    numbers = {text.casefold(): number for number, text in enumerate(classes, start=1)}
+    maps = [_renumber(volume.array, own, numbers) for volume, own in zip(volumes, names, strict=True)]
+    spacing = volumes[1].grid.spacing
+    scores = score_classes(maps[0], maps[1], spacing, list(numbers.values()), tolerance_mm)
+    background = overlaps(maps[0], maps[1], [0])[0].dice
+    return CaseScores(name, {classes[number - 1]: score for number, score in scores.items()}, background)
+
+
+def _label_files(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.name.lower().endswith(VOLUME_SUFFIXES) or not path.is_file():
+            continue
+        name = stem(path).removesuffix("_segmentation")  # as `mimseg segment` names files in a folder
+        if name in files:
+            raise UserError(
+                f"{folder} holds two files of the case {name}: {files[name].name} and {path.name}.",
+                "Keep one of them in this folder.",
+                "ambiguous-case",
+            )
+        files[name] = path
+    return files
+
+
+def _example(files: dict[str, Path]) -> str:
+    return next((path.name for path in files.values()), "nothing: it holds no label map")
+
+
+def _read_pair(predicted: Path, reference: Path, reporter: Reporter) -> tuple[Volume, Volume]:
+    expected = read_labelmap(reference, None, reporter)
+    try:
+        return read_labelmap(predicted, expected.grid, reporter), expected
+    except UserError as fault:
+        if fault.code != "grid-mismatch":
+            raise
+    # 3D Slicer may have saved the reference cropped to its segments: then the prediction has the full grid.
+    full = read_labelmap(predicted, None, reporter)
+    try:
+        return full, read_labelmap(reference, full.grid, reporter)
+    except UserError as fault:
+        raise UserError(
+            f"The prediction {predicted} ({describe_grid(full.grid)}) and the reference {reference} "
+            f"({describe_grid(expected.grid)}) lie on different grids.",
+            "Compare label maps of one image; resample one on the other's grid with nearest-neighbour interpolation.",
+            "grid-mismatch",
+        ) from fault
+
+
+def _names(
+    predicted: Path, reference: Path, table: dict[int, str] | None, values: list[list[int]]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Name of each value in the prediction and in the reference; equal names are one class."""
+    own = read_segment_names(predicted), read_segment_names(reference)
+    if own[0] and own[1]:
+        return own
+    shared = table or own[1] or own[0]
+    named = [{value: shared.get(value, f"label {value}") for value in found} for found in values]
+    return named[0], named[1]
+
+
+def _renumber(array: NDArray, names: dict[int, str], numbers: dict[str, int]) -> NDArray[np.uint16]:
+    lookup = np.zeros(int(array.max(initial=0)) + 1, np.uint16)
+    for value, name in names.items():
+        if value < len(lookup):
+            lookup[value] = numbers.get(name.casefold(), 0)
+    return lookup[array]

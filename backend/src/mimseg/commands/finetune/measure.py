@@ -1,0 +1,47 @@
+"""After a training: which overlap and which coarser spacing the new model bears."""
+
+from __future__ import annotations
+
+from mimseg.bundle.reader import open_bundle
+from mimseg.commands.finetune.data import LabelledData
+from mimseg.commands.finetune.settings import FinetuneSettings
+from mimseg.commands.measure.run import What, measure_model
+from mimseg.data.cases import load_dataset
+from mimseg.data.labels.regions import read_regions
+from mimseg.errors import MimsegError
+from mimseg.events import Reporter
+
+# Of the minutes of the training; and for a user who ends a training to have the model now.
+_SHARE_OF_TIME = 0.1
+_SECONDS_AT_FINISH = 120.0
+
+
+def measure_new_model(settings: FinetuneSettings, data: LabelledData, reporter: Reporter) -> None:
+    """Measure the model that was just written on the validation cases; without any, the overlap on training cases.
+
+    The model is complete without: what fails here, a stop included, is told as a warning.
+    """
+    if settings.keep_overlap and not data.validation:
+        return
+    try:
+        device = "cpu" if settings.device == "cpu" else "auto"
+        measure_model(settings.output, _what(settings, data), reporter, device)
+    except (MimsegError, OSError, RuntimeError) as fault:
+        open_bundle(settings.output)  # raises if the model were not complete
+        reporter.warning(
+            "not-measured",
+            f"The model is complete, but its overlap and quick mode were not measured ({fault}). `mimseg measure` "
+            "does that later.",
+        )
+
+
+def _what(settings: FinetuneSettings, data: LabelledData) -> What:
+    names = {case.identifier for case in data.validation or data.training}
+    seconds = None if settings.budget.minutes is None else settings.budget.minutes * 60 * _SHARE_OF_TIME
+    return What(
+        cases=[case for case in load_dataset(settings.data).cases if case.identifier in names],
+        with_truth=bool(data.validation),
+        regions=read_regions(settings.labels) if settings.labels else None,
+        overlap=settings.overlap if settings.keep_overlap else None,
+        seconds=_SECONDS_AT_FINISH if settings.finish else seconds,
+    )

@@ -1,0 +1,142 @@
+"""The network of a fine-tuning, what it is trained to do, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from mimseg.commands.finetune.data import LabelledData
+from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
+from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr import UNETR
+from mimseg.training.crops.draw import draw_batch
+from mimseg.training.initial_weights import InitialWeights
+from mimseg.training.loop import Task
+from mimseg.training.losses import dice_and_binary_cross_entropy, dice_and_cross_entropy
+from mimseg.training.optimiser.schedule import parameter_groups
+from mimseg.training.planning import LARGEST_WINDOW, plan_window
+from mimseg.training.precision import fabric_in_best_precision
+from mimseg.training.transfer import TransferReport, transfer
+from mimseg.training.validation import mean_dice, predict_case
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network that is ready to be trained.
+
+    Attributes:
+        fabric: Device and precision.
+        precision: Its name.
+        network: On the CPU.
+        shape: Its settings.
+        report: What became of the start weights; None without any.
+        task: For the training loop.
+    """
+
+    fabric: Fabric
+    precision: str
+    network: UNETR
+    shape: NetworkSettings
+    report: TransferReport | None
+    task: Task
+
+
+def choose_window(
+    settings: FinetuneSettings, initial: InitialWeights | None, data: LabelledData, device_type: str
+) -> tuple[int, int, int]:
+    """The user's window, that of the start weights, or one that suits the data."""
+    window = settings.window or (initial.network.window if initial else None)
+    if window is not None:
+        return window
+    sizes = [tuple(case.image.shape[1:]) for case in data.training]
+    patch_size = (initial.network if initial else settings.network).patch_size
+    return plan_window(sizes, patch_size, LARGEST_WINDOW[device_type])
+
+
+def prepare(
+    settings: FinetuneSettings,
+    initial: InitialWeights | None,
+    data: LabelledData,
+    window: tuple[int, int, int],
+    fabric: Fabric,
+    device: str,
+) -> Prepared:
+    """Build the network and choose its precision.
+
+    Args:
+        settings: All choices but window and device.
+        initial: What it starts from.
+        data: What it learns.
+        window: Voxels along x, y, z.
+        fabric: The float32 one of `device`.
+        device: As for `make_fabric`.
+
+    Raises:
+        UserError: The start weights do not fit.
+    """
+    network, shape, report = build_network(settings, initial, data, window)
+    fabric, precision = fabric_in_best_precision(
+        fabric, device, settings.precision, settings.devices, settings.nodes, network,
+        (shape.channels, *shape.window),
+    )  # fmt: skip
+    task = build_task(settings, fabric, data, network, shape, report)
+    return Prepared(fabric, precision, network, shape, report, task)
+
+
+def build_network(
+    settings: FinetuneSettings, initial: InitialWeights | None, data: LabelledData, window: tuple[int, int, int]
+) -> tuple[UNETR, NetworkSettings, TransferReport | None]:
+    """A UNETR for these windows, with the start weights in it."""
+    base = initial.network if initial else settings.network
+    channels = int(data.training[0].image.shape[0])
+    shape = replace(base, window=window, channels=channels, classes=data.outputs)
+    torch.manual_seed(settings.seed)
+    network = UNETR(shape)
+    if initial is None:
+        return network, shape, None
+    report = transfer(network, shape, initial.weights, initial.network, initial.name, settings.allow_incomplete)
+    return network, shape, report
+
+
+def build_task(
+    settings: FinetuneSettings,
+    fabric: Fabric,
+    data: LabelledData,
+    network: UNETR,
+    shape: NetworkSettings,
+    report: TransferReport | None,
+) -> Task:
+    """What the training loop needs: batches, loss, validation, learning rates."""
+    compute_loss = dice_and_cross_entropy(settings.include_background)
+    membership = data.training[0].membership
+    if data.regions is not None and membership is not None:
+        compute_loss = dice_and_binary_cross_entropy(membership)
+
+    def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
+        return draw_batch(
+            data.training, shape.window, settings.augmentation, settings.foreground_share,
+            settings.batch or USUAL_BATCH, settings.seed, step, fabric.global_rank, fabric.world_size,
+            settings.crops_per_volume,
+        )  # fmt: skip
+
+    def validate(average: nn.Module, step: int) -> dict[str, float]:
+        if not data.validation or not fabric.is_global_zero:
+            return {}
+        dice = [mean_dice(predict_case(average, case, shape, settings.overlap), case) for case in data.validation]
+        return {"validation_dice": float(np.mean(dice))}
+
+    def loss_of(module: nn.Module, batch: Any) -> Tensor:
+        return compute_loss(module(batch[0]).float(), batch[1])
+
+    pretrained = set(report.loaded + report.resized) if report else set()
+    schedule = settings.schedule
+    groups = parameter_groups(
+        network, schedule.learning_rate, schedule.weight_decay, shape.layers, settings.layer_decay, pretrained,
+        schedule.optimizer,
+    )  # fmt: skip
+    return Task(network, groups, make_batch, loss_of, validate, "validation_dice", True, grid=shape.grid)

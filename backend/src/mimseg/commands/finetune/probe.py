@@ -1,0 +1,213 @@
+"""The short probe behind the plan of a fine-tuning: a few real steps on this computer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from mimseg.commands.finetune.data import LabelledData
+from mimseg.commands.finetune.network import Prepared, build_network, build_task, choose_window, prepare
+from mimseg.commands.finetune.plan import (
+    BATCHES,
+    MEMORY_MARGIN,
+    Plan,
+    choose_batch,
+    fitting_window,
+    make_plan,
+)
+from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
+from mimseg.commands.finetune.training_device import device_name, free_memory
+from mimseg.errors import OutOfMemory
+from mimseg.events import Reporter
+from mimseg.memory import is_out_of_memory
+from mimseg.training.initial_weights import InitialWeights
+from mimseg.training.loop import make_fabric
+from mimseg.training.memory.cost import Cost, measure_cost, time_step
+from mimseg.training.planning import least_window, smaller_window
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Longer steps are not repeated for other batches: their time is taken as proportional.
+LONGEST_STEP = 1.5
+# Memory is first counted with a window of so many patches along each axis, if the wanted one is so much larger.
+FIRST_PATCHES, FIRST_RATIO = 3, 4
+
+
+def plan_training(
+    settings: FinetuneSettings,
+    initial: InitialWeights | None,
+    data: LabelledData,
+    device: str,
+    reporter: Reporter,
+) -> tuple[Plan, Cost, Prepared]:
+    """Choose window and batch, if they are open, by what a step takes here; takes a few seconds.
+
+    Args:
+        settings: All choices.
+        initial: What the training starts from.
+        data: The cases.
+        device: As for `make_fabric`; what `auto` means here, see `choose_device`.
+        reporter: Is warned where a GPU has too little memory.
+
+    Returns:
+        The plan, the cost of its steps, and the network that it was made with, ready to be trained.
+
+    Raises:
+        OutOfMemory: Not even the smallest window fits.
+    """
+    fabric = make_fabric(device, "32-true", settings.devices, settings.nodes)
+    may_move = fabric.device.type != "cpu" and settings.device == "auto" and fabric.world_size == 1
+    wanted, free = choose_window(settings, initial, data, fabric.device.type), free_memory(fabric.device)
+    try:
+        prepared, cost, fits = _within(settings, initial, data, fabric, device, wanted, free)
+    except OutOfMemory:
+        if not may_move:
+            raise
+        fits = False
+    if not fits and may_move:
+        message = "TRAINING RUNS ON THE CPU, which is many times slower: the GPU has too little free memory."
+        reporter.warning("gpu-not-used", message)
+        return plan_training(replace(settings, device="cpu"), initial, data, "cpu", reporter)
+    window, reasons = prepared.shape.window, []
+    if window != wanted:
+        old, new = ("x".join(map(str, size)) for size in (wanted, window))
+        reasons.append(f"Windows of {new} instead of {old} voxels, because the free memory does not suffice for more.")
+    if not fits:
+        reasons.append("Memory may run out; then the training goes on in smaller parts.")
+    seconds_of = _seconds_of(settings, data, prepared, cost)
+    chosen, why = settings.batch, ""
+    if chosen is None:
+        chosen, why = choose_batch(
+            settings.budget, seconds_of, settings.crops_per_volume,
+            lambda crops: free is None or MEMORY_MARGIN * cost.of_batch(crops).memory_bytes <= free,
+        )  # fmt: skip
+    settings = replace(settings, batch=chosen)
+    cost = cost.of_batch(chosen, seconds_of(chosen))
+    plan = make_plan(
+        settings, cost, (str(fabric.device), device_name(fabric.device), prepared.precision), window,
+        (len(data.training), len(data.validation)), free, (*reasons, why),
+    )  # fmt: skip
+    task = build_task(settings, prepared.fabric, data, prepared.network, prepared.shape, prepared.report)
+    return plan, cost, replace(prepared, task=task)
+
+
+def _within(
+    settings: FinetuneSettings,
+    initial: InitialWeights | None,
+    data: LabelledData,
+    fabric: Fabric,
+    device: str,
+    window: tuple[int, int, int],
+    free: int | None,
+) -> tuple[Prepared, Cost, bool]:
+    """The network with the wanted window, or a smaller one if memory is short; its cost with one crop; whether it fits.
+
+    Raises:
+        OutOfMemory: One crop of the smallest window that may be chosen was too much.
+    """
+    base = initial.network if initial else settings.network
+    least = least_window(window, base.patch_size)
+    may_shrink = settings.window is None and fabric.world_size == 1
+    one = replace(settings, batch=settings.crops_per_volume)
+
+    def smaller(larger: tuple[int, int, int]) -> tuple[int, int, int] | None:
+        return smaller_window(larger, base.patch_size, least) if may_shrink else None
+
+    if may_shrink and free is not None:
+        window = _expected_to_fit(replace(one, network=base), data, fabric, window, smaller, free)
+    while True:
+        fault = None
+        try:
+            prepared = prepare(one, initial, data, window, fabric, device)
+            cost = _cost_of_one(prepared)
+            fits = free is None or MEMORY_MARGIN * cost.memory_bytes <= free
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            fault, fits = str(fabric.device), False
+        following = None if fits else smaller(window)
+        if following is not None:
+            window = following
+        elif fault is None:
+            return prepared, cost, fits
+        else:
+            size = "x".join(map(str, window))
+            raise OutOfMemory(
+                f"The memory of {fault} does not suffice for one crop of {size} voxels.",
+                "Use a smaller --window, a smaller --network, or another --device.",
+            )
+
+
+def _cost_of_one(prepared: Prepared) -> Cost:
+    images, classes = prepared.task.make_batch(0)
+    example = images[:1], None if classes is None else classes[:1]
+    network, shape = prepared.network, prepared.shape
+    return measure_cost(prepared.fabric, network, network.vit, shape.tokens, prepared.task.compute_loss, example, 1.0)
+
+
+def _expected_to_fit(
+    settings: FinetuneSettings,
+    data: LabelledData,
+    fabric: Fabric,
+    window: tuple[int, int, int],
+    smaller: Callable[[tuple[int, int, int]], tuple[int, int, int] | None],
+    free: int,
+) -> tuple[int, int, int]:
+    """The largest window whose crop should fit, found without trying what may be far too large.
+
+    A small window is tried; what is kept for the backward pass grows with the voxels.
+    """
+    x, y, z = (min(edge, FIRST_PATCHES * settings.network.patch_size) for edge in window)
+    if math.prod(window) <= FIRST_RATIO * x * y * z:
+        return window
+    network, shape, _ = build_network(settings, None, data, (x, y, z))
+    task = build_task(settings, fabric, data, network, shape, None)
+    cost = _cost_of_one(Prepared(fabric, "32-true", network, shape, None, task))
+    fixed = cost.of_batch(0).memory_bytes
+
+    def need(wanted: tuple[int, int, int]) -> float:
+        return fixed + (cost.memory_bytes - fixed) * math.prod(wanted) / (x * y * z)
+
+    return fitting_window(window, smaller, need, free)
+
+
+def _seconds_of(
+    settings: FinetuneSettings, data: LabelledData, prepared: Prepared, cost: Cost
+) -> Callable[[int], float]:
+    """Seconds of a step of so many crops: timed where that is quick, else in proportion to one crop.
+
+    Crops are drawn beside the training: on a CPU that takes its share of the cores; beside a GPU only what takes longer
+    than the step counts.
+    """
+    largest = settings.batch or max(BATCHES[-1], settings.crops_per_volume, USUAL_BATCH)
+    task = build_task(
+        replace(settings, batch=largest), prepared.fabric, data, prepared.network, prepared.shape, prepared.report
+    )
+    one = cost.seconds_per_step
+
+    @cache
+    def drawn() -> tuple[float, Any]:
+        began = time.perf_counter()
+        batch = task.make_batch(0)
+        return (time.perf_counter() - began) / largest, batch
+
+    @cache
+    def seconds(crops: int) -> float:
+        drawing, batch = drawn()
+        step = crops * one
+        if crops > 1 and step <= LONGEST_STEP:
+            example = tuple(None if entry is None else entry[:crops] for entry in batch)
+            try:
+                step = time_step(prepared.fabric, prepared.network, task.compute_loss, example)
+            except (RuntimeError, MemoryError) as fault:
+                if not is_out_of_memory(fault):
+                    raise
+        on_cpu = prepared.fabric.device.type == "cpu"
+        return step + crops * drawing if on_cpu else max(step, crops * drawing)
+
+    return seconds

@@ -1,0 +1,281 @@
+"""Train a UNETR on labelled cases, from pre-trained weights or from scratch, and write a model bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mimseg.bundle.description import Description
+from mimseg.bundle.writer import write_bundle
+from mimseg.commands.finetune.data import LabelledData, load_labelled_data
+from mimseg.commands.finetune.measure import measure_new_model
+from mimseg.commands.finetune.network import Prepared, prepare
+from mimseg.commands.finetune.plan import Plan, as_started
+from mimseg.commands.finetune.probe import plan_training
+from mimseg.commands.finetune.provisional_model import ProvisionalModel, remove_provisional, unfinished
+from mimseg.commands.finetune.record import describe, training_record
+from mimseg.commands.finetune.settings import FinetuneSettings
+from mimseg.commands.finetune.training_device import choose_device
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr import UNETR
+from mimseg.training.budget import LoopSettings
+from mimseg.training.checkpoints import load_checkpoint
+from mimseg.training.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.loop import Training, make_fabric
+from mimseg.training.memory.cost import Cost
+from mimseg.training.memory.fallbacks import Limits, Place, train_within_memory
+from mimseg.training.run_folder import check_same_settings, write_json
+from mimseg.training.transfer import TransferReport
+from mimseg.training.validation import score_cases
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after training.
+
+    Attributes:
+        network: With the averaged weights that validated best.
+        shape: Its settings.
+        data: What it was trained on.
+        record: Everything that made it, without paths or names.
+    """
+
+    network: UNETR
+    shape: NetworkSettings
+    data: LabelledData
+    record: dict[str, Any]
+
+
+def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
+    """Run, resume or finish a fine-tuning.
+
+    Returns:
+        The model bundle.
+
+    Raises:
+        UserError: The data, the start weights or the settings are not usable.
+        Stopped: The user stopped; `--resume` continues.
+    """
+    trained = train(settings, reporter, provisional=True)
+    if trained is not None:
+        network, data = trained.network, trained.data
+        network.half().float()  # the bundle stores half precision: score exactly what ships
+        scores: dict[str, Any] = {}
+        if data.validation:
+            scores = score_cases(network, data.validation, data.labels, trained.shape, settings.overlap, reporter)
+        write_model(settings, trained, scores, reporter)
+    return settings.output
+
+
+def train(
+    settings: FinetuneSettings,
+    reporter: Reporter,
+    data: LabelledData | None = None,
+    plan: Plan | None = None,
+    provisional: bool = False,
+) -> Trained | None:
+    """Run, resume or finish the training alone, in the folder `<output>.training`.
+
+    Args:
+        settings: All choices.
+        reporter: Progress and metrics.
+        data: The cases, if they are loaded already.
+        plan: Made already, for a training of which several are run; `settings` are as it has them.
+        provisional: Keep a model of the best weights so far in that folder while training goes on.
+
+    Returns:
+        What was trained; None in all processes but the first.
+
+    Raises:
+        UserError, Stopped: As for `finetune`.
+    """
+    work = training_folder(settings.output)
+    check_folders(settings.output, work, settings.resume)
+    cost, prepared = None, None
+    device = choose_device(settings.device, reporter)
+    if settings.resume:
+        settings, planned = as_started(settings, work)
+        plan = plan or planned
+    main = make_fabric(device, "32-true", settings.devices, settings.nodes)
+    if not main.is_global_zero:
+        reporter = Reporter()
+    initial = read_initial_weights(settings.initial) if settings.initial else None
+    data = data or load_labelled_data(settings, initial, reporter)
+    if not settings.resume and plan is None:
+        plan, cost, prepared = plan_training(settings, initial, data, device, reporter)
+        device = "cpu" if plan.device == "cpu" else device
+        settings = replace(settings, batch=plan.batch, window=plan.window)
+    run = _Run(settings, initial, data, work, reporter, plan, provisional)
+    place = run.begin(prepared, cost, device)
+    del prepared  # or its memory could not be used by a smaller one
+    if settings.finish:
+        training = run.build(place, True)
+    else:
+        limits = Limits(run.patch_size, run.planned_window, settings.device == "auto")
+        training = train_within_memory(run.build, place, limits, settings.resume, reporter)
+    if not main.is_global_zero:
+        return None
+    network, state = training.network, training.state
+    if not isinstance(network, UNETR):
+        raise TypeError("a fine-tuning trains a UNETR")
+    record = run.record(network.settings)
+    record["finetuning"].update(steps=state.step, seconds=round(state.seconds, 1))
+    if state.extra.get("fallbacks"):
+        record["finetuning"]["memory_ran_out"] = " ".join(state.extra["fallbacks"])
+    network.load_state_dict(training.best_weights())
+    return Trained(network.eval(), network.settings, data, record)
+
+
+class _Run:
+    """Builds the training of a fine-tuning, as often as memory makes that necessary."""
+
+    def __init__(
+        self,
+        settings: FinetuneSettings,
+        initial: InitialWeights | None,
+        data: LabelledData,
+        work: Path,
+        reporter: Reporter,
+        plan: Plan | None,
+        provisional: bool,
+    ) -> None:
+        self._settings, self._initial, self._data, self._work = settings, initial, data, work
+        self._reporter, self._plan, self._provisional = reporter, plan, provisional
+        self._first: Prepared | None = None
+        self._report: TransferReport | None = None
+        self.patch_size = (initial.network if initial else settings.network).patch_size
+        self.planned_window = settings.window or (0, 0, 0)
+
+    def begin(self, prepared: Prepared | None, cost: Cost | None, device: str) -> Place:
+        """Announce the run, write or check its settings, and return where it starts."""
+        place = Place(self.planned_window, device)
+        if self._settings.resume:
+            extra = load_checkpoint(self._work / "checkpoint.pt")["state"]["extra"]
+            x, y, z = extra.get("window") or self.planned_window
+            place = Place((x, y, z), device)
+        # The network is built before anything is written: it may not fit the start weights.
+        self._first = prepared or self._prepare(place)
+        self._report, shape = self._first.report, self._first.shape
+        self._announce(self._first, cost)
+        recorded = training_record(self._settings, replace(shape, window=self.planned_window), self._data)
+        if self._settings.resume:
+            check_same_settings(self._work, recorded)
+        elif self._first.fabric.is_global_zero:
+            self._work.mkdir(parents=True, exist_ok=True)
+            plan = {"plan": self._plan.to_json()} if self._plan else {}
+            write_json(self._work / "settings.json", {**recorded, **plan})
+            if cost is not None:
+                write_json(self._work / "cost.json", cost.to_json())
+            write_json(self._work / "transfer.json", self._report.to_json() if self._report else None)
+        return place
+
+    def build(self, place: Place, resume: bool) -> Training:
+        """The training at a place, from its checkpoint if there is one to go on from."""
+        prepared, self._first = self._first or self._prepare(place), None
+        settings = self._settings
+        validations = settings.validations if self._data.validation else 0
+        loop = LoopSettings(settings.budget, settings.schedule, validations)
+        follow = None
+        if self._provisional and not settings.finish:
+            shape = prepared.shape
+            follow = ProvisionalModel(self._work, lambda scores: self._unfinished(shape, scores), self._reporter)
+        return Training(prepared.fabric, prepared.task, loop, self._work, self._reporter, resume, follow)
+
+    def record(self, shape: NetworkSettings) -> dict[str, Any]:
+        """Everything that makes this model."""
+        return {
+            "finetuning": training_record(self._settings, shape, self._data),
+            "pretraining": self._initial.provenance if self._initial else None,
+            "transfer": self._report.to_json() if self._report else None,
+        }
+
+    def _prepare(self, place: Place) -> Prepared:
+        settings, plan = self._settings, self._plan
+        if settings.finish:
+            settings = replace(settings, precision="32-true")
+        elif settings.precision == "auto" and plan is not None and plan.device.split(":")[0] == place.device:
+            settings = replace(settings, precision=plan.precision)
+        elif settings.precision != "auto" and place.device == "cpu" and plan is not None and plan.device != "cpu":
+            settings = replace(settings, precision="auto")  # what the GPU computed in may be too slow here
+        fabric = make_fabric(place.device, "32-true", settings.devices, settings.nodes)
+        return prepare(settings, self._initial, self._data, place.window, fabric, place.device)
+
+    def _unfinished(self, shape: NetworkSettings, scores: dict[str, Any]) -> Description:
+        description = describe(self._settings, shape, self._data, scores, self.record(shape))
+        return replace(description, **unfinished(description, scores))
+
+    def _announce(self, prepared: Prepared, cost: Cost | None) -> None:
+        settings, shape, plan = self._settings, prepared.shape, self._plan
+        costs = {"cost": {**cost.to_json(), **cost.expectation(settings.budget)}} if cost else {}
+        self._reporter.start(
+            "finetune",
+            device=str(prepared.fabric.device),
+            processes=prepared.fabric.world_size,
+            precision=prepared.precision,
+            cases=len(self._data.training),
+            validation_cases=len(self._data.validation),
+            structures=[label.name for label in self._data.labels],
+            window=list(shape.window),
+            patch_size=shape.patch_size,
+            **costs,
+            **({"plan": plan.to_json()} if plan else {}),
+        )
+        if plan and not settings.resume:
+            self._reporter.info(plan.in_words())
+        if cost:
+            self._reporter.info(cost.in_words(settings.budget, str(prepared.fabric.device)))
+        self._reporter.info(self._report.summary() if self._report else "Starting from random weights.")
+
+
+def write_model(
+    settings: FinetuneSettings, trained: Trained, scores: dict[str, Any], reporter: Reporter, **more: str
+) -> None:
+    """Write the bundle of a trained network, measure and report it; the provisional one is removed.
+
+    Args:
+        settings: All choices.
+        trained: The network.
+        scores: What it scored; may be empty.
+        reporter: Gets the result.
+        more: Further outputs to name there.
+    """
+    description = describe(settings, trained.shape, trained.data, scores, trained.record)
+    write_bundle(settings.output, trained.network.cpu(), description)
+    remove_provisional(training_folder(settings.output))
+    if settings.measure:
+        measure_new_model(settings, trained.data, reporter)
+    dice = scores.get("summary", {}).get("mean_dice")
+    steps = trained.record["finetuning"]["steps"]
+    reporter.result(model=str(settings.output), validation_dice=dice, steps=steps, **more)
+
+
+def training_folder(output: Path) -> Path:
+    """Where the training of a model works."""
+    return output.with_name(output.name + ".training")
+
+
+def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpoint.pt") -> None:
+    """Refuse to overwrite a model or an unfinished training, and to resume what is not there.
+
+    Args:
+        output: Folder of the model.
+        work: Folder of the training.
+        resume: Whether it goes on.
+        needed: File in `work` without which it cannot.
+
+    Raises:
+        UserError: One of these.
+    """
+    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
+        raise UserError(f"{output} exists already.", "Choose another name for the model.", code="output-exists")
+    if resume and not (work / needed).is_file():
+        raise UserError(f"{work} holds no training to resume.", "Leave out --resume to start one.", code="not-found")
+    if not resume and work.exists() and any(work.iterdir()):
+        raise UserError(
+            f"{work} holds an unfinished training.",
+            "Continue it with --resume, or delete that folder.",
+            code="output-exists",
+        )

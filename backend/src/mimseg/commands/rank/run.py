@@ -1,0 +1,180 @@
+"""Ranking volumes without labels: which of them to label next, and where the model doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.commands.rank.case import Judged, Judges
+from mimseg.commands.rank.domain import odd_ones
+from mimseg.commands.rank.inputs import find_unlabelled
+from mimseg.commands.rank.outputs import check_folder, draw, write_maps
+from mimseg.commands.rank.report import write_report
+from mimseg.commands.rank.result import RankedCase, Ranking
+from mimseg.commands.rank.selection import nearest_distances, propose
+from mimseg.data.cases import Case, load_dataset
+from mimseg.data.volume import Volume
+from mimseg.data.volumes import read_channels
+from mimseg.errors import OutOfMemory, UserError
+from mimseg.events import Reporter
+from mimseg.stopping import check as check_stop
+
+
+@dataclass(frozen=True)
+class RankSettings:
+    """What to rank, with what, and where to.
+
+    Attributes:
+        inputs: Image files, folders, data sets or case lists; see `find_unlabelled`.
+        models: Names or paths; several are an ensemble, whose first one gives the features.
+        output: Folder for the report and the maps.
+        count: How many cases to propose.
+        labelled: Data set of the cases labelled already, or None.
+        cases: Selection of the inputs, see `mimseg.data.cases.pick_cases`; None for all.
+        augment: Let each model see each scan in several ways (test-time augmentation).
+        regions: Boxes x0, x1, y0, y1, z0, z1 in mm, RAS; empty takes the whole volume.
+        maps: Write an uncertainty map and a labelmap of each case.
+        file_format: Ending of the labelmaps.
+        frame: Which volume of 4D files, from 0, or None.
+        threads: Processor threads; None takes one for each physical core.
+    """
+
+    inputs: tuple[Path, ...]
+    models: tuple[str, ...]
+    output: Path
+    count: int = 5
+    labelled: Path | None = None
+    cases: str | None = None
+    augment: bool = False
+    regions: tuple[tuple[float, ...], ...] = ()
+    maps: bool = True
+    file_format: str = ".nii.gz"
+    frame: int | None = None
+    threads: int | None = None
+
+
+def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
+    """Judge every case, choose those to label next, write the maps and the report.
+
+    Cases that cannot be read, or do not fit into memory, are told as warnings and left out.
+
+    Raises:
+        UserError: A model, an option or the data are not usable, or no case could be judged.
+        Stopped: The user asked to stop; the maps written before stay, without a report.
+    """
+    reporter = reporter or Reporter()
+    labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
+    judges = Judges(settings.models, settings.augment, settings.threads)
+    cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled)
+    check_folder(settings.output, cases)
+    reporter.start("rank", models=list(judges.names), members=judges.members, cases=len(cases), device="cpu")
+    if judges.no_features:
+        reporter.warning(
+            "no-features",
+            f"{judges.no_features} Cases are told apart by their intensities and size instead of the encoder's "
+            "features, so their diversity is judged less well.",
+        )
+    if judges.members == 1:
+        reporter.info(
+            "One model and one view of each scan: its own doubt is measured. --augment or several --model add "
+            "disagreement."
+        )
+    known = _features_of_labelled(judges, labelled, settings, reporter)
+    ranked, features, left_out = [], [], []
+    for number, case in enumerate(cases):
+        check_stop()
+        reporter.progress("rank", number, len(cases))
+        try:
+            volume = read_channels(case.images, settings.frame, reporter)
+            judged = judges.judge(volume, settings.regions)
+        except (UserError, OutOfMemory) as fault:
+            reporter.warning(fault.code, f"{case.identifier}: {fault.message} This case is left out.")
+            left_out.append(case.identifier)
+            continue
+        ranked.append(_describe(case, volume, judged, judges, settings))
+        features.append(judged.features)
+        reporter.metric("uncertainty", judged.doubt.uncertainty, case=case.identifier)
+    reporter.progress("rank", len(cases), len(cases))
+    if not ranked:
+        raise UserError("None of the cases could be ranked.", "The warnings above say why.", "cases-failed")
+    ranking = _ordered(ranked, np.stack(features), known, settings.count, judges, left_out)
+    for case_ in ranking.cases:
+        for code, message in case_.warnings:
+            reporter.warning(code, f"{case_.name}: {message}")
+    report = write_report(settings.output, ranking)
+    reporter.info(f"Label next: {', '.join(case_.name for case_ in ranking.cases if case_.proposed)}")
+    reporter.result(
+        report=str(report.html),
+        data=str(report.json),
+        table=str(report.csv),
+        proposed=[case_.name for case_ in ranking.cases if case_.proposed],
+        cases=[case_.to_json(paths=True) for case_ in ranking.cases],
+        left_out=left_out,
+    )
+    return ranking
+
+
+def _features_of_labelled(
+    judges: Judges, labelled: Sequence[Case], settings: RankSettings, reporter: Reporter
+) -> NDArray[np.float32] | None:
+    found = []
+    for number, case in enumerate(labelled):
+        check_stop()
+        reporter.progress("labelled cases", number, len(labelled))
+        try:
+            found.append(judges.features(read_channels(case.images, settings.frame, reporter), settings.regions))
+        except (UserError, OutOfMemory) as fault:
+            reporter.warning(fault.code, f"{case.identifier}: {fault.message} It is not compared with.")
+    if labelled:
+        reporter.progress("labelled cases", len(labelled), len(labelled))
+    return np.stack(found) if found else None
+
+
+def _describe(case: Case, volume: Volume, judged: Judged, judges: Judges, settings: RankSettings) -> RankedCase:
+    ranked = RankedCase(case.identifier, case.images, judged.doubt, judged.volumes_ml)
+    pictures = draw(volume, judged, judges.description)
+    if settings.maps:
+        uncertainty, labels = write_maps(
+            settings.output, case, volume, judged, judges.description, settings.file_format
+        )
+        return replace(ranked, uncertainty_map=uncertainty, segmentation=labels, pictures=pictures)
+    return replace(ranked, pictures=pictures)
+
+
+def _warnings(case: RankedCase, odd: str | None) -> tuple[tuple[str, str], ...]:
+    found = [] if odd is None else [("out-of-domain", odd)]
+    if not case.doubt.voxels:
+        found.append(("nothing-found", "The model found none of its structures."))
+    return tuple(found)
+
+
+def _ordered(
+    cases: Sequence[RankedCase],
+    features: NDArray[np.float32],
+    known: NDArray[np.float32] | None,
+    count: int,
+    judges: Judges,
+    left_out: Sequence[str],
+) -> Ranking:
+    uncertainty = [case.doubt.uncertainty for case in cases]
+    odd = odd_ones(uncertainty)
+    chosen = propose(uncertainty, features, known, [code is not None for code in odd], count)
+    rest = sorted(set(range(len(cases))) - set(chosen), key=lambda index: (-uncertainty[index], index))
+    distances = nearest_distances(features, known)
+    ordered = tuple(
+        replace(
+            cases[index],
+            rank=place,
+            proposed=index in chosen,
+            distance=None if distances is None else distances[index],
+            warnings=_warnings(cases[index], odd[index]),
+        )
+        for place, index in enumerate([*chosen, *rest], start=1)
+    )
+    return Ranking(
+        ordered, judges.names, judges.members, 0 if known is None else len(known), judges.feature_kind, tuple(left_out)
+    )

@@ -1,0 +1,124 @@
+"""What is done with one case: read it, warn of what does not fit the model, write its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg import stopping
+from mimseg.bundle.description import Description
+from mimseg.commands.segment.outputs import Job
+from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.labels.structures import Label
+from mimseg.data.volume import Volume
+from mimseg.data.volumes import read_channels, read_volume
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+from mimseg.inference.png import write_png
+from mimseg.inference.preview import draw_preview
+from mimseg.memory import memory_errors_named
+
+# A scan this many times longer than those a model was trained on shows anatomy that the model never saw.
+_TOO_LARGE = 1.75
+
+
+def read_case(job: Job, frame: int | None, reporter: Reporter) -> Volume:
+    """The case's volume, `(i, j, k)` or `(C, i, j, k)`.
+
+    Raises:
+        UserError: It cannot be read.
+        OutOfMemory: Memory ran out.
+    """
+    stopping.check()
+    with memory_errors_named(f"read {job.inputs[0]}"):
+        if len(job.inputs) == 1:
+            return read_volume(job.inputs[0], frame, reporter)
+        return read_channels(job.inputs, frame, reporter)
+
+
+def write_case(
+    job: Job, volume: Volume, labels: NDArray[np.integer], kept: Sequence[Label], description: Description
+) -> None:
+    """Write picture and labels, the labels last: where they exist, the case is complete.
+
+    Raises:
+        UserError: A file cannot be written.
+        OutOfMemory: Memory ran out.
+        Stopped: The user asked to stop before.
+    """
+    stopping.check()
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UserError(
+            f"The folder {job.output.parent} cannot be made ({fault.strerror}).", "Choose another.", "cannot-write"
+        ) from fault
+    with memory_errors_named(f"write {job.output}"):
+        if job.preview is not None:
+            image = volume.array if volume.array.ndim == 3 else volume.array[0]
+            intensity = description.preprocessing.intensity
+            shown = None if intensity.kind == "zscore" else (intensity.lower, intensity.upper)
+            write_png(job.preview, draw_preview(image, labels, volume.grid, kept, shown))
+        write_labelmap(job.output, labels, volume.grid, kept)
+
+
+def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:
+    """The values of the structures in `kept` from class indices `(i, j, k)`, 0 elsewhere."""
+    values = np.zeros(len(labels) + 1, np.uint16 if max(label.value for label in labels) > 255 else np.uint8)
+    for index, label in enumerate(labels, start=1):
+        if label in kept:
+            values[index] = label.value
+    return values[classes]
+
+
+def choose_labels(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
+    """The model's structures of these names, whatever their case; all of them if `names` is empty.
+
+    Raises:
+        UserError: The model has no such structure.
+    """
+    if not names:
+        return description.labels
+    by_name = {label.name.casefold(): label for label in description.labels}
+    unknown = [name for name in names if name.strip().casefold() not in by_name]
+    if unknown:
+        raise UserError(
+            f"The model {description.name} has no structure {', '.join(repr(name) for name in unknown)}.",
+            f"It has: {', '.join(label.name for label in description.labels)}.",
+            code="unknown-label",
+        )
+    wanted = {by_name[name.strip().casefold()].value for name in names}
+    return tuple(label for label in description.labels if label.value in wanted)
+
+
+def warn_of_misfit(volume: Volume, job: Job, description: Description, has_region: bool, reporter: Reporter) -> None:
+    """Tell the user when the scan is hardly what the model was trained on."""
+    extent = sorted(n * s for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
+    usual = description.field_of_view_mm
+    if (
+        usual is not None
+        and not has_region
+        and any(have > _TOO_LARGE * trained for have, trained in zip(extent, sorted(usual), strict=True))
+    ):
+        reporter.warning(
+            "field-of-view",
+            f"{job.inputs[0]} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "
+            f"{_millimetres(sorted(usual))}: expect false structures. Give the part to segment with --roi.",
+        )
+    lowest = float(volume.array.min())
+    if description.modality == "CT" and lowest >= 0:
+        reporter.warning(
+            "modality",
+            f"{job.inputs[0]} has no negative value, but {description.name} wants CT in Hounsfield units, where air "
+            "is about -1000.",
+        )
+    if description.modality == "MR" and lowest <= -900:
+        reporter.warning(
+            "modality", f"{job.inputs[0]} looks like CT (lowest value {lowest:.0f}); {description.name} wants MR."
+        )
+
+
+def _millimetres(extent: Sequence[float]) -> str:
+    return " x ".join(f"{length:.0f}" for length in extent) + " mm"

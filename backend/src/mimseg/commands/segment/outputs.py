@@ -1,0 +1,176 @@
+"""Where the results of `mimseg segment` go, settled before anything is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimseg.data.dicom.headers import is_dicom
+from mimseg.data.images import suffix_of
+from mimseg.data.labels.labelmaps import LABELMAP_SUFFIXES
+from mimseg.data.volumes import find_volumes
+from mimseg.errors import UserError
+
+_RESULT = "_segmentation"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case to segment.
+
+    Attributes:
+        inputs: One path for each channel of the model.
+        name: Short name for messages and file names.
+        output: The labelmap or segmentation to write.
+        preview: The picture to write, or None.
+    """
+
+    inputs: tuple[Path, ...]
+    name: str
+    output: Path
+    preview: Path | None
+
+
+def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
+    """The inputs, with a folder of image files replaced by all images at or below it, sorted.
+
+    A folder with DICOM files of its own stays what it is, one volume. Left out are labelmaps as `find_volumes` knows
+    them, and results of an earlier run (`..._segmentation`).
+
+    Raises:
+        UserError: A folder of images is given for a model of several channels.
+    """
+    expanded: list[Path] = []
+    for path in inputs:
+        images = _images_below(path) if path.is_dir() else []
+        if images and channels > 1:
+            raise UserError(
+                f"{path} is a folder of images, but the model wants {channels} files for each case.",
+                "Give the files: all channels of the first case in the model's order, then those of the next.",
+                code="wrong-channels",
+            )
+        expanded += images or [path]
+    return expanded
+
+
+def _images_below(folder: Path) -> list[Path]:
+    if any(not suffix_of(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
+        return []
+    try:
+        found = find_volumes(folder)
+    except UserError:  # Nothing there: reading it says what is wrong.
+        return []
+    found = [path for path in found if not _stem(path).endswith(_RESULT)]
+    return found if any(path.is_file() for path in found) else []
+
+
+def plan_jobs(
+    inputs: Sequence[Path], channels: int, output: Path, file_format: str = ".nii.gz", preview: Path | None = None
+) -> list[Job]:
+    """One job for each case, with outputs that neither collide nor hit an input.
+
+    Args:
+        inputs: The channels of the first case, those of the second, ...
+        channels: Of the model.
+        output: A file for one case, or a folder.
+        file_format: Ending of the files in a folder.
+        preview: A picture file; with several cases their names are appended.
+
+    Raises:
+        UserError: The number of inputs does not fit the channels, or the output is not usable.
+    """
+    if not inputs or len(inputs) % channels:
+        raise UserError(
+            f"The model wants {channels} files for each case, but {len(inputs)} were given.",
+            "Give all channels of the first case in the model's order, then those of the next; "
+            "`mimseg models show` lists them.",
+            code="wrong-channels",
+        )
+    if file_format not in LABELMAP_SUFFIXES:
+        raise UserError(f"{file_format} is no format for labels.", f"Use one of {', '.join(LABELMAP_SUFFIXES)}.")
+    cases = [tuple(inputs[start : start + channels]) for start in range(0, len(inputs), channels)]
+    names = _names([case[0] for case in cases])
+    ending = suffix_of(output)
+    if ending and not output.is_dir():
+        _check_file(output, ending, len(cases))
+        outputs = [output]
+    else:
+        _check_folder(output)
+        outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
+    pictures = _pictures(preview, names)
+    _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
+    return [Job(*row) for row in zip(cases, names, outputs, pictures, strict=True)]
+
+
+def _names(firsts: Sequence[Path]) -> list[str]:
+    """File names without ending; the folder's name comes first where they would be equal."""
+    absolute = [path.absolute() for path in firsts]
+    names = [_stem(path) for path in absolute]
+    counted = Counter(name.lower() for name in names)
+    longer = [
+        f"{path.parent.name}_{name}" if counted[name.lower()] > 1 else name
+        for path, name in zip(absolute, names, strict=True)
+    ]
+    repeated = sorted(name for name, number in Counter(name.lower() for name in longer).items() if number > 1)
+    if repeated:
+        raise UserError(
+            f"Several inputs would get the same output name: {', '.join(repeated[:3])}.",
+            "Give them in separate runs with different output folders.",
+            code="same-name",
+        )
+    return longer
+
+
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(suffix_of(path))] if path.is_file() else path.name
+
+
+def _pictures(preview: Path | None, names: Sequence[str]) -> list[Path | None]:
+    if preview is None:
+        return [None] * len(names)
+    if preview.suffix.lower() != ".png":
+        raise UserError(
+            f"The preview {preview} has an ending that pictures are not written to.",
+            "Let it end in .png.",
+            "bad-output",
+        )
+    if len(names) == 1:
+        return [preview]
+    return [preview.with_name(f"{preview.stem}_{name}.png") for name in names]
+
+
+def _check_file(output: Path, ending: str, cases: int) -> None:
+    if cases > 1:
+        raise UserError(
+            f"{cases} cases cannot all be written to the one file {output}.",
+            "Give a folder: a name without .nii.gz, .nrrd, .mha.",
+            code="bad-output",
+        )
+    if ending not in LABELMAP_SUFFIXES:
+        raise UserError(
+            f"{output} has an ending that labels cannot be written to.",
+            f"Use one of {', '.join(LABELMAP_SUFFIXES)}.",
+            code="bad-output",
+        )
+
+
+def _check_folder(output: Path) -> None:
+    if output.is_file():
+        raise UserError(f"{output} is a file, not a folder.", "Choose another output.", code="bad-output")
+    if output.suffix and not output.is_dir():
+        raise UserError(
+            f"{output} has an ending that labels cannot be written to.",
+            f"Use one of {', '.join(LABELMAP_SUFFIXES)}, or an existing folder.",
+            code="bad-output",
+        )
+
+
+def _check_inputs_safe(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UserError(f"The output {path} is also an input.", "Choose another output.", code="bad-output")
+        if path.is_dir():
+            raise UserError(f"The output {path} is a folder.", "Choose another output.", code="bad-output")

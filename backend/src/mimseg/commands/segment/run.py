@@ -1,0 +1,258 @@
+"""Segmenting scans with a model: one model load for any number of scans, alone or among several ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.bundle.locations import find_bundle
+from mimseg.bundle.reader import Bundle, open_bundle
+from mimseg.commands.segment.cases import choose_labels, label_values, read_case, warn_of_misfit, write_case
+from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
+from mimseg.commands.segment.overlap import Locked, Stages, overlapped
+from mimseg.commands.segment.shared_table import add_to_table
+from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
+from mimseg.commands.segment.volume_table import StructureVolume, check_table, measure, write_table
+from mimseg.data.labels.structures import Label
+from mimseg.data.regions import Box, box_from_ras
+from mimseg.data.volume import Volume
+from mimseg.errors import OutOfMemory, UserError
+from mimseg.events import Reporter
+from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.pipeline import segment_volume
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """What to segment, with what, and where to.
+
+    Attributes:
+        inputs: Volumes, DICOM folders, or folders of volumes; with a model of several channels, the channels of each
+            case in turn.
+        model: Name or path of the model.
+        output: A file for one case, or a folder.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        engine: `auto`, `openvino`, `torch`.
+        labels: Names of the structures to keep; empty keeps all.
+        regions: Boxes x0, x1, y0, y1, z0, z1 in mm, RAS; empty takes the whole volume.
+        file_format: Ending of the files written to an output folder.
+        table: CSV of volumes to write, or None.
+        preview: PNG picture to write, or None.
+        frame: Which volume of a 4D file, from 0, or None.
+        overlap: Share of a window that its neighbour covers too; None takes the model's.
+        quick: Use the model's quick mode: coarser voxels, faster, with a measured loss.
+        threads: Processor threads; None takes one for each physical core, or this rank's share of them.
+        precision: `f32` or `bf16`.
+        resume: Leave out cases that have their result already.
+    """
+
+    inputs: tuple[Path, ...]
+    model: str
+    output: Path
+    device: str = "auto"
+    engine: str = "auto"
+    labels: tuple[str, ...] = ()
+    regions: tuple[tuple[float, ...], ...] = ()
+    file_format: str = ".nii.gz"
+    table: Path | None = None
+    preview: Path | None = None
+    frame: int | None = None
+    overlap: float | None = None
+    quick: bool = False
+    threads: int | None = None
+    precision: str = "f32"
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """What came out for one case.
+
+    Attributes:
+        inputs: What was read.
+        output: The labelmap or segmentation written.
+        volumes: Volume of each structure that was asked for.
+        preview: The picture written, or None.
+        seconds: Time from the case's turn to its file; reading ahead is not counted.
+    """
+
+    inputs: tuple[Path, ...]
+    output: Path
+    volumes: tuple[StructureVolume, ...]
+    preview: Path | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary for the result event."""
+        return {
+            "inputs": [str(path) for path in self.inputs],
+            "output": str(self.output),
+            "preview": None if self.preview is None else str(self.preview),
+            "seconds": round(self.seconds, 3),
+            "volumes": [
+                {"label": v.label, "value": v.value, "voxels": v.voxels, "ml": round(v.ml, 4)} for v in self.volumes
+            ],
+        }
+
+
+def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list[SegmentResult]:
+    """Segment all inputs, or this rank's share of them.
+
+    With several cases, an unusable one is told as a warning and the others go on; the run fails at its end.
+
+    Returns:
+        The results of this process; cases that were left out (`resume`, other ranks) are not among them.
+
+    Raises:
+        UserError: The model, an option or an input is not usable.
+        OutOfMemory: Memory ran out even on the CPU.
+        Stopped: The user asked to stop; results written before stay.
+    """
+    reporter = Locked(reporter or Reporter())
+    began = time.perf_counter()
+    bundle = open_bundle(find_bundle(settings.model))
+    if settings.quick:
+        words = bundle.description.quick_in_words()
+        bundle = replace(bundle, description=bundle.description.in_quick_mode())
+        reporter.info(f"Quick: {words}.")
+    channels = len(bundle.description.channels)
+    inputs = expand_folders(settings.inputs, channels)
+    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
+    check_table(settings.table)
+    kept = choose_labels(bundle.description, settings.labels)
+    rank = rank_of_process()
+    with Shares(jobs, rank, settings.resume, reporter) as shares:
+        run = _Run(settings, bundle, kept, rank, len(jobs), shares, reporter)
+        stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
+        results = dict(overlapped(shares.take(), stages, reporter, run.open))
+        if run.begun == 0:
+            reporter.start("segment", model=bundle.description.name, version=bundle.description.version)
+        if settings.table is not None:
+            _write_table(settings.table, jobs, results, shares, rank, kept)
+    if run.failures:
+        raise UserError(
+            f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
+            "The warnings above say why; the other results are written.",
+            code="cases-failed",
+        )
+    reporter.result(
+        outputs=[result.to_json() for result in results.values()],
+        table=None if settings.table is None else str(settings.table),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    return list(results.values())
+
+
+def _write_table(
+    path: Path,
+    jobs: Sequence[Job],
+    results: Mapping[Job, SegmentResult],
+    shares: Shares,
+    rank: Rank,
+    kept: Sequence[Label],
+) -> None:
+    if rank.count == 1 and not shares.finished_before:
+        write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
+        return
+    finished_before = shares.finished_before if rank.number == 0 else []
+    own = {job: result.volumes for job, result in results.items()}
+    with shares.table_lock():
+        add_to_table(path, jobs, own, finished_before, kept)
+
+
+@dataclass
+class _Computed:
+    """Labels on their way to a file."""
+
+    volume: Volume
+    labels: NDArray[np.integer]
+    began: float
+
+
+@dataclass
+class _Run:
+    """One loaded model at work; the engine may change when a GPU's memory does not suffice."""
+
+    settings: SegmentSettings
+    bundle: Bundle
+    kept: tuple[Label, ...]
+    rank: Rank
+    cases: int
+    shares: Shares
+    reporter: Reporter
+    failures: list[str] = field(default_factory=list)
+    begun: int = 0
+    _engine: Engine | None = None
+
+    def open(self) -> None:
+        """Load the network; the first case is being read meanwhile."""
+        description = self.bundle.description
+        engine = self._open(self.settings.device, self.settings.engine)
+        self._engine = engine
+        self.reporter.start(
+            "segment", model=description.name, version=description.version, engine=engine.name, device=engine.device
+        )
+
+    def announce(self, job: Job) -> None:
+        """Tell whose turn it is."""
+        self.begun += 1
+        if self.cases > 1:
+            number = self.begun + len(self.shares.finished_before)
+            self.reporter.info(f"Case {number} of {self.cases}: {job.name}")
+
+    def read(self, job: Job, reporter: Reporter) -> Volume:
+        """Read a case; called in a thread."""
+        return read_case(job, self.settings.frame, reporter)
+
+    def compute(self, job: Job, volume: Volume) -> _Computed:
+        """Labels of a case."""
+        began = time.perf_counter()
+        regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
+        description = self.bundle.description
+        warn_of_misfit(volume, job, description, bool(regions), self.reporter)
+        classes = self._classes(volume, regions)
+        return _Computed(volume, label_values(classes, description.labels, self.kept), began)
+
+    def write(self, job: Job, computed: _Computed) -> tuple[Job, SegmentResult]:
+        """Write a case; called in a thread."""
+        grid, labels = computed.volume.grid, computed.labels
+        write_case(job, computed.volume, labels, self.kept, self.bundle.description)
+        self.shares.finished(job)
+        volumes = tuple(measure(labels, grid, self.kept))
+        name = f"{job.name}, " if self.cases > 1 else ""
+        lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
+        self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
+        seconds = time.perf_counter() - computed.began
+        return job, SegmentResult(job.inputs, job.output, volumes, job.preview, seconds)
+
+    def failed(self, job: Job, fault: UserError) -> None:
+        """Note a case that is left out; a single one's fault is raised."""
+        if self.cases == 1:
+            raise fault
+        self.failures.append(job.name)
+        self.reporter.warning(fault.code, f"{fault} This case is left out.")
+
+    def _open(self, device: str, engine: str) -> Engine:
+        threads = self.settings.threads or self.rank.processors
+        return open_engine(
+            self.bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local
+        )
+
+    def _classes(self, volume: Volume, regions: Sequence[Box]) -> NDArray[np.integer]:
+        description, overlap = self.bundle.description, self.settings.overlap
+        if self._engine is None:
+            self._engine = self._open(self.settings.device, self.settings.engine)
+        try:
+            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)
+        except OutOfMemory as fault:
+            if fault.code != "gpu-out-of-memory":
+                raise
+            self.reporter.warning("gpu-out-of-memory", f"{fault.message} The CPU is used instead.")
+            self._engine = self._open("cpu", "auto")
+            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)

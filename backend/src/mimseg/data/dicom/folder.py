@@ -1,0 +1,92 @@
+"""Reading a folder with one DICOM series.
+
+ITK's own series reader fails on a whole folder for one bad file, averages irregular slice distances,
+drops the shear of a tilted gantry and mixes the time points of 4D series, all in silence. Here every
+header is read by itself, what is there is worked out from the slice positions, and whatever cannot be
+represented right is refused by name. No identifier of a patient enters a message.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mimseg.data.dicom.geometry import stack_of
+from mimseg.data.dicom.headers import NotAnImage, Slice, is_dicom, read_slice_header
+from mimseg.data.dicom.pixels import read_pixels
+from mimseg.data.dicom.series import choose_frame, choose_series
+from mimseg.data.images import suffix_of
+from mimseg.data.volume import Volume
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+
+def read_dicom_folder(folder: Path, frame: int | None, reporter: Reporter) -> Volume:
+    """Read the one series in `folder` (not below it).
+
+    Rescale slope and intercept are applied slice by slice. Slices of a tilted gantry are shifted back
+    within their planes onto a right-angled grid, mildly irregular slice distances are interpolated;
+    both are reported, and the corrected grid counts as the volume's own.
+
+    Raises:
+        UserError: No series, several series, several frames without `frame`, missing slices, irregular
+            distances, several orientations, multi-frame or mosaic files, or unreadable pixels.
+    """
+    slices = choose_frame(choose_series(_scan(folder, reporter), folder), folder, frame)
+    stack = stack_of(slices, folder)
+    if stack.note:
+        reporter.warning(stack.note_code, f"{folder}: {stack.note}")
+    return stack.assemble(read_pixels(stack.slices))
+
+
+def refuse_single_file(path: Path) -> UserError:
+    """The error for one DICOM file given instead of a folder; says what is in the file."""
+    try:
+        read_slice_header(path)
+    except NotAnImage as fault:
+        return UserError(f"{path} {fault.reason}.", fault.hint, fault.code)
+    return UserError(
+        f"{path} is one slice of a DICOM series.", f"Give its folder instead: {path.parent}", "dicom-single-file"
+    )
+
+
+def _scan(folder: Path, reporter: Reporter) -> list[Slice]:
+    """Headers of all image slices in the folder; objects of other kinds are left out.
+
+    Raises:
+        UserError: There is none; the message says what there is instead.
+    """
+    slices: list[Slice] = []
+    others: list[tuple[Path, NotAnImage]] = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.name.startswith(".") or path.name.upper() == "DICOMDIR" or suffix_of(path):
+            continue
+        try:
+            slices.append(read_slice_header(path))
+        except NotAnImage as fault:
+            # Files without the DICOM mark may still be DICOM; if they are not readable they are anything.
+            if is_dicom(path):
+                others.append((path, fault))
+    if not slices:
+        raise _nothing_to_read(folder, others)
+    damaged = [path.name for path, reason in others if reason.damaged]
+    if damaged:
+        shown = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
+        reporter.warning("dicom-skipped", f"{folder}: {len(damaged)} DICOM files cannot be read ({shown}).")
+    for path, reason in others:
+        if reason.blocks_series:
+            raise UserError(f"{path} {reason.reason}.", reason.hint, reason.code)
+    return slices
+
+
+def _nothing_to_read(folder: Path, others: list[tuple[Path, NotAnImage]]) -> UserError:
+    if others:
+        path, fault = others[0]
+        more = f" (and {len(others) - 1} more files of no use)" if len(others) > 1 else ""
+        return UserError(f"{folder} holds no DICOM image: {path.name} {fault.reason}{more}.", fault.hint, fault.code)
+    below = sorted({path.parent for path in folder.rglob("*") if path.is_file() and is_dicom(path)})
+    if below:
+        names = ", ".join(str(path.relative_to(folder)) for path in below[:5])
+        return UserError(f"{folder} itself holds no DICOM files.", f"Give one of its subfolders: {names}", "no-dicom")
+    images = sorted(path.name for path in folder.iterdir() if suffix_of(path))
+    hint = f"Give the file itself, e.g. {images[0]}." if images else "Give a folder with one DICOM series."
+    return UserError(f"{folder} holds no DICOM series.", hint, "no-dicom")

@@ -1,0 +1,148 @@
+"""Reading and writing labelmaps, including Slicer segmentations (`.seg.nrrd`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mimseg.data.images import array_of, grid_of, image_of, read_with_header, suffix_of, write_image
+from mimseg.data.labels.seg_nrrd import merge_segments, read_segments, segment_metadata
+from mimseg.data.labels.structures import Label
+from mimseg.data.volume import Grid, Volume
+from mimseg.data.volumes import check_grid, describe_grid
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
+
+
+def read_labelmap(path: Path, like: Grid | None = None, reporter: Reporter | None = None) -> Volume:
+    """Read a labelmap, or a Slicer segmentation as one labelmap.
+
+    Where segments overlap, the later one wins and the reporter is told. A segmentation that covers
+    only a part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place.
+
+    Args:
+        path: A labelmap in any image format, or a `.seg.nrrd` file.
+        like: The grid it has to lie on, normally the image's; None accepts any.
+        reporter: Is told of overlaps.
+
+    Returns:
+        Array `(i, j, k)`, uint8 or uint16.
+
+    Raises:
+        UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid.
+    """
+    path, reporter = Path(path), reporter or Reporter()
+    image = read_with_header(path, lambda reader: _refuse_what_is_no_labelmap(reader, path))
+    array, grid = array_of(image), grid_of(image)
+    check_grid(grid, path)
+    segments = read_segments(image)
+    if segments:
+        array, overlap = merge_segments(array, segments)
+        if overlap:
+            reporter.warning("overlap", f"{path}: segments overlap in {overlap} voxels; the later segment keeps them.")
+    elif array.ndim == 4:
+        raise UserError(f"{path} has {len(array)} numbers in each voxel.", "Give one label per voxel.", "not-scalar")
+    labels = _whole_numbers(array, path)
+    if like is None or grid.same_as(like):
+        return Volume(labels, like or grid)
+    placed = _place(labels, grid, like) if segments else None
+    if placed is None:
+        raise UserError(
+            f"The labels {path} lie on another grid ({describe_grid(grid)}) than the image ({describe_grid(like)}).",
+            "Give labels drawn on this image, or resample them on its grid with nearest-neighbour interpolation.",
+            "grid-mismatch",
+        )
+    return Volume(placed, like)
+
+
+def read_segment_names(path: Path) -> dict[int, str]:
+    """Names of the segments in a `.seg.nrrd` by their value in `read_labelmap`; empty for plain labelmaps."""
+    if suffix_of(Path(path)) not in (".seg.nrrd", ".nrrd", ".nhdr"):
+        return {}
+    image = read_with_header(Path(path), lambda reader: None)
+    return {segment.value: segment.name for segment in read_segments(image)}
+
+
+def write_labelmap(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label] = ()) -> None:
+    """Write labels on exactly `grid`; the ending of `path` chooses the format.
+
+    Args:
+        path: `.nii.gz`, `.nii`, `.nrrd`, `.mha` (labelmap) or `.seg.nrrd` (segmentation with names,
+            colours and SNOMED CT codes for 3D Slicer).
+        labels: `(i, j, k)` of whole numbers 0..65535.
+        grid: The grid of the labels.
+        table: Name, colour and codes of each value; used by `.seg.nrrd` only.
+
+    Raises:
+        UserError: The ending is not supported, or the file cannot be written.
+        ValueError: The array does not fit the grid or holds other numbers.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if suffix not in LABELMAP_SUFFIXES:
+        raise UserError(
+            f"{path} has an ending that labels cannot be written to.",
+            f"Use one of {', '.join(LABELMAP_SUFFIXES)}.",
+            "unsupported-format",
+        )
+    if tuple(labels.shape) != tuple(grid.size):
+        raise ValueError(f"labels of shape {labels.shape} do not fit a grid of size {grid.size}")
+    image = image_of(smallest_type(labels), grid)
+    if suffix == ".seg.nrrd":
+        for key, value in segment_metadata(labels, grid, table).items():
+            image.SetMetaData(key, value)
+    write_image(path, image)
+
+
+def smallest_type(labels: NDArray) -> NDArray:
+    """Labels as uint8 if they fit, else as uint16.
+
+    Raises:
+        ValueError: A value is negative, fractional or above 65535.
+    """
+    highest, lowest = labels.max(initial=0), labels.min(initial=0)
+    if not (lowest >= 0 and highest <= 65535):  # also true of NaN
+        raise ValueError(f"label values must lie in 0..65535, got {lowest}..{highest}")
+    whole = labels.astype(np.uint8 if highest <= 255 else np.uint16)
+    if labels.dtype.kind == "f" and not np.array_equal(whole, labels):
+        raise ValueError("label values must be whole numbers")
+    return whole
+
+
+def _refuse_what_is_no_labelmap(reader: sitk.ImageFileReader, path: Path) -> None:
+    size = reader.GetSize()
+    if len(size) != 3 or 0 in size:
+        shape = "x".join(str(value) for value in size)
+        raise UserError(f"The labels {path} are not a volume ({shape}).", "Give a labelmap of three axes.", "not-3d")
+
+
+def _whole_numbers(array: NDArray, path: Path) -> NDArray:
+    try:
+        return smallest_type(array)
+    except ValueError as fault:
+        raise UserError(
+            f"{path} is no labelmap: {fault}.", "Give whole numbers, 0 for background.", "not-a-labelmap"
+        ) from fault
+
+
+def _place(labels: NDArray, grid: Grid, like: Grid) -> NDArray | None:
+    """Labels on `like` if their voxels coincide with some of its voxels; None if they do not."""
+    corners = np.array([np.zeros(3), np.asarray(grid.size) - 1.0])
+    indices = like.to_index(grid.to_point(corners))
+    start, last = np.rint(indices).astype(int)
+    if np.abs(indices - np.rint(indices)).max() > 0.01 or np.any(last - start + 1 != grid.size):
+        return None
+    placed = np.zeros(like.size, labels.dtype)
+    low, high = np.maximum(start, 0), np.minimum(last + 1, like.size)
+    if np.any(low >= high):
+        return placed
+    target = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    source = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    placed[target] = labels[source]
+    return placed

@@ -1,0 +1,1 @@
+"""What all report pages share. For others: `files`."""

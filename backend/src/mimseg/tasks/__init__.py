@@ -1,1 +1,0 @@
-"""One file for each thing that mimseg does; only these know which parts work together."""

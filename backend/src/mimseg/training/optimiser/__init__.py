@@ -1,0 +1,1 @@
+"""Steps of the weights: `muon`, `schedule` (learning rates), `averaging` (moving average of the weights)."""
