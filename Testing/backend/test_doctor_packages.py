@@ -10,8 +10,8 @@ import pytest
 
 from mimseg import stopping
 from mimseg.commands.doctor import run as doctor_module
-from mimseg.computer import packages
-from mimseg.computer.packages import REQUIREMENTS, Requirement, import_elsewhere, inspect_packages, is_older
+from mimseg.computer import packages, probe
+from mimseg.computer.packages import Requirement, import_elsewhere, inspect_packages, is_older
 from mimseg.computer.speed import Speed, measure_speed
 from mimseg.errors import Stopped
 
@@ -115,14 +115,39 @@ def test_versions_are_compared_by_their_numbers():
     assert not is_older("unknown", "2.8")
 
 
-def test_requirements_are_those_of_the_package():
-    tomllib = pytest.importorskip("tomllib")
-    described = Path(__file__).resolve().parents[2] / "backend" / "pyproject.toml"
-    project = tomllib.loads(described.read_text(encoding="utf-8"))["project"]
-    for purpose, listed in (
-        # OpenVINO is not a plain dependency, so that its telemetry package is not installed.
-        ("segment", project["dependencies"] + project["optional-dependencies"]["openvino"]),
-        ("train", project["optional-dependencies"]["train"]),
-    ):
-        ours = {f"{each.name}>={each.minimum}" for each in REQUIREMENTS if each.purpose == purpose}
-        assert ours == set(listed)
+def test_a_package_that_only_lacks_another_one_is_not_called_broken(site: Path):
+    (site / "monai").mkdir()
+    (site / "monai" / "__init__.py").write_text("__version__ = '1.6'\nimport einops_that_is_gone")
+    (answer,) = import_elsewhere(["monai"]).values()
+    assert "error" in answer
+    (site / "monai" / "__init__.py").write_text("raise ImportError(\"from x import y (No module named 'einops').\")")
+    (answer,) = import_elsewhere(["monai"]).values()
+    assert answer["waits_for"] == "einops"
+    (found,) = inspect_packages([Requirement("monai", "monai", "1.5.1", "train")])
+    assert found.state == "installed"
+
+
+def test_monai_is_tried_by_a_computation():
+    pytest.importorskip("monai")
+    assert probe.compute_monai(None) == {}
+
+
+def test_openvino_is_tried_by_a_computation():
+    class Wrong:
+        """OpenVINO whose results are zeros."""
+
+        def __getattr__(self, name: str) -> object:
+            return self
+
+        def __call__(self, *arguments: object, **options: object) -> object:
+            return self
+
+        def __getitem__(self, number: int) -> object:
+            return self
+
+        def tolist(self) -> list[list[float]]:
+            return [[0, 0, 0, 0]]
+
+    openvino = pytest.importorskip("openvino")
+    assert probe.compute_openvino(openvino) == {}
+    assert "wrong" in probe.compute_openvino(Wrong())["error"]

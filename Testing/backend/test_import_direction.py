@@ -19,16 +19,17 @@ def part_of(path: Path) -> str:
 
 
 # Parts below commands and above errors, events, stopping; each may import what stands here, and itself.
-BASE = {"errors", "events", "files", "formats", "memory", "stopping"}
+BASE = {"errors", "events", "files", "formats", "installation", "memory", "stopping"}
 MAY_IMPORT = {
     "memory": {"errors"},
     "errors": set(),
+    "installation": set(),
     "events": set(),
     "files": {"errors"},
     "formats": set(),
     "stopping": {"errors"},
     "metrics": set(),
-    "computer": {"stopping"},
+    "computer": {"installation", "stopping"},
     "data": BASE,
     "networks": BASE,
     "bundle": BASE | {"data", "networks"},

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.errors import UserError
+from mimseg.installation import remedy
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ def _exported(network: torch.nn.Module, shape: tuple[int, int, int, int]) -> Mod
             )
     except ImportError as fault:
         raise UserError(
-            f"Writing a model needs the package {fault.name}.", 'pip install "mimseg[train]"', "missing-package"
+            f"Writing a model needs the package {fault.name}.", remedy("train"), "missing-package"
         ) from fault
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")

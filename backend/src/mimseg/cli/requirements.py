@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from mimseg.errors import UserError
+from mimseg.installation import remedy
 
-TRAINING_PACKAGES = ("torch", "monai", "lightning_fabric", "safetensors", "onnx", "onnxscript")
+TRAINING_PACKAGES = ("torch", "monai", "einops", "lightning_fabric", "safetensors", "onnx", "onnxscript", "matplotlib")
 
 
 def need_training_runtime() -> None:
@@ -19,6 +20,6 @@ def need_training_runtime() -> None:
     if missing:
         raise UserError(
             f"Training needs packages that are not installed: {', '.join(missing)}.",
-            'Install them with `pip install "mimseg[train]"`; `mimseg doctor` shows the details.',
+            f"{remedy('train')} `mimseg doctor` shows the details.",
             code="training-runtime-missing",
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal
 
 from mimseg.computer.graphics import GraphicsCard
 from mimseg.computer.memory import Memory
-from mimseg.computer.packages import Package, version_of
+from mimseg.computer.packages import Package
+from mimseg.installation import pip_install
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LITTLE_MEMORY = 4 * 2**30
@@ -27,7 +26,7 @@ class Advice:
         commands: To be typed in this order; may be empty.
     """
 
-    purpose: Literal["segment", "train", "speed", "privacy"]
+    purpose: Literal["segment", "train", "speed"]
     problem: str
     commands: tuple[str, ...] = ()
 
@@ -40,16 +39,6 @@ def advise(packages: Sequence[Package], cards: Sequence[GraphicsCard], memory: M
         *_graphics(packages, cards),
         *_system(memory, any(package.name == "torch" and package.state == "missing" for package in packages)),
     ]
-
-
-def pip_install(arguments: str) -> tuple[str, ...]:
-    """Commands that install into the Python that runs now."""
-    python = f'"{sys.executable}"' if " " in (sys.executable or "") else sys.executable or "python"
-    if find_spec("pip") is not None:
-        return (f"{python} -m pip install {arguments}",)
-    if shutil.which("uv"):
-        return (f"uv pip install --python {python} {arguments}",)
-    return f"{python} -m ensurepip --upgrade", f"{python} -m pip install {arguments}"
 
 
 def _repairs(packages: Sequence[Package]) -> list[Advice]:
@@ -74,19 +63,17 @@ def _installations(packages: Sequence[Package], cards: Sequence[GraphicsCard]) -
         if not names:
             continue
         commands: list[str] = []
-        together = [name for name in names if name not in ("openvino", "torch")]
+        together = [name for name in names if name != "torch"]
         if "torch" in names and _default_torch_is_huge(cards):
             commands += pip_install(f'"torch>={wanted["torch"].minimum}" --index-url {CPU_INDEX}')
         elif "torch" in names:
             together.insert(0, "torch")
         if together:
             commands += pip_install(" ".join(f'"{name}>={wanted[name].minimum}"' for name in together))
-        if "openvino" in names:
-            commands += pip_install(f'--no-deps "openvino>={wanted["openvino"].minimum}"')
         described = ", ".join(
             f"{name} {wanted[name].version} (too old)" if wanted[name].state == "too old" else name for name in names
         )
-        problem = f"{what} needs packages that are missing: {described}.{_why(names, purpose, cards)}"
+        problem = f"{what} needs packages that are missing: {described}.{_why(names, cards)}"
         advice.append(Advice("segment" if purpose == "segment" else "train", problem, tuple(commands)))
     return advice
 
@@ -95,20 +82,15 @@ def _default_torch_is_huge(cards: Sequence[GraphicsCard]) -> bool:
     return sys.platform.startswith("linux") and not any(card.kind == "cuda" for card in cards)
 
 
-def _why(names: Sequence[str], purpose: str, cards: Sequence[GraphicsCard]) -> str:
-    text = ""
-    if "openvino" in names:
-        text += " OpenVINO is installed without its dependencies, which spares its telemetry."
-    if purpose == "train":
-        text += ' They are the packages of "mimseg[train]".'
+def _why(names: Sequence[str], cards: Sequence[GraphicsCard]) -> str:
     if "torch" in names and _default_torch_is_huge(cards):
-        text += (
+        return (
             " Without an NVIDIA card take PyTorch from its CPU index: what pip takes by default on Linux brings "
             "several GB of CUDA."
         )
-    elif "torch" in names and sys.platform.startswith("linux"):
-        text += " PyTorch with CUDA takes several GB."
-    return text
+    if "torch" in names and sys.platform.startswith("linux"):
+        return " PyTorch with CUDA takes several GB."
+    return ""
 
 
 def _graphics(packages: Sequence[Package], cards: Sequence[GraphicsCard]) -> list[Advice]:
@@ -144,10 +126,6 @@ def _graphics(packages: Sequence[Package], cards: Sequence[GraphicsCard]) -> lis
 
 def _system(memory: Memory, before_torch: bool) -> list[Advice]:
     advice = []
-    if version_of("openvino-telemetry") is not None:
-        problem = "openvino-telemetry is installed; mimseg does not need it and never uses it."
-        python = sys.executable or "python"
-        advice.append(Advice("privacy", problem, (f"{python} -m pip uninstall openvino-telemetry",)))
     if memory.free is not None and memory.free < LITTLE_MEMORY:
         problem = f"Only {memory.free / 2**30:.1f} GiB of memory are free: close other programs before large volumes."
         advice.append(Advice("speed", problem))

@@ -53,6 +53,7 @@ REQUIREMENTS = (
     Requirement("onnxscript", "onnxscript", "0.3", "train"),
     Requirement("matplotlib", "matplotlib", "3.9", "train"),
     Requirement("lightning-fabric", "lightning_fabric", "2.6.5", "train"),
+    Requirement("einops", "einops", "0.8", "train"),
     Requirement("monai", "monai", "1.5.1", "train"),
 )
 
@@ -66,7 +67,7 @@ class Package:
         purpose: What it is needed for.
         minimum: Least version needed.
         version: Installed version, empty if missing or unknown.
-        state: `installed` means that it was not tried.
+        state: `installed` means that it was not tried, or cannot be before another package is there.
         fault: Why it is broken.
         details: What the package told of itself (PyTorch: builds and devices).
     """
@@ -194,7 +195,8 @@ def _package(requirement: Requirement, there: bool, answer: dict[str, Any] | Non
     else:
         version = version or (answer or {}).get("version", "")
         too_old = is_older(version, requirement.minimum)
-        state = "too old" if too_old else "works" if answer else "installed"
+        tried = answer is not None and "waits_for" not in answer
+        state = "too old" if too_old else "works" if tried else "installed"
     details = (answer or {}).get(requirement.module)
     return Package(requirement.name, requirement.purpose, requirement.minimum, version or "", state, fault, details)
 

@@ -1,8 +1,10 @@
-"""A program of its own, run in a second process: imports packages and measures speed.
+"""A program of its own, run in a second process: tries packages and measures speed.
 
-A package that is half installed may crash, hang or print on import; here that harms nothing. Writes
-one JSON object per line to standard output. Usage: `python probe.py import NAME...` or
-`python probe.py speed`. It must not import mimseg: it is started by its path.
+A package is tried by importing the parts of it that mimseg uses, and two by a small computation: OpenVINO, and
+MONAI, some of whose classes ask for further packages only when an object is made. A package that is half installed
+may crash, hang or print on import; here that harms nothing. Writes one JSON object per line to standard output.
+Usage: `python probe.py import NAME...` or `python probe.py speed`. It must not import mimseg: it is started by its
+path.
 """
 
 from __future__ import annotations
@@ -10,15 +12,44 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
+
+# Below the packages themselves; a test compares this with what mimseg imports.
+PARTS_USED = {
+    "SimpleITK": (),
+    "einops": ("einops.layers.torch",),
+    "lightning_fabric": (),
+    "matplotlib": ("matplotlib.backends.backend_agg", "matplotlib.figure"),
+    "monai": (
+        "monai.config",
+        "monai.data",
+        "monai.data.utils",
+        "monai.losses",
+        "monai.networks.blocks.dynunet_block",
+        "monai.networks.blocks.patchembedding",
+        "monai.networks.blocks.pos_embed_utils",
+        "monai.networks.blocks.transformerblock",
+        "monai.networks.blocks.unetr_block",
+        "monai.transforms",
+    ),
+    "numpy": ("numpy.typing",),
+    "onnx": (),
+    "onnxscript": (),
+    "openvino": (),
+    "safetensors": ("safetensors.torch",),
+    "torch": ("torch.nn", "torch.optim.swa_utils", "torch.utils.checkpoint", "torch.utils.flop_counter"),
+}
 
 
 def main(arguments: list[str]) -> None:
     """Do what the first argument says."""
     # The folder of this file comes first in the search path and must not stand in for other packages.
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
+    # As `mimseg.inference.openvino_import`: OpenVINO's converter would report its use over the network.
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What packages print on import must not get between the lines.
     for task in [import_package(name) for name in arguments[1:]] if arguments[0] == "import" else [matrix, network]:
@@ -29,7 +60,7 @@ def main(arguments: list[str]) -> None:
 
 
 def import_package(name: str) -> Any:
-    """A task that imports a package and tells how that went."""
+    """A task that tries a package and tells how that went."""
 
     def task() -> dict[str, Any]:
         start = time.perf_counter()
@@ -38,14 +69,44 @@ def import_package(name: str) -> Any:
             answer: dict[str, Any] = {"name": name, "version": str(getattr(module, "__version__", ""))}
             if not getattr(module, "__file__", None):
                 answer["error"] = "the package's folder is there but its content is missing"
-            elif name == "torch":
-                answer["torch"] = describe_torch(module)
+            for part in PARTS_USED.get(name, ()):
+                importlib.import_module(part)
+            if name in COMPUTATIONS and "error" not in answer:
+                answer.update(COMPUTATIONS[name](module))
         except BaseException as fault:
-            answer = {"name": name, "error": f"{type(fault).__name__}: {fault}"[:500]}
+            needed = re.search(r"No module named '(\w+)", str(fault))
+            if needed and needed[1] in PARTS_USED and needed[1] != name:
+                answer = {"name": name, "waits_for": needed[1]}
+            else:
+                answer = {"name": name, "error": f"{type(fault).__name__}: {fault}"[:500]}
         answer["seconds"] = round(time.perf_counter() - start, 3)
         return answer
 
     return task
+
+
+def compute_openvino(openvino: Any) -> dict[str, Any]:
+    """Compile and run the smallest network on the processor; what it returns is checked."""
+    import numpy as np
+
+    operators = importlib.import_module("openvino.opset13")
+    image = operators.parameter([1, 4], np.float32)
+    model = openvino.Model([operators.relu(image)], [image])
+    values = np.array([[-1, 0, 1, 2]], np.float32)
+    result = openvino.Core().compile_model(model, "CPU").create_infer_request().infer({0: values})[0]
+    return {} if result.tolist() == [[0, 0, 1, 2]] else {"error": "it computes wrong results on this processor"}
+
+
+def compute_monai(monai: Any) -> dict[str, Any]:
+    """Run MONAI's parts of a transformer, some of which ask for einops only now."""
+    import torch
+
+    embedding = importlib.import_module("monai.networks.blocks.patchembedding").PatchEmbeddingBlock
+    block = importlib.import_module("monai.networks.blocks.transformerblock").TransformerBlock
+    with torch.no_grad():
+        tokens = embedding(1, 8, 4, 12, 2, proj_type="conv", spatial_dims=3)(torch.zeros(1, 1, 8, 8, 8))
+        shape = tuple(block(12, 12, 2)(tokens).shape)
+    return {} if shape == (1, 8, 12) else {"error": f"its transformer returns the shape {shape}"}
 
 
 def describe_torch(torch: Any) -> dict[str, Any]:
@@ -67,6 +128,13 @@ def describe_torch(torch: Any) -> dict[str, Any]:
             device["error"] = str(fault)[:300]
         answer["devices"].append(device)
     return answer
+
+
+COMPUTATIONS = {
+    "torch": lambda module: {"torch": describe_torch(module)},
+    "openvino": compute_openvino,
+    "monai": compute_monai,
+}
 
 
 def matrix() -> dict[str, Any]:

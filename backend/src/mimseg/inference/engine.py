@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.installation import remedy
 
 if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle
@@ -74,7 +75,7 @@ def open_engine(
     if not _installed("torch"):
         raise UserError(
             f"The engine torch, which --device {device} or --engine torch asks for, is not installed.",
-            f'Leave the options out, or install it: "{sys.executable}" -m pip install "mimseg[train]".',
+            f"Leave the options out, or add it. {remedy('train')}",
             code="no-engine",
         )
     from mimseg.inference.torch_engine import TorchEngine
@@ -94,6 +95,8 @@ def _choose(engine: str, device: str, reporter: Reporter) -> tuple[str, str]:
     if engine == "auto" and device == "cpu":
         engine = "openvino"
         if not _installed("openvino"):
+            if not _installed("torch"):
+                raise UserError("Segmenting needs OpenVINO, which is not installed.", remedy(), code="no-engine")
             reporter.warning("engine", "OpenVINO is not installed; torch is used, which is slower on the CPU.")
             engine = "torch"
     if engine == "torch" and device == "auto":

@@ -48,7 +48,7 @@ class Examination:
         if not {"numpy", "SimpleITK"} <= usable:
             return ()
         engines = ["openvino on cpu"] if "openvino" in usable else []
-        if {"torch", "monai", "safetensors"} <= usable:
+        if {"torch", "monai", "einops", "safetensors"} <= usable:
             engines += [f"torch on {device}" for device in self.torch_devices]
         return tuple(engines)
 
