@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import mimseg
 from mimseg import installation, stopping
 from mimseg.cli.main import main
 from mimseg.commands.doctor import run as doctor_module
@@ -29,7 +30,7 @@ from mimseg.computer.speed import Speed
 from mimseg.errors import Stopped
 from mimseg.events import Reporter
 
-SOURCE = Path(doctor_module.__file__).parents[2]
+SOURCE = Path(mimseg.__file__).parents[1]
 NVIDIA = GraphicsCard("NVIDIA H200", "cuda", 140 * 2**30, 139 * 2**30, "570.1", "9.0")
 PLENTY = Memory(32 * 2**30, 16 * 2**30)
 

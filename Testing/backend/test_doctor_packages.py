@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import mimseg
 from mimseg import stopping
-from mimseg.commands.doctor import run as doctor_module
 from mimseg.computer import packages, probe
 from mimseg.computer.packages import Requirement, import_elsewhere, inspect_packages, is_older
 from mimseg.computer.speed import Speed, measure_speed
 from mimseg.errors import Stopped
 
-SOURCE = Path(doctor_module.__file__).parents[2]
+SOURCE = Path(mimseg.__file__).parents[1]
 BODIES = {
     "fine": "__version__ = '2.0'\nprint('hello from the import')",
     "old": "__version__ = '1.4'",
