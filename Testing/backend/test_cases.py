@@ -109,3 +109,167 @@ def test_cases_are_picked_by_name_text_file_and_json_key(tmp_path: Path) -> None
 def test_double_extensions_are_no_part_of_a_name() -> None:
     assert stem(Path("a.b.nii.gz")) == "a.b"
     assert stem(Path("x.seg.nrrd")) == "x"
+
+
+def write_description(folder: Path, **content: object) -> None:
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_names_that_end_in_four_digits_are_no_channels_where_a_label_has_them(tmp_path: Path) -> None:
+    names = ["scan_2019", "scan_2020", "scan_2021", "case1", "case2"]
+    touch(tmp_path / "imagesTr", *(f"{name}.nii.gz" for name in names))
+    touch(tmp_path / "labelsTr", *(f"{name}.nii.gz" for name in names))
+    dataset = load_dataset(tmp_path)
+    assert [case.identifier for case in dataset.cases] == sorted(names)
+    assert {len(case.images) for case in dataset.cases} == {1}
+    assert dataset.flaws == ()
+
+
+def test_four_digits_and_a_channel_number_behind_them_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path / "imagesTr", *(f"p_{n:04d}_{c:04d}.nii.gz" for n in (1, 2) for c in (0, 1)))
+    touch(tmp_path / "labelsTr", "p_0001.nii.gz", "p_0002.nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert [case.identifier for case in dataset.cases] == ["p_0001", "p_0002"]
+    assert [path.name for path in dataset.cases[1].images] == ["p_0002_0000.nii.gz", "p_0002_0001.nii.gz"]
+    assert dataset.flaws == ()
+
+
+def test_files_without_a_partner_are_named_and_counted(tmp_path: Path) -> None:
+    touch(tmp_path / "imagesTr", "a.nii.gz", "b.nii.gz", "picture_only.nii.gz", "a.nrrd")
+    touch(tmp_path / "labelsTr", "a.nii.gz", "b.nii.gz", "drawn_only.nii.gz")
+    write_description(tmp_path, labels={"background": 0, "liver": 1}, numTraining=4, file_ending=".nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert [case.identifier for case in dataset.cases] == ["a", "b"]
+    assert {name for flaw in dataset.flaws for name in flaw.files} == {
+        "picture_only.nii.gz",
+        "drawn_only.nii.gz",
+        "a.nrrd",
+    }
+    assert all(name in flaw.message for flaw in dataset.flaws for name in flaw.files)
+    assert ["numTraining 4" in flaw.message for flaw in dataset.flaws if flaw.code == "case-count"] == [True]
+
+
+def test_a_case_that_lacks_a_channel_or_has_others_is_an_error_of_that_case(tmp_path: Path) -> None:
+    files = {"a": (0, 1), "b": (0,), "c": (1, 2), "d": (0, 1)}
+    touch(tmp_path / "imagesTr", *(f"{name}_{n:04d}.nii.gz" for name, numbers in files.items() for n in numbers))
+    touch(tmp_path / "labelsTr", *(f"{name}.nii.gz" for name in files))
+    for described in (True, False):
+        if described:
+            write_description(tmp_path, channel_names={"0": "T1", "1": "T2"}, labels={"background": 0, "tumour": 1})
+        else:
+            (tmp_path / "dataset.json").unlink()
+        flaws = {flaw.case: flaw for flaw in load_dataset(tmp_path).flaws}
+        assert {(name, flaw.severity, flaw.code) for name, flaw in flaws.items()} == {
+            ("b", "error", "channel-count"),
+            ("c", "error", "channel-count"),
+        }
+        assert "_0001" in flaws["b"].message
+        assert "_0000" in flaws["c"].message
+        assert "c_0002.nii.gz" in flaws["c"].message
+
+
+def test_a_list_of_nnunet_s_first_version_names_files_without_their_channel_number(tmp_path: Path) -> None:
+    touch(tmp_path / "imagesTr", *(f"case(1)_{c:04d}.nii.gz" for c in (0, 1)), "case(1)x_0000.nii.gz")
+    touch(tmp_path / "labelsTr", "case(1).nii.gz")
+    entries = [{"image": "./imagesTr/case(1).nii.gz", "label": "./labelsTr/case(1).nii.gz"}]
+    labels = {"0": "background", "1": "tumour"}
+    write_description(tmp_path, modality={"0": "T1", "1": "T2"}, labels=labels, numTraining=1, training=entries)
+    dataset = load_dataset(tmp_path)
+    (case,) = dataset.cases
+    assert case.identifier == "case(1)"
+    assert [path.name for path in case.images] == ["case(1)_0000.nii.gz", "case(1)_0001.nii.gz"]
+    assert [flaw.files for flaw in dataset.flaws] == [("case(1)x_0000.nii.gz",)]
+
+
+def test_an_old_list_that_nnunet_left_behind_does_not_hide_the_folders(tmp_path: Path) -> None:
+    touch(tmp_path / "imagesTr", "a_0000.nii.gz", "b_0000.nii.gz")
+    touch(tmp_path / "labelsTr", "a.nii.gz", "b.nii.gz")
+    write_description(
+        tmp_path,
+        labels={"background": 0, "liver": 1},
+        file_ending=".nii.gz",
+        training=[{"image": "./imagesTr/gone.nii.gz", "label": "./labelsTr/gone.nii.gz"}],
+    )
+    dataset = load_dataset(tmp_path)
+    assert [case.identifier for case in dataset.cases] == ["a", "b"]
+    assert [flaw.code for flaw in dataset.flaws] == ["old-list"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "names", "regions", "ignored"),
+    [
+        ({"background": 0, "liver": 1, "ignore": 2}, None, {1: "liver"}, {}, 2),
+        ({"0": "background", "1": "liver", "2": "Ignore"}, None, {1: "liver"}, {}, 2),
+        ({"background": [0], "liver": [2]}, [1], {2: "liver"}, {}, None),
+        (
+            {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4},
+            [1, 2, 3],
+            {1: "whole", 2: "core", 3: "enhancing"},
+            {1: (1, 2, 3), 2: (2, 3), 3: (3,)},
+            4,
+        ),
+        ({"whole": [1, 2], "core": 2}, [5, 7], {5: "whole", 7: "core"}, {5: (1, 2), 7: (2,)}, None),
+        ({"whole": [1, 2], "core": 2}, None, {1: "whole", 2: "core"}, {1: (1, 2), 2: (2,)}, None),
+    ],
+)
+def test_labels_regions_and_the_ignored_value_of_a_description(
+    tmp_path: Path,
+    labels: dict[str, object],
+    order: list[int] | None,
+    names: dict[int, str],
+    regions: dict[int, tuple[int, ...]],
+    ignored: int | None,
+) -> None:
+    touch(tmp_path / "imagesTr", "a.nii.gz")
+    touch(tmp_path / "labelsTr", "a.nii.gz")
+    write_description(tmp_path, labels=labels, regions_class_order=order)
+    dataset = load_dataset(tmp_path)
+    assert (dataset.label_names, dict(dataset.regions), dataset.ignored) == (names, regions, ignored)
+
+
+@pytest.mark.parametrize("labels", [{"liver": "one"}, {"liver": -1}, {"liver": [1, "x"]}, {"a": 1, "b": 1}])
+def test_labels_without_a_usable_value_are_refused(tmp_path: Path, labels: dict[str, object]) -> None:
+    touch(tmp_path / "imagesTr", "a.nii.gz")
+    touch(tmp_path / "labelsTr", "a.nii.gz")
+    write_description(tmp_path, labels=labels)
+    with pytest.raises(UserError, match=r"dataset\.json") as refusal:
+        load_dataset(tmp_path)
+    assert refusal.value.code == "bad-labels"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_case_list_may_be_what_a_spreadsheet_saves(tmp_path: Path, encoding: str, separator: str) -> None:
+    touch(tmp_path / "Größe", "1.nii.gz", "1_seg.nii.gz")
+    rows = [("Image", "Label", "ID"), ("Größe/1.nii.gz", "Größe\\1_seg.nii.gz", "übel")]
+    text = "\r\n".join(separator.join(row) for row in rows) + "\r\n"
+    (tmp_path / "cases.csv").write_bytes(text.encode(encoding))
+    (tmp_path / "names.txt").write_bytes("übel\r\n".encode(encoding))
+    cases = load_dataset(tmp_path / "cases.csv").cases
+    assert [case.identifier for case in pick_cases(cases, str(tmp_path / "names.txt"))] == ["übel"]
+    assert cases[0].label == tmp_path / "Größe" / "1_seg.nii.gz"
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(UserError, match=r"cases\.csv"):
+        load_dataset(tmp_path / "cases.csv")
+
+
+def test_equal_file_names_in_several_folders_get_the_folder_s_name(tmp_path: Path) -> None:
+    for folder in ("sub1", "sub2"):
+        touch(tmp_path / folder, "t1.nii.gz", "seg.nii.gz")
+    rows = ["image,label", *(f"{f}/t1.nii.gz,{f}/seg.nii.gz" for f in ("sub1", "sub2"))]
+    (tmp_path / "cases.csv").write_text("\n".join(rows))
+    assert [case.identifier for case in load_dataset(tmp_path / "cases.csv").cases] == ["sub1_t1", "sub2_t1"]
+
+
+def test_scans_beside_their_labels_are_a_data_set(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "a.seg.nrrd", "b.nrrd", "B_seg.nrrd", "c.mha", "c-label.mha", "alone.nii.gz", "x.txt")
+    dataset = load_dataset(tmp_path)
+    assert [(case.images[0].name, case.label and case.label.name) for case in dataset.cases] == [
+        ("a.nii.gz", "a.seg.nrrd"),
+        ("b.nrrd", "B_seg.nrrd"),
+        ("c.mha", "c-label.mha"),
+    ]
+    assert [flaw.files for flaw in dataset.flaws] == [("alone.nii.gz",)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from mimseg.checks import appearance, duplicates, flips, pieces, scale, sizes, spacing, subjects, values
+from mimseg.checks import appearance, channels, duplicates, flips, pieces, scale, sizes, spacing, subjects, values
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
 from mimseg.checks.loaded_case import LoadedCase
@@ -30,4 +30,4 @@ class Check(Protocol):
         """Findings, given what was measured of each case by its identifier."""
 
 
-CHECKS: tuple[Check, ...] = (values, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)
+CHECKS: tuple[Check, ...] = (values, channels, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)

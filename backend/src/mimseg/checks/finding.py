@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from mimseg.data.regions import Box
 # Gravest first. An error prevents training or makes its scores worthless; a warning should be looked at; a note is a
 # fact that is probably harmless.
 SEVERITIES = ("error", "warning", "note")
+# Faults that the names of the files show, and the images again.
+_ONCE = {"channel-count"}
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,15 @@ class Finding:
         """Plain dictionary without the pictures."""
         names = ("case", "severity", "code", "message", "remedy", "evidence")
         return {name: getattr(self, name) for name in names}
+
+
+def without_repetitions(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings without those that name the same fault of the same case once more, in other words."""
+    kept, told = [], set()
+    for found in findings:
+        key = (found.case, found.code)
+        if found.code in _ONCE and key in told:
+            continue
+        told.add(key)
+        kept.append(found)
+    return kept

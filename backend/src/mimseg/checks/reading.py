@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
+from mimseg.data.cases.images import read_images
 from mimseg.data.images import open_reader
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.volume import Grid, Volume
-from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -44,7 +44,7 @@ def load_case(case: Case) -> tuple[LoadedCase | None, list[Finding]]:
     """
     name, collector = case.identifier, _Collector()
     try:
-        volume = read_channels(case.images, reporter=collector)
+        volume = read_images(case, reporter=collector)
     except UserError as fault:
         return None, [_refused(case, fault)]
     findings: list[Finding] = []

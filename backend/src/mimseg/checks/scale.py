@@ -1,4 +1,4 @@
-"""Intensities: CT that is not in Hounsfield units, CT among MR, channels and contrasts that a model does not expect."""
+"""Intensities: CT that is not in Hounsfield units, CT among MR."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ _AIR = -500.0
 _AIR_SHARE = 0.01
 # Factor between the brightest and the darkest volume from which the difference is worth a note.
 _WILD_FACTOR = 50.0
-_CONTRASTS = {"t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "pd", "adc", "dwi", "swi"}
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,12 @@ class Scale:
         high: 99.5th percentile.
         air: Share of voxels below -500, which only CT has.
         middle: Median of the brighter half, for shifted CT.
-        channels: How many.
     """
 
     lowest: float
     high: float
     air: float
     middle: float
-    channels: int
 
     @property
     def looks_like_ct(self) -> bool:
@@ -53,7 +50,6 @@ def measure(case: LoadedCase) -> Scale:
         float(np.percentile(image, 99.5)),
         float((image < _AIR).mean()),
         float(np.median(image[image >= median])),
-        len(case.volume.array),
     )
 
 
@@ -71,7 +67,7 @@ def find(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
         findings += _mixed(measured)
     if modality != "CT" and not any(scale.looks_like_ct for scale in measured.values()):
         findings += _wild(measured)
-    return findings + _channels(measured, context)
+    return findings
 
 
 def _not_hounsfield(name: str, scale: Scale) -> Finding:
@@ -129,28 +125,6 @@ def _wild(measured: Mapping[str, Scale]) -> list[Finding]:
     text = f"Volumes are scaled differently: bright voxels range from {min(highs):.4g} to {max(highs):.4g}."
     remedy = "Harmless for MR, where each volume is normalised by itself."
     return [Finding("", "note", "wild-scales", text, remedy, {"lowest": min(highs), "highest": max(highs)})]
-
-
-def _channels(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
-    if not measured:
-        return []
-    counts = [scale.channels for scale in measured.values()]
-    usual = max(set(counts), key=counts.count)
-    wanted = len(context.expected.channels) or usual
-    findings = []
-    for name, scale in measured.items():
-        if scale.channels != wanted:
-            who = context.expected.source if context.expected.channels else "other cases"
-            text = f"Has {scale.channels} image(s) where {who} has {wanted}."
-            remedy = "Give every case the same channels in the same order."
-            evidence = {"channels": scale.channels, "wanted": wanted}
-            findings.append(Finding(name, "error", "channel-count", text, remedy, evidence))
-    for have, want in zip(context.channels, context.expected.channels, strict=False):
-        if have.lower() != want.lower() and {have.lower(), want.lower()} <= _CONTRASTS:
-            text = f"The data set calls a channel {have}, {context.expected.source} expects {want}."
-            remedy = "Order the channels as the model does, or start from a model of the same contrast."
-            findings.append(Finding("", "warning", "other-contrast", text, remedy, {"have": have, "expected": want}))
-    return findings
 
 
 def _evidence(scale: Scale) -> dict[str, float]:

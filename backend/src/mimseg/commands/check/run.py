@@ -11,7 +11,8 @@ from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import open_bundle
 from mimseg.checks import CHECKS
 from mimseg.checks.context import Context, Expected
-from mimseg.checks.finding import SEVERITIES, Finding
+from mimseg.checks.files import of_files
+from mimseg.checks.finding import SEVERITIES, Finding, without_repetitions
 from mimseg.checks.reading import load_case
 from mimseg.commands.check.report import write_report
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
@@ -66,10 +67,13 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     cases, training, validation = _chosen(dataset, settings)
     context = Context(_names(dataset, settings.labels), dataset.channels, _expected(settings), training, validation)
     reporter.start("check", cases=len(cases))
-    findings, measured = _read_all(cases, reporter)
+    findings = of_files(dataset, cases)
+    read, measured = _read_all(cases, reporter)
+    findings += read
     for number, part in enumerate(CHECKS):
         check_stop()
         findings += part.find({name: values[number] for name, values in measured.items()}, context)
+    findings = without_repetitions(findings)
     order = {case.identifier: number for number, case in enumerate(cases)}
     findings.sort(key=lambda found: (SEVERITIES.index(found.severity), order.get(found.case, -1)))
     for finding in findings:

@@ -11,8 +11,8 @@ import numpy as np
 from mimseg.commands.crossvalidate.scores import worst_case
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.data.cases import Case
+from mimseg.data.cases.images import read_images
 from mimseg.data.labels.structures import Label
-from mimseg.data.volumes import read_channels
 from mimseg.inference.png import write_png
 from mimseg.inference.preview import draw_preview
 from mimseg.networks.settings import NetworkSettings
@@ -53,5 +53,5 @@ def draw_worst_case(
     missed, extra = (true & ~found).any(axis=0), (found & ~true).any(axis=0)
     labels = np.array(true.any(axis=0), np.uint8)
     labels[missed], labels[extra & ~missed] = 2, 3
-    image = read_channels(cases[number - 1].images).array[0]
+    image = read_images(cases[number - 1]).array[0]
     write_png(path, draw_preview(image, labels, case.prepared.source_grid, LEGEND))

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.commands.evaluate.report import write_report
-from mimseg.data.cases import VOLUME_SUFFIXES, stem
+from mimseg.data.cases import stem
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.structures import read_labels
 from mimseg.data.volume import Volume
 from mimseg.data.volumes import describe_grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.formats import ending_of
 from mimseg.metrics.overlap import overlaps
 from mimseg.metrics.scores import score_classes
 from mimseg.metrics.summary import CaseScores, Evaluation, summarise
@@ -160,7 +161,7 @@ def score_case(
 def _label_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith(VOLUME_SUFFIXES) or not path.is_file():
+        if path.name.startswith(".") or not ending_of(path) or not path.is_file():
             continue
         name = stem(path).removesuffix("_segmentation")  # as `mimseg segment` names files in a folder
         if name in files:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
+from mimseg.data.cases.images import read_images
 from mimseg.data.labels.regions import Regions, all_values, read_regions
 from mimseg.data.labels.structures import Label, distinct_color, read_labels
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.training.crops.cache import TrainingCase, load_cases
@@ -137,4 +137,4 @@ def choose_labels(dataset: Dataset, settings: FinetuneSettings) -> tuple[Label, 
 
 def _sample(cases: Sequence[Case]) -> list[Volume]:
     """Some of the volumes, to plan from."""
-    return [read_channels(case.images) for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]]
+    return [read_images(case) for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]]

@@ -12,11 +12,11 @@ from mimseg import stopping
 from mimseg.bundle.description import Description
 from mimseg.bundle.reader import sha256_of
 from mimseg.data.cases import Case
+from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.regions import Regions, all_values, membership
 from mimseg.data.preprocessing import label_type, largest_first
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -77,7 +77,7 @@ def read_scan(
     Raises:
         UserError: A file cannot be read, or the labels do not suit the model.
     """
-    volume = read_channels(case.images, reporter=reporter)
+    volume = read_images(case, reporter=reporter)
     if not with_truth or case.label is None:
         return Scan(volume)
     labelmap = read_labelmap(case.label, like=volume.grid, reporter=reporter).array

@@ -16,6 +16,7 @@ from mimseg.commands.measure.cases import read_scan, spread, unseen_cases
 from mimseg.commands.measure.choice import OVERLAPS, choose_overlap, choose_quick_mode, coarser_spacings, row_of
 from mimseg.commands.measure.variants import PHASE, Measuring
 from mimseg.data.cases import Case, load_dataset, pick_cases
+from mimseg.data.cases.images import has_channels
 from mimseg.data.labels.regions import Regions, read_regions
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -218,7 +219,7 @@ def _labelled_cases(settings: MeasureSettings, channels: int) -> tuple[Case, ...
         cases = pick_cases(cases, settings.cases)
     if not cases:
         raise UserError(f"{settings.data} has no labelled case.", "Give cases with labels.", "no-dataset")
-    wrong = next((case for case in cases if len(case.images) != channels), None)
+    wrong = next((case for case in cases if not has_channels(case, channels)), None)
     if wrong is not None:
         raise UserError(
             f"The case {wrong.identifier} has {len(wrong.images)} files, but the model wants {channels}.",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mimseg.commands.pretrain.settings import PretrainSettings
-from mimseg.data.cases import Case, load_dataset, pick_cases, stem
+from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
+from mimseg.data.cases.images import read_images
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import find_volumes, read_channels
+from mimseg.data.volumes import find_volumes
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
@@ -75,7 +76,7 @@ def find_cases(data: Sequence[Path], selection: str | None) -> list[Case]:
     """
     cases: list[Case] = []
     for entry in data:
-        if _is_dataset(entry):
+        if is_dataset(entry):
             cases += load_dataset(entry).cases
         else:
             cases += [Case(stem(path), (path,), None) for path in find_volumes(entry)]
@@ -90,19 +91,13 @@ def find_cases(data: Sequence[Path], selection: str | None) -> list[Case]:
     return cases
 
 
-def _is_dataset(entry: Path) -> bool:
-    if entry.is_file():
-        return entry.suffix.lower() in (".csv", ".json")
-    return (entry / "dataset.json").is_file() or ((entry / "imagesTr").is_dir() and (entry / "labelsTr").is_dir())
-
-
 def _sample(cases: Sequence[Case]) -> list[Volume]:
     """Some of the volumes, to plan from; unreadable ones are reported when all are loaded."""
     sample = []
     for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]:
         check()
         try:
-            sample.append(read_channels(case.images))
+            sample.append(read_images(case))
         except UserError:
             continue
     if not sample:

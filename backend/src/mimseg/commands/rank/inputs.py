@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mimseg.data.cases import Case, load_dataset, pick_cases, stem
+from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
+from mimseg.data.cases.images import has_channels
 from mimseg.data.volumes import find_volumes
 from mimseg.errors import UserError
 
@@ -30,7 +31,7 @@ def find_unlabelled(
     cases: list[Case] = []
     files: list[Path] = []
     for entry in inputs:
-        if _is_dataset(entry):
+        if is_dataset(entry):
             cases += load_dataset(entry).cases
         else:
             files += find_volumes(entry)
@@ -42,7 +43,7 @@ def find_unlabelled(
         )
     for start in range(0, len(files), channels):
         cases.append(Case(stem(files[start]), tuple(files[start : start + channels]), None))
-    wrong = next((case for case in cases if len(case.images) != channels), None)
+    wrong = next((case for case in cases if not has_channels(case, channels)), None)
     if wrong is not None:
         raise UserError(
             f"The case {wrong.identifier} has {len(wrong.images)} files, but the model wants {channels}.",
@@ -61,12 +62,6 @@ def find_unlabelled(
             "no-images",
         )
     return cases
-
-
-def _is_dataset(entry: Path) -> bool:
-    if entry.is_file():
-        return entry.suffix.lower() in (".csv", ".json")
-    return (entry / "dataset.json").is_file() or ((entry / "imagesTr").is_dir() and (entry / "labelsTr").is_dir())
 
 
 def _named(cases: list[Case]) -> list[Case]:

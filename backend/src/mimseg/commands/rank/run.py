@@ -17,8 +17,8 @@ from mimseg.commands.rank.report import write_report
 from mimseg.commands.rank.result import RankedCase, Ranking
 from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.cases import Case, load_dataset
+from mimseg.data.cases.images import read_images
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
@@ -89,7 +89,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
         check_stop()
         reporter.progress("rank", number, len(cases))
         try:
-            volume = read_channels(case.images, settings.frame, reporter)
+            volume = read_images(case, settings.frame, reporter)
             judged = judges.judge(volume, settings.regions)
         except (UserError, OutOfMemory) as fault:
             reporter.warning(fault.code, f"{case.identifier}: {fault.message} This case is left out.")
@@ -126,7 +126,7 @@ def _features_of_labelled(
         check_stop()
         reporter.progress("labelled cases", number, len(labelled))
         try:
-            found.append(judges.features(read_channels(case.images, settings.frame, reporter), settings.regions))
+            found.append(judges.features(read_images(case, settings.frame, reporter), settings.regions))
         except (UserError, OutOfMemory) as fault:
             reporter.warning(fault.code, f"{case.identifier}: {fault.message} It is not compared with.")
     if labelled:

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from mimseg import stopping
 from mimseg.bundle.description import Description
 from mimseg.commands.segment.outputs import Job
+from mimseg.data.cases import Case
+from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import read_channels, read_volume
+from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.inference.png import write_png
@@ -33,9 +35,9 @@ def read_case(job: Job, frame: int | None, reporter: Reporter) -> Volume:
     """
     stopping.check()
     with memory_errors_named(f"read {job.inputs[0]}"):
-        if len(job.inputs) == 1:
+        if job.channels == 1:
             return read_volume(job.inputs[0], frame, reporter)
-        return read_channels(job.inputs, frame, reporter)
+        return read_images(Case(job.name, job.inputs, None, channels=job.channels), frame, reporter)
 
 
 def write_case(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimseg.data.cases.images import holds_channels
 from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.images import suffix_of
 from mimseg.data.labels.labelmaps import LABELMAP_SUFFIXES
@@ -21,16 +22,18 @@ class Job:
     """One case to segment.
 
     Attributes:
-        inputs: One path for each channel of the model.
+        inputs: One path for each channel of the model, or one 4D file with all of them.
         name: Short name for messages and file names.
         output: The labelmap or segmentation to write.
         preview: The picture to write, or None.
+        channels: Of the model.
     """
 
     inputs: tuple[Path, ...]
     name: str
     output: Path
     preview: Path | None
+    channels: int = 1
 
 
 def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
@@ -40,12 +43,12 @@ def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
     them, and results of an earlier run (`..._segmentation`).
 
     Raises:
-        UserError: A folder of images is given for a model of several channels.
+        UserError: A folder of images of one channel each is given for a model of several channels.
     """
     expanded: list[Path] = []
     for path in inputs:
         images = _images_below(path) if path.is_dir() else []
-        if images and channels > 1:
+        if images and channels > 1 and not all(holds_channels([image], channels) for image in images):
             raise UserError(
                 f"{path} is a folder of images, but the model wants {channels} files for each case.",
                 "Give the files: all channels of the first case in the model's order, then those of the next.",
@@ -72,7 +75,7 @@ def plan_jobs(
     """One job for each case, with outputs that neither collide nor hit an input.
 
     Args:
-        inputs: The channels of the first case, those of the second, ...
+        inputs: The channels of the first case, those of the second, ...; or one 4D file for each case.
         channels: Of the model.
         output: A file for one case, or a folder.
         file_format: Ending of the files in a folder.
@@ -81,7 +84,9 @@ def plan_jobs(
     Raises:
         UserError: The number of inputs does not fit the channels, or the output is not usable.
     """
-    if not inputs or len(inputs) % channels:
+    in_one = channels > 1 and all(holds_channels([path], channels) for path in inputs)
+    files = 1 if in_one else channels
+    if not inputs or len(inputs) % files:
         raise UserError(
             f"The model wants {channels} files for each case, but {len(inputs)} were given.",
             "Give all channels of the first case in the model's order, then those of the next; "
@@ -90,7 +95,7 @@ def plan_jobs(
         )
     if file_format not in LABELMAP_SUFFIXES:
         raise UserError(f"{file_format} is no format for labels.", f"Use one of {', '.join(LABELMAP_SUFFIXES)}.")
-    cases = [tuple(inputs[start : start + channels]) for start in range(0, len(inputs), channels)]
+    cases = [tuple(inputs[start : start + files]) for start in range(0, len(inputs), files)]
     names = _names([case[0] for case in cases])
     ending = suffix_of(output)
     if ending and not output.is_dir():
@@ -101,7 +106,7 @@ def plan_jobs(
         outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
     _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
-    return [Job(*row) for row in zip(cases, names, outputs, pictures, strict=True)]
+    return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
 
 
 def _names(firsts: Sequence[Path]) -> list[str]:

@@ -15,8 +15,8 @@ from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.commands.study.machine import choose_precision_once, describe_machine, device_type
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, load_dataset
+from mimseg.data.cases.images import read_images
 from mimseg.data.preprocessing import prepare
-from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.methods import load_method
@@ -123,7 +123,7 @@ def _geometry(
     for number, case in enumerate(chosen := pool[:: max(1, len(pool) // SPACING_SAMPLES)]):
         check()
         reporter.progress("look at the data", number, len(chosen))
-        volumes.append(read_channels(case.images))
+        volumes.append(read_images(case))
     reporter.progress("look at the data", len(chosen), len(chosen))
     modality, preprocessing = plan_preprocessing(volumes, design.modality, design.spacing)
     default = preprocessing.spacing or (1.0, 1.0, 1.0)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimseg.data.cases import Case
+from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.regions import Regions, membership
 from mimseg.data.preprocessing import Prepared, Preprocessing, prepare
 from mimseg.data.volume import Grid, Volume
-from mimseg.data.volumes import read_channels
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
@@ -90,7 +90,7 @@ def load_case(
     Raises:
         UserError: A file is not usable, or the labelmap has values that are not among `values`.
     """
-    volume = read_channels(case.images, reporter=reporter)
+    volume = read_images(case, reporter=reporter)
     prepared = prepare(volume, preprocessing)
     digest = hashlib.sha256(Path(case.images[0]).read_bytes()).hexdigest() if case.images[0].is_file() else ""
     image = torch.from_numpy(np.ascontiguousarray(prepared.array, dtype=np.float32))

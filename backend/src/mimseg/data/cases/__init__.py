@@ -1,0 +1,82 @@
+"""Which volumes and labelmaps belong together: labelled data sets in the layouts that researchers have.
+
+Others use `load_dataset`, `pick_cases`, `Case`, `Dataset`, `Flaw` and `stem`, imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mimseg.data.cases.case import Case, Dataset, Flaw, stem
+from mimseg.data.cases.description import describes_cases, read_description
+from mimseg.data.cases.folders import pair_beside, pair_folders
+from mimseg.data.cases.lists import cases_of_list, read_table
+from mimseg.data.cases.selection import pick_cases
+from mimseg.data.text_files import read_json
+from mimseg.errors import UserError
+
+__all__ = ["Case", "Dataset", "Flaw", "is_dataset", "load_dataset", "pick_cases", "stem"]
+
+
+def load_dataset(data: Path) -> Dataset:
+    """Find the cases of a data set.
+
+    Args:
+        data: A folder with `dataset.json` (Medical Segmentation Decathlon or nnU-Net), a folder with `imagesTr`
+            and `labelsTr`, a folder of scans with their labelmaps beside them, such a `dataset.json` itself, or a case
+            list: CSV with the columns `image` (several channels separated by `|`), `label`, and optionally `id` and
+            `subject`, or JSON with a list of such objects. Paths in a list are relative to the list.
+
+    Raises:
+        UserError: Nothing usable is there; files named by the description are missing.
+    """
+    dataset = _load(data)
+    where = data.parent if data.name == "dataset.json" else data
+    if not dataset.cases:
+        raise UserError(f"{where} holds no case with an image and a label.", "Check the names.", code="no-dataset")
+    _refuse_equal_names(dataset.cases, where)
+    return dataset
+
+
+def is_dataset(data: Path) -> bool:
+    """Whether `data` is a case list, a `dataset.json` or a folder with `imagesTr` and `labelsTr` or `dataset.json`."""
+    return data.suffix.lower() in (".csv", ".json") if data.is_file() else describes_cases(data)
+
+
+def _load(data: Path) -> Dataset:
+    if data.is_dir():
+        return _of_folder(data)
+    if not data.is_file():
+        raise UserError(f"{data} does not exist.", "Check the path.", code="not-found")
+    if data.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return Dataset(tuple(cases_of_list(read_table(data), data)), {})
+    content = read_json(data)
+    if isinstance(content, list):
+        return Dataset(tuple(cases_of_list(content, data)), {})
+    return read_description(data)
+
+
+def _of_folder(folder: Path) -> Dataset:
+    if (folder / "dataset.json").is_file():
+        return read_description(folder / "dataset.json")
+    if describes_cases(folder):
+        cases, flaws = pair_folders(folder / "imagesTr", folder / "labelsTr")
+        return Dataset(tuple(cases), {}, flaws=tuple(flaws))
+    cases, flaws = pair_beside(folder)
+    if not cases:
+        raise UserError(
+            f"The folder {folder} holds neither dataset.json, nor imagesTr and labelsTr, nor scans with labels.",
+            "Give such a folder (scans beside their labels: a.nii.gz with a.seg.nrrd or a_seg.nii.gz), a dataset.json, "
+            "or a case list (CSV or JSON).",
+            code="no-dataset",
+        )
+    return Dataset(tuple(cases), {}, flaws=tuple(flaws))
+
+
+def _refuse_equal_names(cases: Sequence[Case], where: Path) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.identifier in seen:
+            raise UserError(f"{where} has two cases named {case.identifier}.", "Give each its own id.", "bad-dataset")
+        seen.add(case.identifier)
