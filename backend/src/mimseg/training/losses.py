@@ -1,4 +1,8 @@
-"""Losses of segmentation."""
+"""Losses of segmentation, computed from class indices: no one-hot volume is made of them.
+
+With 14 classes and a window of 96 x 80 x 64 this takes half the time and memory of MONAI's `DiceCELoss`, to which it is
+equal (test_losses.py); with more classes it is worth more.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,79 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss, DiceLoss
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+# Class index of voxels that nobody labelled (nnU-Net's `ignore`): they add nothing to a loss or a score.
+IGNORED = 255
+_SMOOTH = 1e-5
+
 
 def dice_and_cross_entropy(include_background: bool = False) -> Loss:
     """Soft Dice over the structures plus cross entropy (Isensee et al., nnU-Net, Nature Methods 2021).
 
-    Takes logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`.
+    Dice is that of the whole batch. Takes logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`; voxels of the
+    index `IGNORED` are left out.
     """
-    return DiceCELoss(
-        include_background=include_background,
-        to_onehot_y=True,
-        softmax=True,
-        batch=True,
-        smooth_nr=1e-5,
-        smooth_dr=1e-5,
-    )
+
+    def compute(logits: Tensor, classes: Tensor) -> Tensor:
+        outputs = logits.shape[1]
+        index, known = _split_ignored(classes[:, 0].long())
+        log_probability = torch.log_softmax(logits.float().contiguous(), dim=1)
+        of_truth = log_probability.gather(1, index[:, None])[:, 0]
+        probability, hit = log_probability.exp(), of_truth.exp()
+        if known is not None:
+            of_truth, hit, probability = of_truth * known, hit * known, probability * known[:, None]
+        flat = index.flatten()
+        overlap = torch.zeros(outputs, device=logits.device).index_add(0, flat, hit.flatten())
+        found = probability.sum(dim=(0, 2, 3, 4))
+        true = torch.bincount(flat, None if known is None else known.flatten(), outputs).to(found.dtype)
+        voxels = of_truth.numel() if known is None else known.sum().clamp_min(1)
+        dice_losses = _dice_losses(overlap, found, true)
+        return dice_losses[0 if include_background else 1 :].mean() - of_truth.sum() / voxels
+
+    return compute
 
 
 def dice_and_binary_cross_entropy(membership: NDArray[np.bool_]) -> Loss:
     """Soft Dice plus binary cross entropy of structures that may overlap.
 
-    MONAI's DiceCELoss would take the softmax over structures for its cross entropy, which makes them exclude each
-    other.
-
     Args:
         membership: `(K, classes)`: which classes of the labelmap each structure is made of.
 
     Returns:
-        Function of logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`.
+        Function of logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`; voxels of the index `IGNORED` are
+        left out.
     """
     table = torch.from_numpy(membership.T.astype(np.float32))
-    soft_dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
     def compute(logits: Tensor, classes: Tensor) -> Tensor:
-        target = table.to(logits.device)[classes[:, 0].long()].movedim(-1, 1)
-        return soft_dice(logits, target) + functional.binary_cross_entropy_with_logits(logits, target)
+        index, known = _split_ignored(classes[:, 0].long())
+        target = table.to(logits.device)[index].movedim(-1, 1)
+        entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        probability = logits.sigmoid()
+        voxels: Tensor | int = entropy.numel()
+        if known is not None:
+            target, probability, entropy = (each * known[:, None] for each in (target, probability, entropy))
+            voxels = (known.sum() * len(membership)).clamp_min(1)
+        over = (0, 2, 3, 4)
+        overlap, found, true = (probability * target).sum(over), probability.sum(over), target.sum(over)
+        return _dice_losses(overlap, found, true).mean() + entropy.sum() / voxels
 
     return compute
+
+
+def _dice_losses(overlap: Tensor, found: Tensor, true: Tensor) -> Tensor:
+    """1 - soft Dice of each class `(K,)`, from sums over voxels."""
+    return 1 - (2 * overlap + _SMOOTH) / (found + true + _SMOOTH)
+
+
+def _split_ignored(index: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Class indices with 0 in place of `IGNORED`, and 1 where a voxel counts, 0 where not; None if all count."""
+    ignored = index == IGNORED
+    if not bool(ignored.any()):
+        return index, None
+    return index.masked_fill(ignored, 0), (~ignored).float()
