@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
-from mimseg.memory import is_out_of_memory
+from mimseg.memory import is_out_of_memory, keep_freed_memory
 from mimseg.stopping import requested
 from mimseg.training.budget import Budget, LoopSettings, LoopState
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
 from mimseg.training.crops.draw import ahead
 from mimseg.training.curves import Curves
+from mimseg.training.layout import is_channels_last, lay_out
 from mimseg.training.memory.ladder import MemoryLadder
 from mimseg.training.memory.resizing import fit_checkpoint
 from mimseg.training.optimiser.averaging import AveragedWeights
@@ -124,9 +125,11 @@ class Training:
         self._validation_seconds = self._trained_seconds = 0.0
         self.state = LoopState()
         self._best: dict[str, Tensor] = {}
+        content = load_checkpoint(self._path) if resume else None
+        if content is not None:
+            lay_out(task.network, content.get("channels_last", False))  # a run goes on as it began
         self._average = AveragedWeights(task.network, settings.schedule.average)
         self._curves = Curves(folder, reporter)
-        content = load_checkpoint(self._path) if resume else None
         if content is not None:
             fit_checkpoint(content, task.network, task.groups, task.grid)
             task.network.load_state_dict(content["network"])
@@ -189,6 +192,7 @@ class Training:
             ) from fault
 
     def _run(self) -> None:
+        keep_freed_memory()
         self._task.network.train()
         batches = ahead(self._task.make_batch, self.state.step)
         saved = time.monotonic()
@@ -209,6 +213,7 @@ class Training:
         finally:
             batches.close()
         self._save(final=True)
+        lay_out(self._task.network, channels_last=False)
 
     def _step(self, batch: Any, fraction: float) -> None:
         began = time.monotonic()
@@ -271,6 +276,7 @@ class Training:
             "best": self._best,
             "curves": self._curves.state(),
             "grid": list(self._task.grid) if self._task.grid else None,
+            "channels_last": is_channels_last(self._task.network),
         }
         save_checkpoint(self._path, content)
         self._curves.write(final)

@@ -30,8 +30,9 @@ class AveragedWeights:
         self._model.update_parameters(network)
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the averaged weights on the CPU."""
-        return {name: value.detach().cpu().clone() for name, value in self._model.module.state_dict().items()}
+        """A copy of the averaged weights on the CPU, in the usual order of memory."""
+        weights = self._model.module.state_dict().items()
+        return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in weights}
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""

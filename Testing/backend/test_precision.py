@@ -1,0 +1,70 @@
+"""Arithmetic and memory layout are chosen by timing, and the choice follows a run."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from mimseg.training import precision  # noqa: E402
+from mimseg.training.layout import is_channels_last, lay_out  # noqa: E402
+
+
+def _layers() -> torch.nn.Sequential:
+    return torch.nn.Sequential(torch.nn.Conv3d(2, 4, 3, padding=1), torch.nn.ConvTranspose3d(4, 4, 2, 2))
+
+
+def test_a_layout_changes_no_value() -> None:
+    layers = _layers().double()
+    volume = torch.randn(1, 2, 4, 4, 4, dtype=torch.float64)
+    before = layers(volume)
+    lay_out(layers, True)
+    assert is_channels_last(layers)
+    assert torch.allclose(layers(volume), before, atol=1e-12)
+    lay_out(layers, False)
+    assert not is_channels_last(layers)
+
+
+def _choose(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool], list[float]]) -> tuple[str, bool]:
+    """What is chosen if steps take these seconds, turn by turn."""
+    turns = {choice: itertools.chain(values, itertools.repeat(values[-1])) for choice, values in seconds.items()}
+
+    def timed(device, layers, example, name):
+        return next(turns[name, is_channels_last(layers)])
+
+    monkeypatch.setattr(precision, "_seconds", timed)
+    names = tuple(dict.fromkeys(name for name, _ in seconds))
+    return precision._fastest(torch.device("cpu"), _layers(), torch.zeros(1, 2, 4, 4, 4), names, (False, True))
+
+
+def test_the_shortest_of_several_turns_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slow turn on a busy computer does not."""
+    seconds = {("32-true", False): [1.0], ("32-true", True): [1.2, 0.5, 1.3]}
+    assert _choose(monkeypatch, seconds) == ("32-true", True)
+
+
+def test_a_small_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _choose(monkeypatch, {("32-true", False): [1.0], ("32-true", True): [0.95]}) == ("32-true", False)
+
+
+def test_quick_steps_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny networks would be chosen by chance, and two runs of one seed would differ."""
+    assert _choose(monkeypatch, {("32-true", False): [0.02], ("32-true", True): [0.01]}) == ("32-true", False)
+
+
+def test_what_is_far_behind_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"count": 0}
+
+    def timed(device, layers, example, name):
+        slow["count"] += name == "32-true"
+        return 10.0 if name == "32-true" else 1.0
+
+    monkeypatch.setattr(precision, "_seconds", timed)
+    chosen = precision._fastest(
+        torch.device("cpu"), _layers(), torch.zeros(1, 2, 4, 4, 4), ("32-true", "bf16-mixed"), (False,)
+    )
+    assert chosen == ("bf16-mixed", False)
+    assert slow["count"] == 1
