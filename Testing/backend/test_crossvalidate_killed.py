@@ -30,7 +30,7 @@ from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.training.budget import Budget, LoopSettings  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.losses import dice_and_cross_entropy  # noqa: E402
-from mimseg.training.run_folder import PretrainedRun, write_run  # noqa: E402
+from mimseg.training.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
 
 SHAPE = NetworkSettings(
     window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
@@ -67,7 +67,9 @@ def settings(tmp_path: Path) -> CrossvalidationSettings:
     data, start = write_dataset(tmp_path / "data", 2), tmp_path / "start"
     start.mkdir()
     encoder = {name: value for name, value in UNETR(SHAPE).state_dict().items() if name.startswith("vit.")}
-    write_run(start, PretrainedRun(SHAPE, Preprocessing("RAS", (1.0, 1.0, 1.0)), "MR", {"method": "MAE"}), encoder)
+    write_pretrained(
+        start, PretrainedRun(SHAPE, Preprocessing("RAS", (1.0, 1.0, 1.0)), "MR", {"method": "MAE"}), encoder
+    )
     # The network that is asked for differs from the start's: from scratch, too, that of the start is trained.
     other = replace(SHAPE, hidden_size=48)
     chosen = FinetuneSettings(

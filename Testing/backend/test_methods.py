@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -110,7 +112,7 @@ def test_every_method_pre_trains_and_fine_tunes(name: str, tmp_path: Path) -> No
     assert not [key for key in stored["transfer"]["random"] if key.startswith("vit.") and "cross_attn" not in key]
 
 
-def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path) -> None:
+def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_dataset(tmp_path / "data", 3)
     first = PretrainSettings(
         (data,), tmp_path / "first", Budget(2), SHAPE, "simmim", window=(16, 16, 16), batch=2, device="cpu",
@@ -129,6 +131,13 @@ def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path) ->
     before, after = (load_file(tmp_path / name / "encoder.safetensors") for name in ("first", "second"))
     assert before.keys() == after.keys()
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
+
+    # The benchmark of volumes out of the domain reads what a run says of itself, settings of the method included.
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    from out_of_domain import reconstruction_error
+
+    error = reconstruction_error(tmp_path / "second")(SimpleNamespace(array=np.ones((1, 20, 12, 16), np.float32)))
+    assert error > 0
 
 
 FIFTH = """

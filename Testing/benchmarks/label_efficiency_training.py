@@ -34,7 +34,7 @@ from mimseg.training.crops.draw import draw_batch
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric
 from mimseg.training.losses import dice_and_cross_entropy
 from mimseg.training.optimiser.schedule import Schedule, parameter_groups
-from mimseg.training.run_folder import resumable, write_json
+from mimseg.training.run_folder import can_resume, write_json
 from mimseg.training.validation import score_cases
 
 WINDOW = (40, 56, 40)
@@ -157,7 +157,7 @@ def pretrain_once(data: Path, work: Path, plan: dict[str, Any]) -> None:
             spacing=SPACING, modality="MR", batch=preset["batch"], device="cpu",
             schedule=Schedule(**{name: preset[name] for name in names}),
             augmentation=AugmentationSettings(**preset["augmentation"], flip_left_right=True),
-            resume=resumable(folder),
+            resume=can_resume(folder),
         )  # fmt: skip
         pretrain(settings, _Lines())
 
@@ -190,7 +190,7 @@ def _train(data: Path, work: Path, folder: Path, plan: dict[str, Any], run: Run)
         modality="MR", batch=BATCH, schedule=schedule(network), augmentation=AUGMENTATION, overlap=OVERLAP,
         validations=0, seed=run.seed, device="cpu", precision=plan["precision"][network],
         layer_decay=FINETUNE["small"]["layer_decay"], foreground_share=FINETUNE["small"]["foreground_share"],
-        resume=resumable(folder / "model.training"),
+        resume=can_resume(folder / "model.training"),
     )  # fmt: skip
     began = time.process_time()
     if network == "unetr":

@@ -53,7 +53,7 @@ class Measuring:
     def __init__(self, bundle: Bundle, pretraining: Path | None) -> None:
         self.bundle = bundle
         self.engine = FeatureEngine(bundle, 1)
-        self.rebuild = _reconstruction(pretraining) if pretraining else None
+        self.rebuild = reconstruction_error(pretraining) if pretraining else None
 
     def __call__(self, volume: Volume, all_scores: bool) -> dict[str, object]:
         """All numbers of a volume; of the volumes to compare with only what is needed of them."""
@@ -80,7 +80,7 @@ class Measuring:
         }
 
 
-def _reconstruction(run: Path) -> Callable[[Prepared], float]:
+def reconstruction_error(run: Path) -> Callable[[Prepared], float]:
     """Error of the MAE decoder of a pre-training run on hidden patches, mean over `MASKS` masks."""
     import torch
 
@@ -92,10 +92,7 @@ def _reconstruction(run: Path) -> Callable[[Prepared], float]:
     said = json.loads((run / "pretraining.json").read_text(encoding="utf-8"))
     method = load_method("mae")
     settings = NetworkSettings.from_json(said["network"])
-    own = dict(said["provenance"]["mae"])
-    if "normalize_target" in own:  # of older runs
-        own["target"] = "normalized" if own.pop("normalize_target") else "raw"
-    network = method(settings, method.read_settings(own))
+    network = method(settings, method.read_settings(said["provenance"]["method_settings"]))
     weights = load_checkpoint(run / "checkpoint.pt")["average"]
     state = {name.removeprefix("module."): value for name, value in weights.items() if name.startswith("module.")}
     network.load_state_dict(state)

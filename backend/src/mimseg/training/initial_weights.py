@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.networks.settings import NetworkSettings
-from mimseg.training.run_folder import read_run
+from mimseg.training.pretrained_run import read_pretrained
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_initial_weights(source: str) -> InitialWeights:
     """
     folder = Path(source)
     if (folder / "pretraining.json").is_file() or (folder / "checkpoint.pt").is_file():
-        run, weights = read_run(folder)
+        run, weights = read_pretrained(folder)
         return InitialWeights(
             "the pre-training run", weights, run.network, run.preprocessing, run.modality, run.provenance
         )

@@ -1,104 +1,104 @@
-"""The folder of a pre-training run: its settings, encoder weights, and what identifies its data."""
+"""The folder that a training works in: may it begin or go on there, and what identifies its settings and data.
+
+Nothing is removed here but by `clear_run`, and that takes only files that mimseg writes itself.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
-from mimseg.networks.settings import NetworkSettings
+from mimseg.files import TEMPORARY, write_text
 
-FORMAT = "mimseg-pretraining"
-
-
-@dataclass(frozen=True)
-class PretrainedRun:
-    """What fine-tuning takes over from a pre-training run.
-
-    Attributes:
-        network: Shape of the encoder.
-        preprocessing: What its volumes went through.
-        modality: `CT` or `MR`.
-        provenance: Method, settings, data hashes, final losses.
-    """
-
-    network: NetworkSettings
-    preprocessing: Preprocessing
-    modality: str
-    provenance: dict[str, Any]
+SETTINGS, CHECKPOINT = "settings.json", "checkpoint.pt"
+# What a run writes before its first checkpoint, and everything that a training or a study writes.
+_BEGUN = frozenset({SETTINGS, "cost.json", "transfer.json", "reconstruction.png"})
+_OWN = _BEGUN | {CHECKPOINT, "log.csv", "curves.png", "pretraining.json", "encoder.safetensors", "scores.json"}
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is complete or absent."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def write_run(folder: Path, run: PretrainedRun, encoder: dict[str, Tensor]) -> None:
-    """Write `encoder.safetensors` (tensors named `vit.*`) and `pretraining.json`."""
-    from safetensors.torch import save_file
-
-    temporary = folder / "encoder.safetensors.part"
-    save_file({name: value.contiguous() for name, value in encoder.items()}, temporary)
-    os.replace(temporary, folder / "encoder.safetensors")
-    write_json(
-        folder / "pretraining.json",
-        {
-            "format": FORMAT,
-            "format_version": 1,
-            "network": run.network.to_json(),
-            "preprocessing": run.preprocessing.to_json(),
-            "modality": run.modality,
-            "provenance": run.provenance,
-        },
-    )
+def can_resume(folder: Path) -> bool:
+    """Whether a run that broke off in `folder` left a checkpoint to go on from."""
+    return all((folder / name).is_file() for name in (SETTINGS, CHECKPOINT))
 
 
-def read_run(folder: Path) -> tuple[PretrainedRun, dict[str, Tensor]]:
-    """Read what `write_run` wrote.
+def check_run_folder(folder: Path, resume: bool, needed: str = CHECKPOINT) -> None:
+    """Refuse to resume what is not there, and to begin where something lies that would be mixed up or overwritten.
+
+    A run that broke off before its first checkpoint has nothing to go on from: it may begin again over its own files.
+
+    Args:
+        folder: Where the run works.
+        resume: Whether it goes on.
+        needed: File without which it cannot.
 
     Raises:
-        UserError: The folder is not a finished pre-training run, or is damaged.
+        UserError: One of these, naming what lies there.
     """
-    from safetensors.torch import load_file
-
-    try:
-        content = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT or content.get("format_version") != 1:
-            raise UserError(f"{folder} was made by another version of mimseg.", "Update mimseg.", code="bad-run")
-        run = PretrainedRun(
-            NetworkSettings.from_json(content["network"]),
-            Preprocessing.from_json(content["preprocessing"]),
-            str(content["modality"]),
-            dict(content["provenance"]),
-        )
-        return run, load_file(folder / "encoder.safetensors")
-    except UserError:
-        raise
-    except Exception as fault:
+    if resume:
+        if not (folder / needed).is_file():
+            raise UserError(f"{folder} holds no training to resume.", "Leave out --resume to start one.", "not-found")
+        return
+    found = _names_in(folder)
+    if (folder / needed).is_file():
         raise UserError(
-            f"{folder} is not a finished pre-training run ({type(fault).__name__}: {fault}).",
-            "Give the folder that `mimseg pretrain ... -o` wrote; an unfinished run goes on with --resume.",
-            code="bad-run",
-        ) from fault
+            f"{folder} holds an unfinished training already.",
+            "Continue it with --resume, delete that folder if it is no longer needed, or choose another name.",
+            code="output-exists",
+        )
+    if found and not (_BEGUN.issuperset(found) and _is_our_settings(folder / SETTINGS)):
+        raise UserError(
+            f"{folder} is not empty: it holds {_listed(found)}.",
+            "Move these files elsewhere, or choose another name.",
+            code="output-exists",
+        )
 
 
-def resumable(folder: Path) -> bool:
-    """Whether a run can go on in `folder`; what broke off before its first checkpoint is removed."""
-    if all((folder / name).is_file() for name in ("settings.json", "checkpoint.pt")):
-        return True
-    if folder.exists():
-        shutil.rmtree(folder)
-    return False
+def clear_run(folder: Path) -> None:
+    """Remove the files of a damaged run so that it can begin again.
+
+    Raises:
+        UserError: Something lies there that mimseg did not write; then nothing is removed.
+    """
+    found = _names_in(folder)
+    foreign = [name for name in found if name not in _OWN]
+    if foreign or (found and not _is_our_settings(folder / SETTINGS)):
+        raise UserError(
+            f"The run in {folder} is damaged and cannot go on, and that folder holds {_listed(foreign or found)}.",
+            "Move these files elsewhere; then the run begins again.",
+            code="output-exists",
+        )
+    for name in found:
+        (folder / name).unlink()
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Sorted names of all that lies in a folder but what a killed process left half-written."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder.", "Choose another name.", "output-exists")
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
+
+
+def _is_our_settings(path: Path) -> bool:
+    """A user's own file may have that name, too."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"network", "budget", "seed"} <= set(content)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> None:

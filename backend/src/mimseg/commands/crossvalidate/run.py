@@ -26,7 +26,7 @@ from mimseg.events import Reporter
 from mimseg.stopping import check
 from mimseg.training.folds import assign_folds
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
-from mimseg.training.run_folder import check_same_settings, resumable, write_json
+from mimseg.training.run_folder import can_resume, check_run_folder, check_same_settings, write_json
 from mimseg.training.validation import score_cases
 
 
@@ -40,11 +40,14 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         The model bundle, which carries the scores of the folds.
 
     Raises:
-        UserError: The data, the start weights or the settings are not usable, or there is nothing to finish.
+        UserError: The data, the start weights or the settings are not usable, there is nothing to finish, or files of
+            something else lie where it would work.
         Stopped: The user stopped; `--resume` goes on where it was.
     """
     chosen, work = settings.finetune, folds_folder(settings.finetune.output)
     check_folders(chosen.output, work, chosen.resume, "folds.json")
+    if not chosen.resume:
+        check_run_folder(training_folder(chosen.output), resume=False)
     cases = labelled_cases(chosen)
     subjects = [case.subject or case.identifier for case in cases]
     folds = assign_folds(subjects, settings.folds, chosen.seed)
@@ -56,8 +59,11 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         work.mkdir(parents=True, exist_ok=True)
         write_json(work / "folds.json", layout)
     runs = [(fold, arm) for fold in range(count) for arm in arms]
+    results = [work / f"{_name(*run)}.json" for run in runs]
+    if chosen.resume:
+        _check_no_other_training(chosen, results)
     if chosen.finish:
-        _check_finishable(chosen, [work / f"{_name(*run)}.json" for run in runs])
+        _check_finishable(chosen, results)
     whole = WholeRun(reporter, settings.parts(len(runs)))
     # The network, and with it the plan, is known before a pre-training of one's own, unless that one makes it.
     own_network = settings.own_pretraining is not None and chosen.initial is None
@@ -81,7 +87,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         _train_fold(one, data, cases, [index for index, own in enumerate(folds) if own == fold], arm, plan, whole)
     reporter.progress("folds", len(runs), len(runs) + 1)
     whole.begin(first + len(runs))
-    final = replace(shared, initial=starts[START], resume=resumable(training_folder(chosen.output)))
+    final = replace(shared, initial=starts[START], resume=can_resume(training_folder(chosen.output)))
     trained = _first_process(train(final, whole, replace(data, validation=[]), plan, provisional=True))
     reporter.progress("folds", len(runs) + 1, len(runs) + 1)
     whole.end()
@@ -117,6 +123,17 @@ def _name(fold: int, arm: str) -> str:
     return f"fold-{fold + 1}-{arm}"
 
 
+def _check_no_other_training(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
+    """The model itself is trained after all folds: what lies in its folder before that is of another training."""
+    folder = training_folder(settings.output)
+    if not all(path.is_file() for path in needed) and folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} holds files of another training, but this model is to be trained there after the folds.",
+            "Move that folder elsewhere, then resume.",
+            code="output-exists",
+        )
+
+
 def _check_finishable(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
     """Only the model on all cases can be finished early: an unfinished fold has no honest score."""
     done = sum(path.is_file() for path in needed)
@@ -137,7 +154,7 @@ def _starts(settings: CrossvalidationSettings, work: Path, reporter: Reporter) -
     if settings.own_pretraining is not None:
         folder = work / "pretraining"
         if not (folder / "pretraining.json").is_file():
-            own = replace(settings.own_pretraining, output=folder, initial=base, resume=resumable(folder))
+            own = replace(settings.own_pretraining, output=folder, initial=base, resume=can_resume(folder))
             pretrain(own, reporter)
         starts[START] = str(folder)
     return {arm: starts[arm] for arm in settings.arms}
@@ -193,7 +210,7 @@ def _train_fold(
     training = [case for index, case in enumerate(data.training) if index not in held_out]
     validation = [data.training[index] for index in held_out]
     # The fold's own cases only score: choosing the best weights by them would flatter the score.
-    own = replace(settings, resume=resumable(training_folder(settings.output)))
+    own = replace(settings, resume=can_resume(training_folder(settings.output)))
     trained = _first_process(train(own, reporter, replace(data, training=training, validation=[]), plan))
     scores = score_cases(trained.network, validation, data.labels, trained.shape, settings.overlap, reporter)
     rows = [{**row, "case": held_out[row["case"] - 1] + 1} for row in scores["validation"]]

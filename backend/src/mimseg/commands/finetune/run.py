@@ -27,7 +27,7 @@ from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import Training, make_fabric
 from mimseg.training.memory.cost import Cost
 from mimseg.training.memory.fallbacks import Limits, Place, train_within_memory
-from mimseg.training.run_folder import check_same_settings, write_json
+from mimseg.training.run_folder import CHECKPOINT, check_run_folder, check_same_settings, write_json
 from mimseg.training.transfer import TransferReport
 from mimseg.training.validation import score_cases
 
@@ -257,8 +257,8 @@ def training_folder(output: Path) -> Path:
     return output.with_name(output.name + ".training")
 
 
-def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpoint.pt") -> None:
-    """Refuse to overwrite a model or an unfinished training, and to resume what is not there.
+def check_folders(output: Path, work: Path, resume: bool, needed: str = CHECKPOINT) -> None:
+    """Refuse to overwrite a model or an unfinished training, and to resume what is not there; changes nothing.
 
     Args:
         output: Folder of the model.
@@ -271,11 +271,4 @@ def check_folders(output: Path, work: Path, resume: bool, needed: str = "checkpo
     """
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         raise UserError(f"{output} exists already.", "Choose another name for the model.", code="output-exists")
-    if resume and not (work / needed).is_file():
-        raise UserError(f"{work} holds no training to resume.", "Leave out --resume to start one.", code="not-found")
-    if not resume and work.exists() and any(work.iterdir()):
-        raise UserError(
-            f"{work} holds an unfinished training.",
-            "Continue it with --resume, or delete that folder.",
-            code="output-exists",
-        )
+    check_run_folder(work, resume, needed)

@@ -26,7 +26,7 @@ from mimseg.importers.network_shape import ShapeHints, read_shape, with_convolut
 from mimseg.importers.source_files import SourceFiles, open_source
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
-from mimseg.training.run_folder import PretrainedRun, write_run
+from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.transfer import TransferReport, transfer
 
 _DEFAULTS = (
@@ -88,7 +88,7 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
         provenance = {"method": "imported", **record}
         target.mkdir(parents=True, exist_ok=True)
         encoder = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("vit.")}
-        write_run(target, PretrainedRun(shape, inputs.preprocessing, inputs.modality, provenance), encoder)
+        write_pretrained(target, PretrainedRun(shape, inputs.preprocessing, inputs.modality, provenance), encoder)
     return Imported(target, bundle, source, report, notes)
 
 

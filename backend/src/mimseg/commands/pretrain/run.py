@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mimseg import __version__
 from mimseg.commands.pretrain.data import UnlabelledData, load_unlabelled_data
 from mimseg.commands.pretrain.settings import PretrainSettings
-from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.methods import load_method
 from mimseg.networks.pretraining import PretrainingNetwork
@@ -28,8 +27,9 @@ from mimseg.training.memory.cost import Cost, measure_cost
 from mimseg.training.optimiser.schedule import parameter_groups
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
+from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.reconstruction import draw_reconstruction
-from mimseg.training.run_folder import PretrainedRun, check_same_settings, data_hashes, write_json, write_run
+from mimseg.training.run_folder import check_run_folder, check_same_settings, data_hashes, write_json
 from mimseg.training.transfer import TransferReport, transfer
 
 VALIDATION_CROPS = 16
@@ -49,7 +49,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         Stopped: The user stopped; `--resume` continues.
     """
     folder = settings.output
-    _check_folder(folder, settings.resume)
+    check_run_folder(folder, settings.resume)
     method = load_method(settings.method)
     method_settings = method.read_settings(settings.method_settings)
     fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
@@ -84,7 +84,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         provenance.update(validation_loss=state.best, transfer=report.to_json() if report else None)
         weights = training.best_weights()
         encoder = {f"vit.{name[8:]}": value for name, value in weights.items() if name.startswith("encoder.")}
-        write_run(folder, PretrainedRun(shape, data.preprocessing, data.modality, provenance), encoder)
+        write_pretrained(folder, PretrainedRun(shape, data.preprocessing, data.modality, provenance), encoder)
         reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
     return folder
 
@@ -191,17 +191,6 @@ class _Whole(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         return self.encoder(volume)[0]
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    if resume and not (folder / "checkpoint.pt").is_file():
-        raise UserError(f"{folder} holds no run to resume.", "Leave out --resume to start one.", code="not-found")
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise UserError(
-            f"The folder {folder} is not empty.",
-            "Continue that run with --resume, or choose another folder.",
-            code="output-exists",
-        )
 
 
 def _provenance(

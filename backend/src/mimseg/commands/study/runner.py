@@ -29,7 +29,7 @@ from mimseg.training.crops.augmentation import AugmentationSettings
 from mimseg.training.crops.cache import TrainingCase, load_case
 from mimseg.training.optimiser.schedule import Schedule
 from mimseg.training.planning import plan_preprocessing
-from mimseg.training.run_folder import resumable, write_json
+from mimseg.training.run_folder import can_resume, clear_run, write_json
 from mimseg.training.validation import score_cases
 
 
@@ -68,9 +68,11 @@ class Runner:
                 _pause()  # others work on all that is left
 
     def train(self, run: Run) -> None:
-        """Train one run, or go on with it, and write `scores.json`, which marks it as finished."""
+        """Train one run, go on with it, or begin a damaged one again; `scores.json` marks it as finished."""
         folder = run.folder(self._runs)
-        resume = resumable(folder)
+        resume = can_resume(folder)
+        if not resume:
+            clear_run(folder)
         content = self._pretrain(run, resume) if run.kind == PRETRAINING else self._finetune(run, resume)
         cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
         machine = describe_machine(self._settings.device)
