@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from volume_files import apart_mm, grids
 
 from mimseg.data.images import grid_of, image_of
-from mimseg.data.labels.labelmaps import LABELMAP_SUFFIXES, read_labelmap, read_segment_names, write_labelmap
+from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names, write_labelmap
 from mimseg.data.labels.seg_nrrd import terminology_entry
 from mimseg.data.labels.structures import Code, Label
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
+from mimseg.formats import LABELS_WRITTEN
 
 OBLIQUE = Grid((7, 6, 5), (0.7, 1.1, 3.0), (-11.5, 20.25, 30.0), np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 2)[0])
 TABLE = (
@@ -40,7 +41,7 @@ def some_labels(grid: Grid = OBLIQUE, high: int = 300) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("suffix", LABELMAP_SUFFIXES)
+@pytest.mark.parametrize("suffix", LABELS_WRITTEN)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(grid=grids(), seed=st.integers(0, 999), high=st.sampled_from([2, 255, 65535]))
 def test_labels_and_grid_survive_the_file(tmp_path: Path, suffix: str, grid: Grid, seed: int, high: int) -> None:
@@ -263,7 +264,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     monkeypatch.setattr(sitk, "WriteImage", fail)
     with pytest.raises(UserError) as caught:
         write_labelmap(path, some_labels(), OBLIQUE)
-    assert caught.value.code == "not-writable"
+    assert caught.value.code == "cannot-write"
     assert "No space left" in caught.value.message
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from volume_files import GRID, SIZE, apart_mm, grids, ramp, refusal, write
 
-from mimseg.data.images import IMAGE_SUFFIXES, image_of
+from mimseg.data.images import image_of
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import find_volumes, read_channels, read_volume
 from mimseg.errors import UserError
+from mimseg.formats import IMAGES
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
@@ -45,7 +46,7 @@ def test_double_precision_becomes_single(tmp_path: Path) -> None:
     assert np.allclose(volume.array, ramp() / 3)
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", IMAGES)
 def test_non_finite_voxels_take_the_lowest_value_and_are_reported(tmp_path: Path, suffix: str) -> None:
     array = ramp(np.float32) + 5
     array[1, 1, 1], array[2, 2, 2], array[3, 3, 3] = np.nan, np.inf, -np.inf
@@ -86,7 +87,7 @@ def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> Non
     refusal(tmp_path / "picture.png", "unsupported-format", ".nii.gz", ".nrrd")
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", IMAGES)
 def test_text_with_the_ending_of_an_image_is_refused(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"text{suffix}").write_text("this is not an image\n" * 40)
     refusal(tmp_path / f"text{suffix}", "unreadable")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
-from mimseg.data.images import open_reader
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.reading.open import open_image
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -96,8 +95,6 @@ def _how_far_apart(image: Grid, label: Grid) -> dict[str, object]:
 def _stored_type(path: Path) -> str:
     """Number type of an image file; empty where the header alone does not tell."""
     try:
-        reader = open_reader(path)
+        return open_image(path).header.stored
     except UserError:
         return ""
-    names = {sitk.sitkFloat32: "float32", sitk.sitkFloat64: "float64"}
-    return names.get(reader.GetPixelID(), "whole numbers")

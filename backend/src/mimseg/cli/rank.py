@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from mimseg import formats
 from mimseg.cli.output import print_out
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -18,8 +19,6 @@ examples:
 
 Writes rank.html, rank.json and rank.csv, and for each scan CASE_uncertainty.nii.gz (0 to 1) and a segmentation to
 correct. The report shows images and names of cases: handle it like the data. Needs no PyTorch."""
-
-_FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of 4D files, from 0")
     parser.add_argument("--no-maps", action="store_true", help="write the report only")
-    parser.add_argument("--format", choices=_FORMATS, default=".nii.gz", help="of the segmentations")
+    parser.add_argument("--format", choices=formats.LABELS_WRITTEN, default=".nii.gz", help="of the segmentations")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")
 
 

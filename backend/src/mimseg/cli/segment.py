@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from mimseg import formats
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -23,8 +24,6 @@ The result lies exactly on the scan's grid. Formats by ending: .nii.gz .nii .nrr
 (3D Slicer segmentation with names, colours and SNOMED CT codes).
 """
 
-_FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -40,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-m", "--model", required=True, help="name (see `mimseg models list`), folder or .zip")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="file, or folder for several")
-    parser.add_argument("--format", choices=_FORMATS, default=".nii.gz", help="of files in an output folder")
+    parser.add_argument(
+        "--format", choices=formats.LABELS_WRITTEN, default=".nii.gz", help="of files in an output folder"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--engine", choices=("auto", "openvino", "torch"), default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")

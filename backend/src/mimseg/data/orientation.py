@@ -101,3 +101,12 @@ def turn_to(orientation: str, grid: Grid) -> AxisTurn:
         axes.append(source_axis)
         flips.append(bool(sign != ras_sign))
     return AxisTurn((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]), grid.size)
+
+
+def vectors_of(orientation: str) -> NDArray[np.float64]:
+    """3x3; column a is the LPS unit vector of letter a of an orientation code."""
+    vectors = np.zeros((3, 3))
+    for axis, letter in enumerate(orientation):
+        space_axis, sign = _LETTERS[letter]
+        vectors[space_axis, axis] = sign
+    return vectors

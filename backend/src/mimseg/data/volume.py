@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.data.source import Source
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -22,12 +24,14 @@ class Grid:
         spacing: Distance between voxel centres along i, j, k in mm.
         origin: Centre of voxel (0, 0, 0) in mm, LPS.
         direction: 3x3; column a is the unit vector of axis a in LPS.
+        source: What the file said beyond this; None for grids that were computed.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    source: Source | None = field(default=None, compare=False, repr=False)
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -50,10 +54,13 @@ class Grid:
         """True if size is equal and no corner lies further apart than `tolerance` of the smallest voxel edge."""
         if self.size != other.size:
             return False
+        return self.apart_from(other) <= tolerance * min(self.spacing) * max(1.0, float(np.sqrt(max(self.size))))
+
+    def apart_from(self, other: Grid) -> float:
+        """How far in mm a corner of this grid lies from the same corner of another, at most along one axis of space."""
         corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-        corners *= np.asarray(self.size, float) - 1
-        apart = np.abs(self.to_point(corners) - other.to_point(corners)).max()
-        return bool(apart <= tolerance * min(self.spacing) * max(1.0, float(np.sqrt(max(self.size)))))
+        own = self.to_point(corners * (np.asarray(self.size, float) - 1))
+        return float(np.abs(own - other.to_point(corners * (np.asarray(other.size, float) - 1))).max())
 
 
 @dataclass(frozen=True)

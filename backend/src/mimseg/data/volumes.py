@@ -7,25 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mimseg import formats
 from mimseg.data.dicom.folder import read_dicom_folder, refuse_single_file
 from mimseg.data.dicom.headers import is_dicom
-from mimseg.data.images import IMAGE_SUFFIXES, array_of, grid_of, read_with_header, suffix_of
-from mimseg.data.nifti import geometry_warnings
+from mimseg.data.reading.open import open_image
+from mimseg.data.reading.opened import ImageHeader
+from mimseg.data.reading.placing import DEFAULT_ORIENTATION
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
 
-def read_volume(path: Path, frame: int | None = None, reporter: Reporter | None = None) -> Volume:
+def read_volume(
+    path: Path, frame: int | None = None, reporter: Reporter | None = None, orientation: str = DEFAULT_ORIENTATION
+) -> Volume:
     """Read one three-dimensional volume.
 
     Args:
         path: A `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd` file, or a folder with one DICOM series.
         frame: Which volume of a series over time (4D), from 0; None where the file holds one volume.
-        reporter: Is told what was corrected: non-finite values, a constant image, gantry tilt.
+        reporter: Is told what was corrected or is in doubt: non-finite values, gantry tilt, orientation.
+        orientation: How the axes run if the file does not say, e.g. `RAS`; of no effect on others.
 
     Returns:
         Array `(i, j, k)` in the file's own type (float64 becomes float32) with finite values only.
@@ -36,17 +40,20 @@ def read_volume(path: Path, frame: int | None = None, reporter: Reporter | None 
     path, reporter = Path(path), reporter or Reporter()
     if path.is_dir():
         volume = read_dicom_folder(path, frame, reporter)
-    elif path.is_file() and not suffix_of(path) and is_dicom(path):
+    elif path.is_file() and formats.may_be_dicom(path) and is_dicom(path):
         raise refuse_single_file(path)
     else:
-        volume = _read_file(path, frame)
-        for code, message in geometry_warnings(path, volume.grid):
-            reporter.warning(code, message)
+        volume = _read_file(path, frame, reporter, orientation)
     check_grid(volume.grid, path)
     return Volume(_finite(volume.array, path, reporter), volume.grid)
 
 
-def read_channels(paths: Sequence[Path], frame: int | None = None, reporter: Reporter | None = None) -> Volume:
+def read_channels(
+    paths: Sequence[Path],
+    frame: int | None = None,
+    reporter: Reporter | None = None,
+    orientation: str = DEFAULT_ORIENTATION,
+) -> Volume:
     """Read the channels of one case, each from its own file.
 
     Returns:
@@ -55,7 +62,7 @@ def read_channels(paths: Sequence[Path], frame: int | None = None, reporter: Rep
     Raises:
         UserError: A channel cannot be read, or lies on another grid than the first.
     """
-    volumes = [read_volume(path, frame, reporter) for path in paths]
+    volumes = [read_volume(path, frame, reporter, orientation) for path in paths]
     first = volumes[0]
     for path, volume in zip(paths, volumes, strict=True):
         if not volume.grid.same_as(first.grid):
@@ -86,14 +93,14 @@ def find_volumes(folder_or_file: Path) -> list[Path]:
     for parent, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if _may_be_image(name))
         files = [Path(parent, name) for name in sorted(names) if _may_be_image(name)]
-        images = [file for file in files if suffix_of(file) in IMAGE_SUFFIXES]
+        images = [file for file in files if formats.is_image(file)]
         found.extend(images)
-        if any(not suffix_of(file) and is_dicom(file) for file in files):
+        if any(formats.may_be_dicom(file) and is_dicom(file) for file in files):
             found.append(Path(parent))
     if not found:
         raise UserError(
             f"{path} holds no image.",
-            f"Give a folder with files ending in {', '.join(IMAGE_SUFFIXES)}, or with DICOM series.",
+            f"Give a folder with files ending in {formats.listed(formats.IMAGES)}, or with DICOM series.",
             "no-images",
         )
     return sorted(found)
@@ -132,35 +139,32 @@ def check_grid(grid: Grid, path: Path) -> None:
         )
 
 
-def _read_file(path: Path, frame: int | None) -> Volume:
-    def choose(reader: sitk.ImageFileReader) -> None:
-        _refuse_all_but_scalars(reader, path)
-        _choose_frame(reader, path, frame)
+def _read_file(path: Path, frame: int | None, reporter: Reporter, orientation: str) -> Volume:
+    file = open_image(path)
+    _refuse_all_but_scalars(file.header, path)
+    _refuse_all_but_volumes(file.header.size, path, frame)
+    array, grid = file.read(frame or 0, orientation, reporter)
+    return Volume(array, grid)
 
-    image = read_with_header(path, choose)
-    return Volume(array_of(image), grid_of(image))
 
-
-def _refuse_all_but_scalars(reader: sitk.ImageFileReader, path: Path) -> None:
-    components = reader.GetNumberOfComponents()
-    if components > 1:
+def _refuse_all_but_scalars(header: ImageHeader, path: Path) -> None:
+    if header.components > 1:
         raise UserError(
-            f"{path} has {components} numbers in each voxel (colour, vectors or a deformation field).",
+            f"{path} has {header.components} numbers in each voxel (colour, vectors or a deformation field).",
             "Give a volume with one number in each voxel.",
             "not-scalar",
         )
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise UserError(f"{path} has complex numbers.", "Give its magnitude.", "not-scalar")
+    if header.number:
+        raise UserError(f"{path} has {header.number}.", "Give a volume of plain numbers.", "not-scalar")
 
 
-def _choose_frame(reader: sitk.ImageFileReader, path: Path, frame: int | None) -> None:
-    """Refuse what is not 3D and let the reader extract one frame of what is 4D."""
-    size = list(reader.GetSize())
+def _refuse_all_but_volumes(size: tuple[int, ...], path: Path, frame: int | None) -> None:
+    """Refuse what is neither 3D nor one frame of what is 4D."""
     shape = "x".join(str(value) for value in size)
     if 0 in size:
         raise UserError(f"{path} is empty ({shape} voxels).", "Give a volume with voxels.", "empty")
     frames = size[3] if len(size) == 4 else 1
-    if len(size) < 3 or (len(size) > 2 and min(size[:3]) < 2):
+    if len(size) < 3 or min(size[:3]) < 2:
         raise UserError(f"{path} is a flat picture ({shape}).", "Give a volume with several slices.", "not-3d")
     if len(size) > 4:
         raise UserError(f"{path} has {len(size)} dimensions ({shape}).", "Give a volume of three.", "not-3d")
@@ -171,9 +175,6 @@ def _choose_frame(reader: sitk.ImageFileReader, path: Path, frame: int | None) -
             "needs-frame",
         )
     check_frame(frame, frames, path)
-    if len(size) == 4:
-        reader.SetExtractSize([*size[:3], 0])
-        reader.SetExtractIndex([0, 0, 0, frame or 0])
 
 
 def check_frame(frame: int | None, frames: int, path: Path) -> None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from mimseg.bundle.description import Description
 from mimseg.commands.rank.case import Judged
 from mimseg.data.cases import Case
-from mimseg.data.images import image_of, write_image
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
+from mimseg.data.writing import write_map
 from mimseg.errors import UserError
 from mimseg.inference.png import encode_png
 from mimseg.inference.preview import draw_preview
@@ -59,7 +59,7 @@ def write_maps(
     uncertainty = folder / f"{case.identifier}_uncertainty.nii.gz"
     labels = folder / f"{case.identifier}_segmentation{file_format}"
     stepped = np.round(judged.uncertainty * _STEPS) / np.float32(_STEPS)
-    write_image(uncertainty, image_of(np.clip(stepped, 0, 1).astype(np.float32), volume.grid))
+    write_map(uncertainty, np.clip(stepped, 0, 1).astype(np.float32), volume.grid)
     write_labelmap(labels, judged.labels, volume.grid, description.labels)
     return uncertainty, labels
 

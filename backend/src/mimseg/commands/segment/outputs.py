@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimseg import formats
 from mimseg.data.cases.images import holds_channels
 from mimseg.data.dicom.headers import is_dicom
-from mimseg.data.images import suffix_of
-from mimseg.data.labels.labelmaps import LABELMAP_SUFFIXES
 from mimseg.data.volumes import find_volumes
 from mimseg.errors import UserError
 
@@ -59,7 +58,7 @@ def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    if any(not suffix_of(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
+    if any(formats.may_be_dicom(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
         return []
     try:
         found = find_volumes(folder)
@@ -93,11 +92,13 @@ def plan_jobs(
             "`mimseg models show` lists them.",
             code="wrong-channels",
         )
-    if file_format not in LABELMAP_SUFFIXES:
-        raise UserError(f"{file_format} is no format for labels.", f"Use one of {', '.join(LABELMAP_SUFFIXES)}.")
+    if file_format not in formats.LABELS_WRITTEN:
+        raise UserError(
+            f"{file_format} is no format for labels.", f"Use one of {formats.listed(formats.LABELS_WRITTEN)}."
+        )
     cases = [tuple(inputs[start : start + files]) for start in range(0, len(inputs), files)]
     names = _names([case[0] for case in cases])
-    ending = suffix_of(output)
+    ending = formats.ending_of(output)
     if ending and not output.is_dir():
         _check_file(output, ending, len(cases))
         outputs = [output]
@@ -129,7 +130,7 @@ def _names(firsts: Sequence[Path]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    return path.name[: len(path.name) - len(suffix_of(path))] if path.is_file() else path.name
+    return formats.stem_of(path) if path.is_file() else path.name
 
 
 def _pictures(preview: Path | None, names: Sequence[str]) -> list[Path | None]:
@@ -153,10 +154,10 @@ def _check_file(output: Path, ending: str, cases: int) -> None:
             "Give a folder: a name without .nii.gz, .nrrd, .mha.",
             code="bad-output",
         )
-    if ending not in LABELMAP_SUFFIXES:
+    if ending not in formats.LABELS_WRITTEN:
         raise UserError(
             f"{output} has an ending that labels cannot be written to.",
-            f"Use one of {', '.join(LABELMAP_SUFFIXES)}.",
+            f"Use one of {formats.listed(formats.LABELS_WRITTEN)}.",
             code="bad-output",
         )
 
@@ -167,7 +168,7 @@ def _check_folder(output: Path) -> None:
     if output.suffix and not output.is_dir():
         raise UserError(
             f"{output} has an ending that labels cannot be written to.",
-            f"Use one of {', '.join(LABELMAP_SUFFIXES)}, or an existing folder.",
+            f"Use one of {formats.listed(formats.LABELS_WRITTEN)}, or an existing folder.",
             code="bad-output",
         )
 

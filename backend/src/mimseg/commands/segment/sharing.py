@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mimseg.commands.locks import claim, claim_patiently
 from mimseg.commands.segment.outputs import Job
+from mimseg.data.writing import is_whole
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -80,7 +81,7 @@ class Shares:
         self._keep = resume or rank.count > 1
         self._claims = ExitStack()
         self._held: dict[Job, ExitStack] = {}
-        self.finished_before = [job for job in jobs if self._keep and job.output.exists()]
+        self.finished_before = [job for job in jobs if self._keep and _done(job)]
         if self.finished_before:
             reporter.info(f"{len(self.finished_before)} of {len(jobs)} cases have results already, which stay.")
 
@@ -99,10 +100,10 @@ class Shares:
                 f"The file system of {self._jobs[0].output.parent} has no locks: rank {self._rank.number} segments "
                 f"only every {self._rank.count}th case and does not help others.",
             )
-            yield from (job for job in self._jobs[self._rank.number :: self._rank.count] if not job.output.exists())
+            yield from (job for job in self._jobs[self._rank.number :: self._rank.count] if not _done(job))
             return
         for job in order:
-            if self._keep and job.output.exists():
+            if self._keep and _done(job):
                 continue
             if self._rank.count == 1 or self._claim(job):
                 yield job
@@ -124,7 +125,7 @@ class Shares:
         if not held.enter_context(_claim_file(_claims_file(job.output, job.output.name))):
             held.close()
             return False
-        if job.output.exists():  # Another rank wrote it between the look before and the claim.
+        if _done(job):  # Another rank wrote it between the look before and the claim.
             held.close()
             return False
         self._held[job] = self._claims.enter_context(held)
@@ -137,6 +138,11 @@ class Shares:
             pass
         probe.unlink(missing_ok=True)
         return mine
+
+
+def _done(job: Job) -> bool:
+    """True if the case has its result; what a full disk or a killed run left, empty or cut off, is none."""
+    return job.output.is_file() and is_whole(job.output)
 
 
 def _claims_file(output: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimseg.data.cases.case import Case
-from mimseg.data.images import open_reader
+from mimseg.data.reading.open import open_image
 from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import UserError
@@ -58,7 +58,7 @@ def count_frames(path: Path) -> int:
     if not path.is_file():
         return 1
     try:
-        size = open_reader(path).GetSize()
+        size = open_image(path).header.size
     except UserError:  # Reading it says what is wrong.
         return 1
     return int(size[3]) if len(size) > 3 else 1

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mimseg import formats
 from mimseg.data.dicom.geometry import stack_of
 from mimseg.data.dicom.headers import NotAnImage, Slice, is_dicom, read_slice_header
 from mimseg.data.dicom.pixels import read_pixels
 from mimseg.data.dicom.series import choose_frame, choose_series
-from mimseg.data.images import suffix_of
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -58,7 +58,9 @@ def _scan(folder: Path, reporter: Reporter) -> list[Slice]:
     slices: list[Slice] = []
     others: list[tuple[Path, NotAnImage]] = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name.startswith(".") or path.name.upper() == "DICOMDIR" or suffix_of(path):
+        if not path.is_file() or path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+            continue
+        if not formats.may_be_dicom(path):
             continue
         try:
             slices.append(read_slice_header(path))
@@ -87,6 +89,6 @@ def _nothing_to_read(folder: Path, others: list[tuple[Path, NotAnImage]]) -> Use
     if below:
         names = ", ".join(str(path.relative_to(folder)) for path in below[:5])
         return UserError(f"{folder} itself holds no DICOM files.", f"Give one of its subfolders: {names}", "no-dicom")
-    images = sorted(path.name for path in folder.iterdir() if suffix_of(path))
+    images = sorted(path.name for path in folder.iterdir() if formats.is_image(path))
     hint = f"Give the file itself, e.g. {images[0]}." if images else "Give a folder with one DICOM series."
     return UserError(f"{folder} holds no DICOM series.", hint, "no-dicom")

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mimseg.data.images import array_of, grid_of, image_of, read_with_header, suffix_of, write_image
-from mimseg.data.labels.seg_nrrd import merge_segments, read_segments, segment_metadata
+from mimseg import formats
+from mimseg.data.labels.seg_nrrd import merge_segments, read_segments
 from mimseg.data.labels.structures import Label
+from mimseg.data.nifti.placement import grids_of
+from mimseg.data.reading.open import open_image
+from mimseg.data.reading.opened import ImageFile
+from mimseg.data.reading.placing import DEFAULT_ORIENTATION
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import check_grid, describe_grid
+from mimseg.data.writing import check_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.files import replacing
 
-LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
+# A label map may lie this share of a voxel beside its image: headers are rounded, and nothing is drawn finer.
+_BESIDE_VOXELS = 0.1
 
 
-def read_labelmap(path: Path, like: Grid | None = None, reporter: Reporter | None = None) -> Volume:
+def read_labelmap(
+    path: Path,
+    like: Grid | None = None,
+    reporter: Reporter | None = None,
+    orientation: str = DEFAULT_ORIENTATION,
+) -> Volume:
     """Read a labelmap, or a Slicer segmentation as one labelmap.
 
     Where segments overlap, the later one wins and the reporter is told. A segmentation that covers
@@ -29,19 +41,21 @@ def read_labelmap(path: Path, like: Grid | None = None, reporter: Reporter | Non
     Args:
         path: A labelmap in any image format, or a `.seg.nrrd` file.
         like: The grid it has to lie on, normally the image's; None accepts any.
-        reporter: Is told of overlaps.
+        reporter: Is told of overlaps and of what is in doubt.
+        orientation: How the axes run if the file does not say, as of the image.
 
     Returns:
-        Array `(i, j, k)`, uint8 or uint16.
+        Array `(i, j, k)`, uint8 or uint16, on `like` if that is given.
 
     Raises:
         UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid.
     """
     path, reporter = Path(path), reporter or Reporter()
-    image = read_with_header(path, lambda reader: _refuse_what_is_no_labelmap(reader, path))
-    array, grid = array_of(image), grid_of(image)
+    file = open_image(path)
+    _refuse_what_is_no_labelmap(file, path)
+    array, grid = file.read(0, orientation, reporter)
     check_grid(grid, path)
-    segments = read_segments(image)
+    segments = read_segments(file.header.metadata)
     if segments:
         array, overlap = merge_segments(array, segments)
         if overlap:
@@ -49,7 +63,7 @@ def read_labelmap(path: Path, like: Grid | None = None, reporter: Reporter | Non
     elif array.ndim == 4:
         raise UserError(f"{path} has {len(array)} numbers in each voxel.", "Give one label per voxel.", "not-scalar")
     labels = _whole_numbers(array, path)
-    if like is None or grid.same_as(like):
+    if like is None or _lies_on(grid, like, path, reporter):
         return Volume(labels, like or grid)
     placed = _place(labels, grid, like) if segments else None
     if placed is None:
@@ -63,41 +77,38 @@ def read_labelmap(path: Path, like: Grid | None = None, reporter: Reporter | Non
 
 def read_segment_names(path: Path) -> dict[int, str]:
     """Names of the segments in a `.seg.nrrd` by their value in `read_labelmap`; empty for plain labelmaps."""
-    if suffix_of(Path(path)) not in (".seg.nrrd", ".nrrd", ".nhdr"):
-        return {}
-    image = read_with_header(Path(path), lambda reader: None)
-    return {segment.value: segment.name for segment in read_segments(image)}
+    return {segment.value: segment.name for segment in read_segments(open_image(Path(path)).header.metadata)}
 
 
 def write_labelmap(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label] = ()) -> None:
     """Write labels on exactly `grid`; the ending of `path` chooses the format.
 
+    The file is verified after writing and appears complete or not at all.
+
     Args:
-        path: `.nii.gz`, `.nii`, `.nrrd`, `.mha` (labelmap) or `.seg.nrrd` (segmentation with names,
-            colours and SNOMED CT codes for 3D Slicer).
+        path: With an ending of `formats.LABELS_WRITTEN`.
         labels: `(i, j, k)` of whole numbers 0..65535.
-        grid: The grid of the labels.
-        table: Name, colour and codes of each value; used by `.seg.nrrd` only.
+        grid: The grid of the labels; NIfTI takes both transforms of the file that it was read from.
+        table: Name, colour and codes of each value, for formats that have a place for them.
 
     Raises:
         UserError: The ending is not supported, or the file cannot be written.
         ValueError: The array does not fit the grid or holds other numbers.
     """
     path = Path(path)
-    suffix = suffix_of(path)
-    if suffix not in LABELMAP_SUFFIXES:
+    found = formats.format_of(path)
+    if found is None or not found.writer:
         raise UserError(
             f"{path} has an ending that labels cannot be written to.",
-            f"Use one of {', '.join(LABELMAP_SUFFIXES)}.",
+            f"Use one of {formats.listed(formats.LABELS_WRITTEN)}.",
             "unsupported-format",
         )
     if tuple(labels.shape) != tuple(grid.size):
         raise ValueError(f"labels of shape {labels.shape} do not fit a grid of size {grid.size}")
-    image = image_of(smallest_type(labels), grid)
-    if suffix == ".seg.nrrd":
-        for key, value in segment_metadata(labels, grid, table).items():
-            image.SetMetaData(key, value)
-    write_image(path, image)
+    writer = import_module(f"mimseg.data.writers.{found.writer}")
+    check = (lambda written: check_volume(written, grid.size)) if found.labels else None
+    with replacing(path, check, also=(RuntimeError,)) as temporary:
+        writer.write(temporary, smallest_type(labels), grid, table)
 
 
 def smallest_type(labels: NDArray) -> NDArray:
@@ -115,11 +126,34 @@ def smallest_type(labels: NDArray) -> NDArray:
     return whole
 
 
-def _refuse_what_is_no_labelmap(reader: sitk.ImageFileReader, path: Path) -> None:
-    size = reader.GetSize()
+def _refuse_what_is_no_labelmap(file: ImageFile, path: Path) -> None:
+    size = file.header.size
     if len(size) != 3 or 0 in size:
         shape = "x".join(str(value) for value in size)
         raise UserError(f"The labels {path} are not a volume ({shape}).", "Give a labelmap of three axes.", "not-3d")
+    if file.header.number:
+        raise UserError(f"{path} has {file.header.number}.", "Give one label per voxel.", "not-scalar")
+
+
+def _lies_on(grid: Grid, like: Grid, path: Path, reporter: Reporter) -> bool:
+    """True if the labels lie on the image, by either transform of either file; the reporter is told of small steps."""
+    if grid.same_as(like):
+        return True
+    if grid.size != like.size:
+        return False
+    pairs = [(own, its) for own in grids_of(grid) for its in grids_of(like)]
+    if any(own.same_as(its) for own, its in pairs[1:]):
+        reporter.warning(
+            "other-transform",
+            f"{path}: these labels were placed by the other of the image's two transforms (qform and sform); voxel by "
+            "voxel they fit it.",
+        )
+        return True
+    beside = min(own.apart_from(its) for own, its in pairs)
+    if beside > _BESIDE_VOXELS * min(like.spacing):
+        return False
+    reporter.warning("beside-image", f"{path}: these labels lie {beside:.2g} mm beside the image; they count as on it.")
+    return True
 
 
 def _whole_numbers(array: NDArray, path: Path) -> NDArray:

@@ -6,11 +6,10 @@ Keys as 3D Slicer's vtkMRMLSegmentationStorageNode writes and reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Code, Label, distinct_color
@@ -31,14 +30,12 @@ class Segment:
     value: int
 
 
-def read_segments(image: sitk.Image) -> list[Segment]:
-    """The segments that the metadata of `image` describe; empty for a plain image."""
-    keys = set(image.GetMetaDataKeys())
-    numbers = sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
+def read_segments(metadata: Mapping[str, str]) -> list[Segment]:
+    """The segments that the metadata of a file describe; empty for a plain image."""
+    numbers = sorted(int(match[1]) for key in metadata if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
 
     def read(number: int, key: str, default: str) -> str:
-        full = f"Segment{number}_{key}"
-        return image.GetMetaData(full).strip() if full in keys else default
+        return metadata.get(f"Segment{number}_{key}", default).strip()
 
     # Files of Slicer 4.10 and older have neither: one binary layer for each segment.
     found = [

@@ -1,0 +1,146 @@
+"""The header of a NIfTI file."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimseg.data.source import NiftiTransforms
+
+_MAGIC = {b"n+1\0": 1, b"n+2\0": 2}
+# Bytes of the header, with the four that say whether extensions follow.
+FIRST_VOXEL = {1: 352, 2: 544}
+HEADER_BYTES = 544
+# NumPy types by NIfTI's data type; those of several numbers in each voxel in words.
+TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+OTHER_TYPES = {
+    1: "single bits", 32: "complex numbers", 128: "colours (RGB)", 1536: "128-bit numbers", 1792: "complex numbers",
+    2048: "complex numbers", 2304: "colours (RGBA)",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """Fields of a NIfTI-1 or NIfTI-2 header.
+
+    Attributes:
+        version: 1 or 2.
+        order: Byte order, `<` or `>`.
+        datatype, bits: As in the header.
+        size: Voxels along each axis, as many as `dim[0]` says.
+        intent: `intent_code`.
+        offset: `vox_offset` as it stands there, which may be no usable number.
+        scale: `scl_slope`, `scl_inter`.
+        transforms: What says where the voxels lie.
+    """
+
+    version: int
+    order: str
+    datatype: int
+    bits: int
+    size: tuple[int, ...]
+    intent: int
+    offset: float
+    scale: tuple[float, float]
+    transforms: NiftiTransforms
+
+    @property
+    def voxel_type(self) -> np.dtype:
+        """Of the stored numbers; KeyError if `datatype` is not one number a voxel."""
+        return np.dtype(self.order + TYPES[self.datatype])
+
+    @property
+    def first_voxel(self) -> int:
+        """Where the voxels begin. An offset of 0 means right behind the header, as nibabel reads it, too.
+
+        Raises:
+            ValueError: The offset is no number, or lies inside the header.
+        """
+        if self.offset == 0:
+            return FIRST_VOXEL[self.version]
+        if not math.isfinite(self.offset) or self.offset < FIRST_VOXEL[self.version]:
+            raise ValueError(f"vox_offset is {self.offset:g}, but voxels begin at {FIRST_VOXEL[self.version]} or later")
+        return int(self.offset)
+
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Slope and intercept, or None where the standard says that there is none: the slope is 0.
+
+        A slope or an intercept that is no number counts as absent.
+        """
+        slope, intercept = self.scale
+        if slope == 0 or not math.isfinite(slope):
+            return None
+        intercept = intercept if math.isfinite(intercept) else 0.0
+        return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
+
+
+def parse_header(raw: bytes) -> NiftiHeader | None:
+    """The header at the begin of a (decompressed) file, or None if this is no single-file NIfTI."""
+    if len(raw) >= 348 and _MAGIC.get(raw[344:348]) == 1:
+        return _parse_nifti1(raw)
+    if len(raw) >= 540 and _MAGIC.get(raw[4:8]) == 2:
+        return _parse_nifti2(raw)
+    return None
+
+
+def _parse_nifti1(raw: bytes) -> NiftiHeader | None:
+    # As in nifti1.h: the byte order is the one in which the number of axes makes sense.
+    order = next((order for order in "<>" if 1 <= struct.unpack_from(f"{order}h", raw, 40)[0] <= 7), None)
+    if order is None:
+        return None
+
+    def get(layout: str, start: int) -> tuple:
+        return struct.unpack_from(order + layout, raw, start)
+
+    dim = get("8h", 40)
+    return NiftiHeader(
+        version=1,
+        order=order,
+        datatype=get("h", 70)[0],
+        bits=get("h", 72)[0],
+        size=dim[1 : 1 + dim[0]],
+        intent=get("h", 68)[0],
+        offset=get("f", 108)[0],
+        scale=get("2f", 112),  # type: ignore[arg-type]
+        transforms=NiftiTransforms(get("4f", 76), raw[123], get("2h", 252), get("6f", 256), get("12f", 280)),  # type: ignore[arg-type]
+    )
+
+
+def _parse_nifti2(raw: bytes) -> NiftiHeader | None:
+    order = next((order for order in "<>" if 1 <= struct.unpack_from(f"{order}q", raw, 16)[0] <= 7), None)
+    if order is None:
+        return None
+
+    def get(layout: str, start: int) -> tuple:
+        return struct.unpack_from(order + layout, raw, start)
+
+    dim = get("8q", 16)
+    units = get("i", 500)[0] & 0xFF
+    return NiftiHeader(
+        version=2,
+        order=order,
+        datatype=get("h", 12)[0],
+        bits=get("h", 14)[0],
+        size=dim[1 : 1 + dim[0]],
+        intent=get("i", 504)[0],
+        offset=float(get("q", 168)[0]),
+        scale=get("2d", 176),  # type: ignore[arg-type]
+        transforms=NiftiTransforms(get("4d", 104), units, get("2i", 344), get("6d", 352), get("12d", 400)),  # type: ignore[arg-type]
+    )
+
+
+def encode_header(size: tuple[int, ...], voxel_type: np.dtype, transforms: NiftiTransforms) -> bytes:
+    """The 352 bytes before the voxels of a little-endian NIfTI-1 file of unscaled numbers."""
+    code = next(code for code, name in TYPES.items() if name == voxel_type.str[1:])
+    dim = [len(size), *size] + [1] * (7 - len(size))
+    return struct.pack(
+        "<i36x8h14xhhh8f3f3xB128x2h6f12f16x4s4x",
+        348, *dim, code, voxel_type.itemsize * 8, 0, *transforms.pixdim, 0.0, 0.0, 0.0, 0.0,
+        352.0, 1.0, 0.0, transforms.units, *transforms.codes, *transforms.quaternion, *transforms.sform, b"n+1\0",
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""One NRRD or MetaImage file: read by ITK after its data were found complete and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mimseg import formats
+from mimseg.data.images import array_of, grid_of, last_sentence
+from mimseg.data.reading import metaimage, nrrd
+from mimseg.data.reading.inflate import Damaged
+from mimseg.data.reading.opened import ImageHeader, damaged, unreadable
+from mimseg.data.reading.parts import check_parts
+from mimseg.data.reading.placing import in_doubt, placed
+from mimseg.data.reading.plain_path import plain_path
+from mimseg.data.volume import Grid
+from mimseg.errors import UserError
+from mimseg.events import Reporter
+
+_FLOATING = {sitk.sitkFloat32: "float32", sitk.sitkFloat64: "float64"}
+
+
+class ItkFile:
+    """See `reading.opened.ImageFile`."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        self._path = path
+        self._format = metaimage if formats.ending_of(path) in (".mha", ".mhd") else nrrd
+        with self._reader() as reader:
+            complex_numbers = "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
+            self.header = ImageHeader(
+                size=tuple(reader.GetSize()),
+                components=reader.GetNumberOfComponents(),
+                number="complex numbers" if complex_numbers else "",
+                stored=_FLOATING.get(reader.GetPixelID(), "whole numbers"),
+                metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()},
+            )
+
+    def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
+        """See `ImageFile.read`."""
+        self._check(reporter)
+        with self._reader() as reader:
+            if len(self.header.size) == 4:
+                reader.SetExtractSize([*self.header.size[:3], 0])
+                reader.SetExtractIndex([0, 0, 0, frame])
+            try:
+                image = reader.Execute()
+            except RuntimeError as fault:
+                if "bad_alloc" in str(fault) or "allocate memory" in str(fault):
+                    raise MemoryError(f"{self._path} does not fit into memory") from fault
+                raise self._refused(fault) from fault
+        grid = grid_of(image)
+        fields, _, _ = self._format.read_header(self._path)
+        if not self._format.says_orientation(fields):
+            grid = placed(grid, orientation)
+            missing = "no space with directions" if self._format is nrrd else "no TransformMatrix"
+            reporter.warning(*in_doubt(self._path, f"its header has {missing}", orientation))
+        return array_of(image), grid
+
+    def verify(self) -> None:
+        """See `ImageFile.verify`."""
+        self._check(Reporter())
+
+    def _check(self, reporter: Reporter) -> None:
+        try:
+            more = check_parts(self._format.data_parts(self._path))
+        except Damaged as fault:
+            raise damaged(self._path, fault) from fault
+        if more:
+            reporter.warning(
+                "more-than-header",
+                f"{self._path} holds {more} bytes more than its header says; they were left out. If the scan looks "
+                "scrambled, its header is wrong.",
+            )
+
+    @contextmanager
+    def _reader(self) -> Iterator[sitk.ImageFileReader]:
+        """A reader that has read the header. ITK's own warnings are off: what matters is told through the reporter."""
+        before = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("NrrdImageIO" if self._format is nrrd else "MetaImageIO")
+        try:
+            with plain_path(self._path) as name:
+                reader.SetFileName(name)
+                try:
+                    reader.ReadImageInformation()
+                except RuntimeError as fault:
+                    raise self._refused(fault) from fault
+                yield reader
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+    def _refused(self, fault: Exception) -> UserError:
+        reason, lower = last_sentence(str(fault)), str(fault).lower()
+        if "orthonormal" in lower or "determinant" in lower or "zero-valued spacing" in lower:
+            return UserError(
+                f"{self._path} has axes that are not at right angles (or have no length) in its header.",
+                "Resample it on a regular grid, e.g. in 3D Slicer with 'Resample Scalar/Vector/DWI Volume'.",
+                "bad-geometry",
+            )
+        if self._format is metaimage:
+            # ITK gives the operating system's last error here, which has nothing to do with it.
+            reason = "its header is not valid, or its data are missing or shorter than the header says"
+        elif "unable to determine imageio" in lower:
+            reason = "its content is not what its ending says"
+        return unreadable(self._path, reason)
