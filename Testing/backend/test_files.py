@@ -118,6 +118,11 @@ def test_empty_files_are_written_where_they_are_meant(tmp_path: Path) -> None:
     assert (tmp_path / "t").read_bytes() == b"\xc3\xbc\r\n"
 
 
+def test_names_that_are_no_utf_8_do_not_stop_a_report(tmp_path: Path) -> None:
+    write_text(tmp_path / "t", "M\udcfcller")
+    assert (tmp_path / "t").read_bytes() == b"M\\udcfcller"
+
+
 def test_both_small_files_import_the_standard_library_only() -> None:
     code = "import sys; import mimseg.files, mimseg.formats; print('numpy' in sys.modules, 'SimpleITK' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

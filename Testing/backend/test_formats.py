@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from mimseg import formats
@@ -37,3 +39,10 @@ def test_an_export_format_for_dicom_does_not_hide_dicom_folders(monkeypatch: pyt
     assert may_be_dicom("IM0001.dcm")
     assert not is_image("IM0001.dcm")
     assert stem_of("result.dcm") == "result"
+
+
+def test_every_export_format_has_its_writer() -> None:
+    for ending in formats.LABELS_WRITTEN:
+        found = formats.format_of(f"x{ending}")
+        assert found is not None
+        assert callable(import_module(f"mimseg.data.writers.{found.writer}").write)

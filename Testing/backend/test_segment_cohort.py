@@ -16,7 +16,9 @@ from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
 from mimseg.data.intensity import Intensity
+from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.preprocessing import Preprocessing
+from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -103,8 +105,7 @@ def jobs_in(folder, count=6):
 
 
 def finish(job):
-    job.output.parent.mkdir(exist_ok=True)
-    job.output.touch()
+    write_labelmap(job.output, np.ones((3, 3, 3), np.uint8), Grid((3, 3, 3)))
 
 
 def test_ranks_share_the_list_and_help_each_other_without_doing_a_case_twice(tmp_path):
@@ -124,6 +125,19 @@ def test_ranks_share_the_list_and_help_each_other_without_doing_a_case_twice(tmp
         assert held.name == "0"
         assert done == ["1", "3", "5", "4", "2"]
         assert not list(slow_jobs)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_results_that_are_empty_or_cut_off_are_not_taken_for_done(tmp_path, share):
+    """As a full disk leaves them."""
+    jobs = jobs_in(tmp_path, 3)
+    for job in jobs:
+        finish(job)
+    content = jobs[1].output.read_bytes()
+    jobs[1].output.write_bytes(content[: int(len(content) * share)])
+    with Shares(jobs, Rank(), True, Reporter()) as shares:
+        assert [job.name for job in shares.finished_before] == ["0", "2"]
+        assert [job.name for job in shares.take()] == ["1"]
 
 
 def test_a_rank_that_died_blocks_nothing(tmp_path):

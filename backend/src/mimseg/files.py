@@ -77,10 +77,12 @@ def replacing(
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, line ends as they are; the file appears complete or not at all.
 
+    Names of files that are no UTF-8 themselves are written with their foreign bytes as escapes (`\\udcfc`).
+
     Raises:
         UserError: The file cannot be written.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.errors import UserError
+from mimseg.files import write_bytes
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -30,16 +29,7 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(encode_png(picture))
-        os.replace(temporary, path)
-    except OSError as fault:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"The picture {path} cannot be written ({fault.strerror}).", "Choose another folder.", "cannot-write"
-        ) from fault
+    write_bytes(path, encode_png(picture))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -82,6 +82,11 @@ class Shares:
         self._claims = ExitStack()
         self._held: dict[Job, ExitStack] = {}
         self.finished_before = [job for job in jobs if self._keep and _done(job)]
+        damaged = [job.name for job in jobs if self._keep and job.output.is_file() and job not in self.finished_before]
+        if damaged:
+            reporter.info(
+                f"{len(damaged)} results are empty, cut off or damaged and are made again: {', '.join(damaged[:5])}."
+            )
         if self.finished_before:
             reporter.info(f"{len(self.finished_before)} of {len(jobs)} cases have results already, which stay.")
 
@@ -103,7 +108,7 @@ class Shares:
             yield from (job for job in self._jobs[self._rank.number :: self._rank.count] if not _done(job))
             return
         for job in order:
-            if self._keep and _done(job):
+            if self._keep and (job in self.finished_before or _done(job)):
                 continue
             if self._rank.count == 1 or self._claim(job):
                 yield job

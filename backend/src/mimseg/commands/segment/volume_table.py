@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
+from mimseg.files import write_text
 
 COLUMNS = ("file", "label", "value", "voxels", "mL")
 
@@ -63,19 +64,9 @@ def write_table(path: Path, rows: Sequence[tuple[str, Sequence[StructureVolume]]
     Raises:
         UserError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            for file, volumes in rows:
-                writer.writerows((file, v.label, v.value, v.voxels, f"{v.ml:.4f}") for v in volumes)
-        os.replace(temporary, path)
-    except OSError as fault:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"The table {path} cannot be written ({fault.strerror}).",
-            "Close it in other programs, or choose another name.",
-            code="cannot-write",
-        ) from fault
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for file, volumes in rows:
+        writer.writerows((file, v.label, v.value, v.voxels, f"{v.ml:.4f}") for v in volumes)
+    write_text(path, table.getvalue())
