@@ -37,7 +37,7 @@ class MIMSegment(ScriptedLoadableModule):
 
 def registerSampleData():
     """Offer the demo volume in Sample Data."""
-    from MIMSegmentLib.DemoVolume import registerDemoVolume
+    from MIMSegmentLib.Scene.DemoVolume import registerDemoVolume
 
     registerDemoVolume(Path(__file__).resolve().parent)
 
@@ -59,7 +59,7 @@ class MIMSegmentLogic(ScriptedLoadableModuleLogic):
 
 
 class MIMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Builds the panel and passes on what Slicer tells a module; MIMSegmentLib.Widget does the rest."""
+    """Builds the panel and passes on what Slicer tells a module; MIMSegmentLib.Panel.Widget does the rest."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -68,7 +68,7 @@ class MIMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from MIMSegmentLib.Widget import Widget
+        from MIMSegmentLib.Panel.Widget import Widget
 
         self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/MIMSegment.ui"))
         self.layout.addWidget(self.uiWidget)

@@ -2,24 +2,23 @@ import os
 
 import slicer
 
-from MIMSegmentLib import Command
-from MIMSegmentLib.Backend import Backend
-from MIMSegmentLib.BackendRun import removeLeftOvers
-from MIMSegmentLib.Cases import Cases
-from MIMSegmentLib.CheckRuns import CheckRuns
-from MIMSegmentLib.PlanRuns import PlanRuns
-from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.ProcessRunner import ProcessRunner
-from MIMSegmentLib.Questions import Questions
-from MIMSegmentLib.RankRuns import RankRuns
-from MIMSegmentLib.ResultFiles import ResultFiles
-from MIMSegmentLib.RunSlot import SIGNALS, RunSlot
-from MIMSegmentLib.Scene import Scene
-from MIMSegmentLib.SceneClosing import SceneClosing
-from MIMSegmentLib.SegmentRuns import SegmentRuns
+from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Runs.BackendRun import removeLeftOvers
+from MIMSegmentLib.Runs.CheckRuns import CheckRuns
+from MIMSegmentLib.Runs.PlanRuns import PlanRuns
+from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Runs.Questions import Questions
+from MIMSegmentLib.Runs.RankRuns import RankRuns
+from MIMSegmentLib.Runs.RunSlot import RunSlot
+from MIMSegmentLib.Runs.SegmentRun import SegmentRun, expectedSeconds
+from MIMSegmentLib.Runs.TrainingRuns import TrainingRuns
+from MIMSegmentLib.Runs.Trainings import Trainings
+from MIMSegmentLib.Scene.Cases import Cases
+from MIMSegmentLib.Scene.ResultFiles import ResultFiles
+from MIMSegmentLib.Scene.Scene import Scene
+from MIMSegmentLib.Scene.SceneClosing import SceneClosing
 from MIMSegmentLib.Signal import Signal
-from MIMSegmentLib.TrainingRuns import TrainingRuns
-from MIMSegmentLib.Trainings import Trainings
 
 
 class Logic:
@@ -27,12 +26,11 @@ class Logic:
 
     Two runs at a time: a training (finetune, pretrain) in the slot `training`, and beside it something shorter
     (segment, check, plan, rank) in the slot `work`; questions about models and the computer may be asked meanwhile.
-    Nothing blocks: the signals of the two slots, see `RunSlot`, tell what happens. The signals of the same names of
-    this object are those of both slots; further:
+    Nothing blocks: the signals of the two slots, see `RunSlot`, tell what happens.
 
     Signals:
+        message(str), for the log, of everything that runs
         modelsChanged(), a model was added or removed, or another Python looks for them
-        exportFailed(str message, str hint), beside `failed`: no run failed, but `exportResult`
     Attributes:
         cases, the table of training cases: a `Cases`
 
@@ -42,8 +40,8 @@ class Logic:
     """
 
     def __init__(self, scene=None, backend=None, dataFolder=None, makeRunner=ProcessRunner):
+        self.message = Signal("message")
         self.modelsChanged = Signal("modelsChanged")
-        self.exportFailed = Signal("exportFailed")
         self.backend = backend or Backend()
         self.scene = Scene(scene if scene is not None else slicer.mrmlScene)
         self.dataFolder = dataFolder or self.backend.dataFolder()
@@ -52,16 +50,12 @@ class Logic:
         self._questions = Questions(self.backend, makeRunner)
         self._trainings = Trainings(self.dataFolder, self.backend)
         self.cases = Cases(os.path.join(self.dataFolder, "cases"))
-        self._segmentRuns = SegmentRuns(self.work, self.scene)
         self._checkRuns = CheckRuns(self.work, os.path.join(self.dataFolder, "check"))
         self._planRuns = PlanRuns(self.work, self._trainings)
         self._rankRuns = RankRuns(self.work, self.scene, os.path.join(self.dataFolder, "ranking"))
         self._trainingRuns = TrainingRuns(self.training, self._trainings, self.modelsChanged.emit)
-        for name in SIGNALS:
-            setattr(self, name, Signal(name))
-            for slot in (self.work, self.training):
-                getattr(slot, name).connect(getattr(self, name).emit)
-        self._questions.message.connect(self.message.emit)
+        for source in (self.work, self.training, self._questions):
+            source.message.connect(self.message.emit)
         self._questions.modelsChanged.connect(self.modelsChanged.emit)
         removeLeftOvers()
         self._sceneClosing = SceneClosing(self.scene.scene, self._onSceneClose)
@@ -106,36 +100,29 @@ class Logic:
 
     # -- Segment
 
-    def segment(self, volumeNodes, modelName, device="auto", roiNode=None, labels=(), wholeSequence=False, quick=False):
+    def segment(self, volumeNodes, options, roiNodes=()):
         """Segment volumes of the scene, all in one process, also while a training runs.
 
         finished: `segmentations` (new nodes, in the order of the volumes), `tables` (one for each), `sequences`
         (new vtkMRMLSequenceNodes), `device`, `engine`, `seconds`, `failures` (names of volumes without result).
 
-        :param volumeNodes: one node or several; for a model of several channels, a tuple of nodes for each case.
-        :param modelName: name of a model, or a path, e.g. one of `bestModels`.
-        :param roiNode: vtkMRMLMarkupsROINode, a list of them, or None for the whole volume.
-        :param labels: names of the structures to keep; empty keeps all.
-        :param wholeSequence: every time point of volumes that belong to a sequence.
-        :param quick: coarser voxels, for a model that has a quick mode.
+        :param volumeNodes: a list of nodes; for a model of several channels, of a tuple of nodes for each case.
+        :param options: `Command.SegmentOptions`.
+        :param roiNodes: vtkMRMLMarkupsROINodes; none for the whole volume.
         """
-        self._segmentRuns.start(_asList(volumeNodes), modelName, device, _asList(roiNode), labels, wholeSequence, quick)
+        SegmentRun(self.work, self.scene, volumeNodes, options).start(roiNodes)
 
     def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",)):
-        """Write a segmentation and its volume table; returns the paths, or [] after `failed`.
+        """Write a segmentation and its volume table; returns the paths.
 
         :param formats: of ".nii.gz", ".nrrd", ".seg.nrrd", "labelmap" (a node in the scene instead of a file).
+        :raises Problem: if it cannot be written; nothing incomplete is left.
         """
-        try:
-            return ResultFiles(self.scene).write(segmentationNode, folder, formats)
-        except Problem as problem:
-            self.exportFailed.emit(problem.message, problem.hint)
-            self.failed.emit(problem.message, problem.hint)
-            return []
+        return ResultFiles(self.scene).write(segmentationNode, folder, formats)
 
     def expectedSeconds(self, modelName):
         """How long the last volume took with this model on this computer, or None."""
-        return self._segmentRuns.expectedSeconds(modelName)
+        return expectedSeconds(modelName)
 
     # -- Fine-tune
 
@@ -149,26 +136,18 @@ class Logic:
         """
         self._checkRuns.start(self.cases, initial)
 
-    def planFinetuning(self, title, minutes, initial="none", device="auto", more=(), few=Command.NO_FOLDS):
-        """Say what `startFinetuning` with the same arguments would do, after a short probe. finished: see `Plan`."""
-        self._planRuns.start(self.cases, title, minutes, initial, device, more, few)
+    def planFinetuning(self, options):
+        """Say what `startFinetuning` with the same options would do, after a short probe. finished: see `Plan`."""
+        self._planRuns.start(self.cases, options)
 
-    def startFinetuning(self, title, minutes, initial="none", device="auto", more=(), few=Command.NO_FOLDS):
-        """Train a model named `title` on the cases.
+    def startFinetuning(self, options):
+        """Train a model on the cases, with `Command.FinetuneOptions`.
 
         metric: loss, validation_dice. finished: `model` (its name), `path`, `validation_dice`, `scores` (as in
         segmentation.json), `cases` (names of case 1, 2, ... in the scores of folds), `report` (path of an HTML file on
         the folds, or "").
-
-        :param initial: name of a model, path of a pre-training run, or "none".
-        :param minutes: for everything together.
-        :param more: further arguments of `mimseg finetune`.
-        :param few: a `Command.FewCases`: honest scores, a comparison, own scans without labels.
         """
-        self._trainingRuns.start(
-            "finetune",
-            lambda: self._trainings.newFinetuning(self.cases, title, minutes, initial, device, more, few),
-        )
+        self._trainingRuns.start("finetune", lambda: self._trainings.newFinetuning(self.cases, options))
 
     def stopFinetuning(self, keepBest=True):
         """Stop; with `keepBest` the model is then made of the best weights so far (finished), else stopped."""
@@ -232,12 +211,9 @@ class Logic:
 
     # -- Pre-train
 
-    def startPretraining(self, folders, title, minutes, device="auto", more=(), method="mae"):
-        """Pre-train on all volumes below `folders`. finished: `run` (folder), `validation_loss`."""
-        self._trainingRuns.start(
-            "pretrain",
-            lambda: self._trainings.newPretraining(_asList(folders), title, minutes, device, more, method),
-        )
+    def startPretraining(self, options):
+        """Pre-train with `Command.PretrainOptions`. finished: `run` (folder), `validation_loss`."""
+        self._trainingRuns.start("pretrain", lambda: self._trainings.newPretraining(options))
 
     def stopPretraining(self):
         """Stop; `resumePretraining` continues."""
@@ -259,7 +235,7 @@ class Logic:
         """Path of the picture of the running or last pre-training, or None."""
         return self._trainings.reconstructionPicture()
 
-    # -- Models and computer: callback(Answer), see Command.Answer
+    # -- Models and computer: callback(Answer), see Runs/Answer
 
     def listModels(self, callback):
         """answer.result["models"]: list of {name, path, shipped, title, version, modality, labels} or {.., fault}."""
@@ -290,9 +266,3 @@ class Logic:
     def checkComputer(self, callback, quick=False):
         """answer.result: what `mimseg doctor` found."""
         self._questions.ask(Command.doctorArguments(quick), callback)
-
-
-def _asList(value):
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]

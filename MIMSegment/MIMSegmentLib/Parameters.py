@@ -17,6 +17,7 @@ class Parameters:
     device: str = "auto"
     leftOutStructures: str = ""
     quick: bool = False
+    reducedPrecision: bool = False
     wholeSequence: bool = False
     segmentation: vtkMRMLSegmentationNode
 

@@ -44,7 +44,7 @@ class SelfTest:
             box.SetCenter(*center)
             box.SetSize(36, 52, 38)
         outcome = []
-        for signal in (panel.logic.finished, panel.logic.failed, panel.logic.stopped):
+        for signal in (panel.logic.work.finished, panel.logic.work.failed, panel.logic.work.stopped):
             signal.connect(lambda *values: outcome.append(values))
         ui.segmentButton.click()
         self._wait(lambda: outcome)

@@ -17,21 +17,9 @@ class Signal:
             raise TypeError(f"{slot!r} cannot be called")
         self._slots.append(slot)
 
-    def disconnect(self, slot=None):
-        """Forget `slot` (without it: all slots). Returns False if it was not connected."""
-        if slot is None:
-            self._slots.clear()
-            return True
-        if slot not in self._slots:
-            return False
-        self._slots.remove(slot)
-        return True
-
     def emit(self, *values):
-        """Call the slots with `values`. A slot may connect and disconnect meanwhile."""
+        """Call the slots with `values`; one that is connected meanwhile is not called yet."""
         for slot in tuple(self._slots):
-            if slot not in self._slots:
-                continue
             try:
                 slot(*values)
             except Exception:

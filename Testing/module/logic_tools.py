@@ -19,10 +19,6 @@ for folder in (MODULE, ROOT / "backend" / "src", ROOT / "Testing" / "backend"):
 
 # Non-ASCII and a space, as in many a user's name.
 FOLDER = "Größe 体 x"
-SIGNALS = (
-    "started", "progress", "message", "warning", "metric", "modelReady", "modelsChanged", "finished", "failed",
-    "stopped",
-)  # fmt: skip
 ENDS = ("finished", "failed", "stopped")
 
 
@@ -153,14 +149,39 @@ def add_cases(logic, scene, count=3, shape=(16, 16, 16)):
         logic.cases.addFromScene(logic.scene, volume, node)
 
 
+def segment(logic, volumes, model, rois=(), **options):
+    """Segment one volume or several with `SegmentOptions`."""
+    from MIMSegmentLib.Runs.Command import SegmentOptions
+
+    logic.segment(volumes if isinstance(volumes, list) else [volumes], SegmentOptions(model, **options), rois)
+
+
+def finetune(logic, title, minutes, initial="none", device="auto", more=(), **options):
+    """Start a training with `FinetuneOptions`."""
+    from MIMSegmentLib.Runs.Command import FinetuneOptions
+
+    logic.startFinetuning(FinetuneOptions(title, float(minutes), initial, device, more=more, **options))
+
+
+def pretrain(logic, folders, title, minutes, device="auto", more=()):
+    """Start a pre-training with `PretrainOptions`."""
+    from MIMSegmentLib.Runs.Command import PretrainOptions
+
+    data = tuple(folders) if isinstance(folders, list) else (folders,)
+    logic.startPretraining(PretrainOptions(title, data, float(minutes), device, more=more))
+
+
 class Recorder:
     """Keeps what a Logic tells."""
 
     def __init__(self, logic):
         self.events = []
         self._logic = logic
-        for name in SIGNALS:
-            getattr(logic, name).connect(lambda *values, name=name: self.events.append((name, *values)))
+        for source in (logic.work, logic.training, logic):
+            for name, signal in vars(source).items():
+                # The log of the slots comes by way of the logic.
+                if hasattr(signal, "emit") and not (name == "message" and source is not logic):
+                    signal.connect(lambda *values, name=name: self.events.append((name, *values)))
 
     def __getitem__(self, name):
         return [values for found, *values in self.events if found == name]
@@ -193,7 +214,7 @@ ARGUMENTS = sys.argv[1:]
 
 def scripted_backend(folder, script):
     """A Backend whose `mimseg` is `script`, run as a real child process."""
-    from MIMSegmentLib.Backend import Backend
+    from MIMSegmentLib.Runs.Backend import Backend
 
     package = Path(folder) / "Resources" / "backend" / "mimseg"
     package.mkdir(parents=True, exist_ok=True)

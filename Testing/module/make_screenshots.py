@@ -145,7 +145,7 @@ def main():
     import harness
 
     harness.install()
-    from MIMSegmentLib.Backend import Backend
+    from MIMSegmentLib.Runs.Backend import Backend
     from panel_tools import FakeDesktop, wait
     from tiny_model import write_tiny_bundle
 
@@ -159,9 +159,9 @@ def main():
         if not demo_model_is_here():
             write_tiny_bundle(models / "tiny")
         Backend.dataFolder = staticmethod(lambda: folder)
-        import MIMSegmentLib.Widget
+        import MIMSegmentLib.Panel.Widget
 
-        MIMSegmentLib.Widget.Desktop = FakeDesktop
+        MIMSegmentLib.Panel.Widget.Desktop = FakeDesktop
         widget = harness.openModule(ROOT / "MIMSegment" / "MIMSegment.py")
         panel = widget.panel
         assert wait(lambda: panel.catalog.examination and panel.ui.structuresList.count, WAIT)

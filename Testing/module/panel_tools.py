@@ -27,7 +27,7 @@ class FakeDesktop:
         self.settings[name] = text
 
     def __getattr__(self, name):
-        from MIMSegmentLib.Desktop import Desktop
+        from MIMSegmentLib.Panel.Desktop import Desktop
 
         if not callable(getattr(Desktop, name, None)):
             raise AttributeError(name)
@@ -44,7 +44,7 @@ def open_panel(monkeypatch, folder, open_module, backend=None):
 
     :param backend: a `Backend` instead of the real one.
     """
-    from MIMSegmentLib.Backend import Backend
+    from MIMSegmentLib.Runs.Backend import Backend
 
     if backend is not None:
         monkeypatch.setattr("MIMSegmentLib.Logic.Backend", lambda: backend)
@@ -55,7 +55,7 @@ def open_panel(monkeypatch, folder, open_module, backend=None):
         write_tiny_bundle(models / "tiny")
     monkeypatch.setenv("MIMSEG_MODELS", str(models))
     monkeypatch.setattr(Backend, "dataFolder", staticmethod(lambda: str(folder)))
-    monkeypatch.setattr("MIMSegmentLib.Widget.Desktop", FakeDesktop)
+    monkeypatch.setattr("MIMSegmentLib.Panel.Widget.Desktop", FakeDesktop)
     monkeypatch.setattr(FakeDesktop, "answers", {})
     monkeypatch.setattr(FakeDesktop, "settings", {})
     widget = open_module()

@@ -10,9 +10,9 @@ from logic_tools import FOLDER, add_segmentation, add_volume, box, oblique, read
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
 from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
-from MIMSegmentLib.Cases import Cases
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.Scene.Cases import Cases
+from MIMSegmentLib.Scene.Scene import Scene
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from logic_tools import FOLDER, add_segmentation, add_volume, box, smooth_values
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
-from MIMSegmentLib.Cases import Cases
-from MIMSegmentLib.LabelFile import findPairs
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.Scene.Cases import Cases
+from MIMSegmentLib.Scene.LabelFile import findPairs
+from MIMSegmentLib.Scene.Scene import Scene
 
 
 @pytest.fixture

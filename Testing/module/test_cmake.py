@@ -99,7 +99,7 @@ def test_the_packaged_backend_runs_and_finds_the_shipped_models(package, tmp_pat
 def test_the_packaged_demo_volume_is_the_one_that_is_registered(package):
     volume = package / LIBRARY / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
     registered = re.search(
-        r"SHA256:([0-9a-f]{64})", (MODULE / "MIMSegmentLib" / "DemoVolume.py").read_text(encoding="utf-8")
+        r"SHA256:([0-9a-f]{64})", (MODULE / "MIMSegmentLib" / "Scene" / "DemoVolume.py").read_text(encoding="utf-8")
     )
     assert registered is not None
     assert hashlib.sha256(volume.read_bytes()).hexdigest() == registered.group(1)
@@ -122,7 +122,7 @@ def test_a_listed_file_that_does_not_exist_stops_the_configuration(tmp_path):
     extension = tmp_path / "extension"
     shutil.copytree(MODULE, extension / "MIMSegment", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "CMakeLists.txt", extension)
-    (extension / "MIMSegment" / "MIMSegmentLib" / "Widget.py").unlink()
+    (extension / "MIMSegment" / "MIMSegmentLib" / "Panel" / "Widget.py").unlink()
     done = configure(extension, tmp_path / "build", check=False)
     assert done.returncode
     assert "Widget.py" in done.stderr

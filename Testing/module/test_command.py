@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import logic_tools  # noqa: F401 - makes the module importable
@@ -10,10 +9,11 @@ import pytest
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib import Command
-from MIMSegmentLib.Command import FewCases, FinetuneRequest, PretrainRequest, SegmentRequest, parseLine, problemText
-from MIMSegmentLib.PretrainTab import METHODS
-from MIMSegmentLib.TrainingTexts import foldsOf, numberOfTrainings
+from MIMSegmentLib.Panel.PretrainTab import METHODS
+from MIMSegmentLib.Panel.TrainingTexts import foldsOf, numberOfTrainings
+from MIMSegmentLib.Runs import Answer, Command
+from MIMSegmentLib.Runs.Answer import parseLine, problemText
+from MIMSegmentLib.Runs.Command import FinetuneRequest, PretrainRequest, SegmentRequest
 
 
 def parse(arguments):
@@ -25,7 +25,13 @@ def parse(arguments):
 def test_the_backend_accepts_a_full_segment_request():
     regions = ((-46.0, -10.0, -46.25, 6.0, -33.0, 5.0), (10.0, 46.0, -46.0, 6.0, -33.0, 5.0))
     request = SegmentRequest(
-        ("a b.nrrd", "ä.nrrd"), "hippocampus-mr", "results", "cpu", ("Left Hippocampus", "-x"), regions, table="t.csv"
+        model="hippocampus-mr",
+        device="cpu",
+        labels=("Left Hippocampus", "-x"),
+        inputs=("a b.nrrd", "ä.nrrd"),
+        output="results",
+        regions=regions,
+        table="t.csv",
     )
     parsed = parse(request.arguments())
     assert [str(path) for path in parsed.inputs] == ["a b.nrrd", "ä.nrrd"]
@@ -41,20 +47,28 @@ def test_the_backend_accepts_a_full_segment_request():
 
 
 def test_a_segment_request_without_options_leaves_them_to_the_backend():
-    parsed = parse(SegmentRequest(("a.nrrd",), "m", "out").arguments())
+    parsed = parse(SegmentRequest("m", inputs=("a.nrrd",), output="out").arguments())
     assert (parsed.roi, parsed.labels, parsed.table, parsed.device) == ([], "", None, "auto")
 
 
 def test_a_name_with_a_comma_is_refused_instead_of_split():
     with pytest.raises(ValueError, match="comma"):
-        SegmentRequest(("a.nrrd",), "m", "out", labels=("Lung, left",)).arguments()
+        SegmentRequest("m", labels=("Lung, left",)).arguments()
 
 
 @pytest.mark.parametrize("finish", [False, True])
 @pytest.mark.parametrize("resume", [False, True])
 def test_the_backend_accepts_a_full_finetune_request(resume, finish):
     request = FinetuneRequest(
-        "cases.json", "out/m", "none", "labels.json", 12.5, "m", "-- Mein Modell", "cpu", resume, finish
+        "-- Mein Modell",
+        12.5,
+        device="cpu",
+        cases="cases.json",
+        output="out/m",
+        labels="labels.json",
+        name="m",
+        resume=resume,
+        finish=finish,
     )
     parsed = parse(request.arguments())
     assert (str(parsed.data), str(parsed.output), parsed.init) == ("cases.json", "out/m", "none")
@@ -66,8 +80,8 @@ def test_the_backend_accepts_a_full_finetune_request(resume, finish):
 
 
 def test_the_backend_accepts_what_few_cases_need():
-    few = asdict(FewCases("auto", True, ("a b", "c"), 30))
-    request = FinetuneRequest("cases.json", "m", more=("--batch", "2"), **few)
+    few = {"folds": "auto", "compare": True, "pretrainOn": ("a b", "c"), "pretrainMinutes": 30.0}
+    request = FinetuneRequest(cases="cases.json", output="m", more=("--batch", "2"), **few)
     parsed = parse(request.arguments())
     assert (parsed.folds, parsed.compare, parsed.pretrain_minutes, parsed.batch) == (0, True, 30.0, 2)
     assert [str(path) for path in parsed.pretrain_on] == ["a b", "c"]
@@ -92,7 +106,7 @@ def test_the_number_of_trainings_is_that_of_the_backend():
 
 @pytest.mark.parametrize("method", [name for name, _text in METHODS])
 def test_every_method_of_pre_training_is_known_to_the_backend(method):
-    assert parse(PretrainRequest(("a",), "run", method=method).arguments()).method == method
+    assert parse(PretrainRequest(data=("a",), output="run", method=method).arguments()).method == method
 
 
 def test_the_backend_accepts_a_ranking():
@@ -103,11 +117,11 @@ def test_the_backend_accepts_a_ranking():
 
 
 def test_an_empty_start_model_means_random_weights():
-    assert parse(FinetuneRequest("cases.json", "m", "").arguments()).init == "none"
+    assert parse(FinetuneRequest(cases="cases.json", output="m", initial="").arguments()).init == "none"
 
 
 def test_the_backend_accepts_a_full_pretrain_request():
-    parsed = parse(PretrainRequest(("a", "b c"), "run", 3, "cpu", True).arguments())
+    parsed = parse(PretrainRequest("x", ("a", "b c"), 3.0, "cpu", output="run", resume=True).arguments())
     assert [str(path) for path in parsed.data] == ["a", "b c"]
     assert (str(parsed.output), parsed.minutes, parsed.device, parsed.resume) == ("run", 3.0, "cpu", True)
 
@@ -155,7 +169,7 @@ def test_every_kind_of_event_of_the_backend_is_understood():
     reporter.result(outputs=[])
     reporter.error("a-code", "Fault.", "Remedy.")
     events = [parseLine(line) for line in stream.getvalue().splitlines()]
-    assert [event.kind for event in events] == list(Command.EVENTS)
+    assert [event.kind for event in events] == list(Answer.EVENTS)
     assert events[0].fields == {"command": "segment", "device": "cpu"}
     assert events[2].fields == {"name": "loss", "value": None, "step": 3}
     assert events[4].fields["message"] == "Ä"
@@ -164,7 +178,7 @@ def test_every_kind_of_event_of_the_backend_is_understood():
 def test_the_exit_codes_are_those_of_the_backend():
     from mimseg import errors
 
-    ours = (Command.EXIT_DONE, Command.EXIT_BUG, Command.EXIT_USER, Command.EXIT_OUT_OF_MEMORY, Command.EXIT_STOPPED)
+    ours = (Answer.EXIT_DONE, Answer.EXIT_BUG, Answer.EXIT_USER, Answer.EXIT_OUT_OF_MEMORY, Answer.EXIT_STOPPED)
     theirs = (errors.EXIT_DONE, errors.EXIT_BUG, errors.EXIT_USER, errors.EXIT_OUT_OF_MEMORY, errors.EXIT_STOPPED)
     assert ours == theirs
 

@@ -3,7 +3,7 @@
 import pytest
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
-from MIMSegmentLib.Labels import Labels
+from MIMSegmentLib.Scene.Labels import Labels
 
 HIPPOCAMPUS = "5366008"
 

@@ -5,11 +5,11 @@ import os
 import shutil
 
 import pytest
-from logic_tools import add_cases
+from logic_tools import add_cases, pretrain
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from fake_backend import PNG, arguments_of, fake_backend
-from MIMSegmentLib.CheckReport import picturesOf
+from MIMSegmentLib.Runs.CheckReport import picturesOf
 
 
 def test_good_cases_have_no_problem_that_prevents_training(logic, scene):
@@ -58,7 +58,7 @@ def test_the_cases_are_compared_with_what_training_starts_from(make_logic, scene
     logic, record = make_logic(backend)
     add_cases(logic, scene)
     (folder / "scans").mkdir()
-    logic.startPretraining([str(folder / "scans")], "Vor", 5)
+    pretrain(logic, [str(folder / "scans")], "Vor", 5)
     record.wait()
     for initial, expected in (
         ("tiny", "--model=tiny"),

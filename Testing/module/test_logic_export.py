@@ -5,19 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from logic_tools import add_volume, labels_of
+from logic_tools import add_volume, labels_of, segment
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 import slicer
 import vtk
+from MIMSegmentLib.Problem import Problem
 
 
 @pytest.fixture
 def segmented(logic, scene):
     logic, record = logic
     volume = add_volume(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     _name, result = record.wait()
     record.clear()
     return logic, record, volume, result["segmentations"][0]
@@ -63,25 +64,25 @@ def test_a_labelmap_node_is_made_on_demand(segmented, scene):
 
 
 def test_an_output_folder_that_cannot_be_written_is_told(segmented, folder):
-    logic, record, _volume, node = segmented
+    logic, _record, _volume, node = segmented
     (folder / "file").write_text("")
-    assert logic.exportResult(node, str(folder / "file"), (".nrrd",)) == []
-    ((message, hint),) = record["failed"]
+    with pytest.raises(Problem) as caught:
+        logic.exportResult(node, str(folder / "file"), (".nrrd",))
+    message, hint = caught.value.message, caught.value.hint
     assert "cannot be written" in message
     assert hint
 
 
 @pytest.mark.parametrize(("target", "formats"), [("", (".nrrd",)), ("x", ()), ("x", (".exe",))])
 def test_an_export_without_folder_or_format_is_told(segmented, target, formats):
-    logic, record, _volume, node = segmented
-    assert logic.exportResult(node, target, formats) == []
-    assert len(record["failed"]) == 1
+    logic, _record, _volume, node = segmented
+    with pytest.raises(Problem):
+        logic.exportResult(node, target, formats)
 
 
 def test_a_result_without_its_volume_can_still_be_exported(segmented, scene, folder):
-    logic, record, volume, node = segmented
+    logic, _record, volume, node = segmented
     expected = labels_of(logic, node, volume)
     scene.RemoveNode(volume)
     paths = logic.exportResult(node, str(folder / "out"), (".nrrd",))
-    assert record["failed"] == []
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(paths[0])), expected)

@@ -5,10 +5,10 @@ import signal
 import time
 
 import pytest
-from logic_tools import add_volume, is_alive, nodes, scripted_backend, smooth_values, wait, wait_until
+from logic_tools import add_volume, is_alive, nodes, scripted_backend, segment, smooth_values, wait, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
-from MIMSegmentLib.Backend import Backend
+from MIMSegmentLib.Runs.Backend import Backend
 
 posix = pytest.mark.skipif(os.name == "nt", reason="kills processes as Linux and macOS do")
 
@@ -17,7 +17,7 @@ def test_a_model_that_is_missing_is_told_in_one_sentence_with_a_remedy(logic, sc
     logic, record = logic
     volume = add_volume(scene)
     before = nodes(scene)
-    logic.segment(volume, "gone")
+    segment(logic, volume, "gone")
     name, message, hint = record.wait()
     assert name == "failed"
     assert "gone" in message
@@ -29,7 +29,7 @@ def test_a_damaged_model_is_told(logic, scene, folder):
     logic, record = logic
     path = folder / "models" / "tiny" / "models" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-10])
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     name, message, hint = record.wait()
     assert name == "failed"
     assert "tiny" in message
@@ -39,20 +39,20 @@ def test_a_damaged_model_is_told(logic, scene, folder):
 @pytest.mark.parametrize("volumes", [None, [], [None]])
 def test_no_volume_is_told_and_nothing_is_started(logic, volumes):
     logic, record = logic
-    logic.segment(volumes, "tiny")
+    segment(logic, volumes, "tiny")
     assert record.wait()[0] == "failed"
     assert logic.processId == 0
 
 
 def test_no_model_is_told(logic, scene):
     logic, record = logic
-    logic.segment(add_volume(scene), "")
+    segment(logic, add_volume(scene), "")
     assert record.wait()[0] == "failed"
 
 
 def test_a_missing_backend_is_told(make_logic, scene, folder):
     logic, record = make_logic(Backend(str(folder)))
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     name, _message, hint = record.wait()
     assert name == "failed"
     assert hint
@@ -61,7 +61,7 @@ def test_a_missing_backend_is_told(make_logic, scene, folder):
 def test_a_python_that_cannot_be_started_is_told(make_logic, scene, folder):
     (folder / "python").write_text("this is no program")
     logic, record = make_logic(Backend(interpreter=str(folder / "python"), startupEnvironment=lambda: {}))
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     name, message, hint = record.wait()
     assert name == "failed"
     assert str(folder / "python") in message
@@ -72,12 +72,12 @@ def test_after_a_fault_in_the_preparation_another_run_can_be_started(logic, scen
     logic, record = logic
     with monkeypatch.context() as patch:
         patch.setattr(logic.scene, "exportVolume", lambda *_arguments: 1 / 0)
-        logic.segment(add_volume(scene), "tiny")
+        segment(logic, add_volume(scene), "tiny")
         assert record.wait()[0] == "failed"
     assert [entry.levelname for entry in caplog.records] == ["ERROR"]
     caplog.clear()
     record.clear()
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     assert record.wait()[0] == "finished"
 
 
@@ -86,7 +86,7 @@ def test_a_fault_in_taking_over_the_result_ends_the_run(logic, scene, monkeypatc
     monkeypatch.setattr(logic.scene, "volumesTable", lambda *_arguments: 1 / 0)
     volume = add_volume(scene)
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     assert record.wait()[0] == "failed"
     assert nodes(scene) == before
     caplog.clear()
@@ -95,9 +95,9 @@ def test_a_fault_in_taking_over_the_result_ends_the_run(logic, scene, monkeypatc
 def test_only_one_run_at_a_time(logic, scene):
     logic, record = logic
     volume = add_volume(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     with pytest.raises(RuntimeError):
-        logic.segment(volume, "tiny")
+        segment(logic, volume, "tiny")
     assert record.wait()[0] == "finished"
 
 
@@ -106,7 +106,7 @@ def test_cancel_within_a_second_leaves_no_process_no_node_and_no_file(logic, sce
     logic, record = logic
     volume = add_volume(scene, values=smooth_values((120, 120, 120)))
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     assert wait_until(lambda: logic.processId, 5)
     process = logic.processId
     wait(delay)
@@ -126,25 +126,25 @@ def test_cancel_within_a_second_leaves_no_process_no_node_and_no_file(logic, sce
 def test_after_a_cancel_the_next_run_works(logic, scene):
     logic, record = logic
     volume = add_volume(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     logic.cancel()
     assert record.wait()[0] == "stopped"
     record.clear()
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     assert record.wait()[0] == "finished"
 
 
 def test_a_run_may_be_started_from_the_end_of_another(logic, scene):
     logic, record = logic
     volume = add_volume(scene)
-    logic.finished.connect(lambda result: logic.segment(volume, "tiny") if len(record["finished"]) == 1 else None)
-    logic.segment(volume, "tiny")
+    logic.work.finished.connect(lambda result: segment(logic, volume, "tiny") if len(record["finished"]) == 1 else None)
+    segment(logic, volume, "tiny")
     assert wait_until(lambda: len(record["finished"]) == 2, 60)
 
 
 def test_closing_the_scene_stops_the_run_and_nothing_reaches_the_new_scene(logic, scene, folder):
     logic, record = logic
-    logic.segment(add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
+    segment(logic, add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
     assert wait_until(lambda: logic.processId, 5)
     process = logic.processId
     scene.Clear(0)
@@ -159,7 +159,7 @@ def test_closing_the_scene_stops_the_run_and_nothing_reaches_the_new_scene(logic
 def test_a_volume_that_is_removed_meanwhile_makes_no_node(logic, scene):
     logic, record = logic
     volume = add_volume(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     scene.RemoveNode(volume)
     before = nodes(scene)
     name, message, _hint = record.wait()
@@ -173,7 +173,7 @@ def test_a_backend_that_is_killed_is_told(logic, scene):
     logic, record = logic
     volume = add_volume(scene, values=smooth_values((100, 100, 100)))
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     assert wait_until(lambda: logic.processId, 5)
     os.kill(logic.processId, signal.SIGKILL)
     name, message, hint = record.wait()
@@ -185,7 +185,7 @@ def test_a_backend_that_is_killed_is_told(logic, scene):
 
 def test_shutdown_ends_the_backend_at_once(make_logic, scene, folder):
     logic, record = make_logic()
-    logic.segment(add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
+    segment(logic, add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
     answers = []
     logic.checkComputer(answers.append)
     assert wait_until(lambda: logic.processId, 5)
@@ -217,7 +217,7 @@ def test_every_bad_end_of_the_backend_is_told(make_logic, scene, folder, script,
     logic, record = make_logic(scripted_backend(folder, script))
     volume = add_volume(scene)
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     name, message, hint = record.wait()
     assert name == "failed"
     assert words in message
@@ -235,7 +235,7 @@ def test_lines_that_are_no_events_go_to_the_log(make_logic, scene, folder):
         "tell('error', code='x', message='End.', hint='Done.'); sys.exit(2)"
     )
     logic, record = make_logic(scripted_backend(folder, script))
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     assert record.wait()[0] == "failed"
     log = [text for (text,) in record["message"]]
     assert "Warning: some library talks" in log
@@ -245,13 +245,13 @@ def test_lines_that_are_no_events_go_to_the_log(make_logic, scene, folder):
 
 @posix
 def test_a_backend_that_ignores_the_stop_is_killed_with_its_children(make_logic, scene, folder, monkeypatch):
-    monkeypatch.setattr("MIMSegmentLib.ProcessRunner.ProcessRunner.killAfterMilliseconds", 300)
+    monkeypatch.setattr("MIMSegmentLib.Runs.ProcessRunner.ProcessRunner.killAfterMilliseconds", 300)
     script = (
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "tell('metric', name='child', value=child.pid)\ntime.sleep(60)"
     )
     logic, record = make_logic(scripted_backend(folder, script))
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     assert wait_until(lambda: record["metric"], 20)
     processes = [logic.processId, int(record["metric"][0][1])]
     logic.cancel()
@@ -267,7 +267,7 @@ def test_a_damaged_result_file_leaves_the_scene_alone(make_logic, scene, folder)
     logic, record = make_logic(scripted_backend(folder, script))
     volume = add_volume(scene)
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     name, message, _hint = record.wait()
     assert name == "failed"
     assert "cannot be read" in message
@@ -280,6 +280,6 @@ def test_messages_name_the_volume_and_not_the_temporary_file(make_logic, scene, 
         "tell('error', code='x', message=f'{ARGUMENTS[1]} is too small.', hint='Take another.'); sys.exit(2)"
     )
     logic, record = make_logic(scripted_backend(folder, script))
-    logic.segment(add_volume(scene, "Kopf ä/1"), "tiny")
+    segment(logic, add_volume(scene, "Kopf ä/1"), "tiny")
     assert record.wait()[1] == "Kopf ä/1 is too small."
     assert record["warning"] == [["w", "Kopf ä/1 is odd."]]

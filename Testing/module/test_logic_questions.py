@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 
 import pytest
-from logic_tools import add_volume, smooth_values, wait_until
+from logic_tools import add_volume, segment, smooth_values, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from MIMSegmentLib.Logic import Logic
@@ -45,7 +45,7 @@ def test_models_are_listed_shown_exported_removed_and_imported(logic, folder):
 
 def test_a_question_is_answered_while_a_run_goes_on(logic, scene):
     logic, record = logic
-    logic.segment(add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
+    segment(logic, add_volume(scene, values=smooth_values((100, 100, 100))), "tiny")
     assert ask(logic.listModels).ok
     assert logic.running == "segment"
     logic.cancel()

@@ -4,13 +4,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from logic_tools import ROOT, add_volume, labels_of, nodes, oblique, smooth_values
+from logic_tools import ROOT, add_volume, labels_of, nodes, oblique, segment, smooth_values
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 import slicer
 import vtk
-from MIMSegmentLib.Backend import Backend
+from MIMSegmentLib.Runs.Backend import Backend
 from tiny_model import write_tiny_bundle
 
 from mimseg.data.intensity import Intensity
@@ -44,7 +44,7 @@ def test_a_result_equals_that_of_the_command_line(logic, scene, folder, matrix):
     logic, record = logic
     volume = add_volume(scene, matrix=matrix)
     before = nodes(scene)
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     assert logic.running == "segment"
     name, result = record.wait()
     assert name == "finished", result
@@ -96,7 +96,7 @@ def test_a_file_gives_the_same_by_way_of_slicer_and_by_the_command_line(logic, s
     sitk.WriteImage(image, str(path))
     write_tiny_bundle(folder / "models" / "wide", name="wide", preprocessing=WIDE)
     volume = slicer.util.loadVolume(str(path))
-    logic.segment(volume, "wide")
+    segment(logic, volume, "wide")
     name, result = record.wait()
     assert name == "finished", result
     expected = segment_file(folder, path, "wide")
@@ -120,7 +120,7 @@ def test_the_demo_volume_gives_the_same_by_way_of_slicer_and_by_the_command_line
         regions.append(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
         regions[-1].SetCenter((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
         regions[-1].SetSize(x1 - x0, y1 - y0, z1 - z0)
-    logic.segment(volume, "hippocampus-mr", roiNode=regions)
+    segment(logic, volume, "hippocampus-mr", rois=regions)
     name, *values = record.wait(600)
     assert name == "finished", values
     (node,) = values[0]["segmentations"]
@@ -132,7 +132,7 @@ def test_the_demo_volume_gives_the_same_by_way_of_slicer_and_by_the_command_line
 
 def test_a_run_tells_how_it_goes(logic, scene):
     logic, record = logic
-    logic.segment(add_volume(scene), "tiny")
+    segment(logic, add_volume(scene), "tiny")
     record.wait()
     assert record.names[0] == "started"
     assert record["started"] == [["segment"]]
@@ -153,7 +153,7 @@ def test_a_region_gives_what_the_command_line_gives_for_it(logic, scene, folder)
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
     roi.SetCenter(*center)
     roi.SetSize(10, 9, 20)
-    logic.segment(volume, "tiny", roiNode=roi)
+    segment(logic, volume, "tiny", rois=[roi])
     name, result = record.wait()
     assert name == "finished", result
     bounds = [end for c, s in zip(center, (10, 9, 20), strict=True) for end in (c - s / 2, c + s / 2)]
@@ -165,7 +165,7 @@ def test_a_region_gives_what_the_command_line_gives_for_it(logic, scene, folder)
 
 def test_only_the_chosen_structures_come_back(logic, scene):
     logic, record = logic
-    logic.segment(add_volume(scene), "tiny", labels=("Bright",))
+    segment(logic, add_volume(scene), "tiny", labels=("Bright",))
     _name, result = record.wait()
     assert [segment["name"] for segment in logic.scene.segments(result["segmentations"][0])] == ["Bright"]
 
@@ -173,7 +173,7 @@ def test_only_the_chosen_structures_come_back(logic, scene):
 def test_several_volumes_are_segmented_by_one_process(logic, scene):
     logic, record = logic
     volumes = [add_volume(scene, "Kopf", smooth_values(seed=seed)) for seed in range(3)]
-    logic.segment(volumes, "tiny")
+    segment(logic, volumes, "tiny")
     _name, result = record.wait()
     assert len(result["segmentations"]) == len(result["tables"]) == 3
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
@@ -187,7 +187,7 @@ def test_a_volume_that_cannot_be_segmented_does_not_spoil_the_others(logic, scen
     logic, record = logic
     good, bad = add_volume(scene, "Gut"), add_volume(scene, "Flach", np.zeros((1, 16, 16), np.float32))
     bad.GetImageData().AllocateScalars(vtk.VTK_FLOAT, 3)
-    logic.segment([good, bad], "tiny")
+    segment(logic, [good, bad], "tiny")
     name, result = record.wait()
     assert name == "finished", result
     assert len(result["segmentations"]) == 1
@@ -199,7 +199,7 @@ def test_channels_of_one_case_are_given_together(logic, scene, folder):
     logic, record = logic
     write_tiny_bundle(folder / "models" / "two", channels=("T1", "T2"), name="two")
     volumes = [add_volume(scene, "T1"), add_volume(scene, "T2", smooth_values(seed=1))]
-    logic.segment([tuple(volumes)], "two")
+    segment(logic, [tuple(volumes)], "two")
     name, result = record.wait()
     assert name == "finished", result
     assert len(result["segmentations"]) == 1
@@ -213,7 +213,7 @@ def test_a_transform_above_the_volume_stays_above_the_result(logic, scene):
     matrix.SetElement(0, 3, 50)
     transform.SetMatrixTransformToParent(matrix)
     volume.SetAndObserveTransformNodeID(transform.GetID())
-    logic.segment(volume, "tiny")
+    segment(logic, volume, "tiny")
     _name, result = record.wait()
     node = result["segmentations"][0]
     assert node.GetTransformNodeID() == transform.GetID()
@@ -237,7 +237,7 @@ def test_every_time_point_of_a_sequence_is_segmented(logic, scene):
     browser.AddSynchronizedSequenceNode(sequence)
     sequences.UpdateAllProxyNodes()
     proxy = browser.GetProxyNode(sequence)
-    logic.segment(proxy, "tiny", wholeSequence=True)
+    segment(logic, proxy, "tiny", wholeSequence=True)
     name, result = record.wait()
     assert name == "finished", result
     (created,) = result["sequences"]

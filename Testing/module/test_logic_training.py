@@ -2,7 +2,19 @@
 
 import numpy as np
 import pytest
-from logic_tools import FOLDER, Recorder, add_segmentation, add_volume, box, oblique, read_json, wait_until
+from logic_tools import (
+    FOLDER,
+    Recorder,
+    add_segmentation,
+    add_volume,
+    box,
+    finetune,
+    oblique,
+    pretrain,
+    read_json,
+    segment,
+    wait_until,
+)
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 pytest.importorskip("torch")
@@ -69,7 +81,7 @@ def test_three_cases_of_the_scene_become_a_model_that_segments(logic, scene):
         logic.cases.addFromScene(logic.scene, volume, add_segmentation(scene, volume, {"Würfel": mask}))
     logic.checkCases()
     assert [p for p in finished(record)["problems"] if p["severity"] == "error"] == []
-    logic.startFinetuning("Mein Würfel", 0.25, "none", "cpu", FINETUNE)
+    finetune(logic, "Mein Würfel", 0.25, "none", "cpu", FINETUNE)
     wait_for_loss(record)
     result = finished(record)
     assert result["model"] == "mein-wurfel"
@@ -81,11 +93,11 @@ def test_three_cases_of_the_scene_become_a_model_that_segments(logic, scene):
     assert [label["name"] for label in description["labels"]] == ["Würfel"]
     record.clear()
     volume, mask = scans[3]
-    logic.segment(volume, result["model"])
+    segment(logic, volume, result["model"])
     node = finished(record)["segmentations"][0]
-    (segment,) = logic.scene.segments(node)
-    assert segment["name"] == "Würfel"
-    array = logic.scene.labelArray(node, {segment["id"]: 1}, volume)[0] != 0
+    (found,) = logic.scene.segments(node)
+    assert found["name"] == "Würfel"
+    array = logic.scene.labelArray(node, {found["id"]: 1}, volume)[0] != 0
     assert 2 * (array & mask).sum() / (array.sum() + mask.sum()) > 0.5
 
 
@@ -94,9 +106,9 @@ def test_a_training_is_stopped_resumed_stopped_and_its_best_is_kept(logic, scene
     for volume, mask in add_scans(scene, 3):
         logic.cases.addFromScene(logic.scene, volume, add_segmentation(scene, volume, {"Kern": mask}))
     write_tiny_bundle(folder / "models" / "tiny")
-    logic.startFinetuning("Kern", 30, "none", "cpu", FINETUNE)
+    finetune(logic, "Kern", 30, "none", "cpu", FINETUNE)
     wait_for_loss(record)
-    logic.segment(add_volume(scene, "Meanwhile"), "tiny")
+    segment(logic, add_volume(scene, "Meanwhile"), "tiny")
     assert logic.work.processId != logic.training.processId != 0
     assert wait_until(lambda: record["finished"] or record["failed"], 120)
     assert record["finished"], record["failed"]
@@ -120,13 +132,13 @@ def test_a_pre_training_of_a_folder_is_a_start_for_fine_tuning(logic, scene, fol
     scans = add_scans(scene, 3)
     for number, (volume, _mask) in enumerate(scans):
         logic.scene.exportVolume(volume, str(folder / "scans ä" / f"{number}.nrrd"))
-    logic.startPretraining(str(folder / "scans ä"), "Vor", 0.1, "cpu", PRETRAIN)
+    pretrain(logic, str(folder / "scans ä"), "Vor", 0.1, "cpu", PRETRAIN)
     finished(record)
     (run,) = logic.pretrainings()
     assert sitk.ReadImage(logic.reconstructionPicture()).GetSize()[0] > 10
     for volume, mask in scans:
         logic.cases.addFromScene(logic.scene, volume, add_segmentation(scene, volume, {"Kern": mask}))
-    logic.startFinetuning("Nach", 0.05, run["path"], "cpu", ("--batch", "2", "--precision", "32-true"))
+    finetune(logic, "Nach", 0.05, run["path"], "cpu", ("--batch", "2", "--precision", "32-true"))
     result = finished(record)
     transfer = read_json(f"{result['path']}/segmentation.json")["training"]["transfer"]
     assert transfer["loaded"]

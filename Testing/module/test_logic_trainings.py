@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from logic_tools import add_cases, wait, wait_until
+from logic_tools import add_cases, finetune, pretrain, wait, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from fake_backend import arguments_of, fake_backend
-from MIMSegmentLib.Command import FewCases
+from MIMSegmentLib.Runs.Command import FinetuneOptions
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def trainer(make_logic, scene, folder):
 def test_a_training_learns_from_the_cases_and_its_model_is_announced(trainer, folder):
     logic, record, set_mode = trainer
     set_mode("RUN")
-    logic.startFinetuning("Mein Kern", 5, "tiny", "cpu")
+    finetune(logic, "Mein Kern", 5, "tiny", "cpu")
     assert logic.running == "finetune"
     name, result = record.wait()
     assert name == "finished", result
@@ -37,7 +37,7 @@ def test_a_training_learns_from_the_cases_and_its_model_is_announced(trainer, fo
 
 def test_metrics_arrive_with_their_steps(trainer):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     assert wait_until(lambda: any(name == "validation_dice" for name, *_ in record["metric"]), 20)
     losses = [(value, fields["step"]) for name, value, fields in record["metric"] if name == "loss"]
     assert losses == [(1.0, 0), (0.5, 1), (pytest.approx(1 / 3), 2)]
@@ -51,7 +51,7 @@ def wait_for_checkpoint(record):
 
 def test_stop_and_keep_the_best_makes_a_model(trainer):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     wait_for_checkpoint(record)
     logic.stopFinetuning()
     name, result = record.wait()
@@ -64,7 +64,7 @@ def test_stop_and_keep_the_best_makes_a_model(trainer):
 
 def test_a_stopped_training_is_resumed_with_the_same_request(trainer):
     logic, record, set_mode = trainer
-    logic.startFinetuning("Kern", 5, "none", "cpu")
+    finetune(logic, "Kern", 5, "none", "cpu")
     wait_for_checkpoint(record)
     logic.stopFinetuning(keepBest=False)
     assert record.wait() == ("stopped", "finetune")
@@ -82,7 +82,7 @@ def test_a_stopped_training_is_resumed_with_the_same_request(trainer):
 
 def test_a_stopped_training_can_be_finished_later(trainer):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     wait_for_checkpoint(record)
     logic.cancel()
     record.wait()
@@ -93,7 +93,7 @@ def test_a_stopped_training_can_be_finished_later(trainer):
 
 def test_cases_that_change_do_not_change_a_training_that_is_resumed(trainer, scene):
     logic, record, set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     wait_for_checkpoint(record)
     logic.cancel()
     record.wait()
@@ -110,7 +110,7 @@ def test_cases_that_change_do_not_change_a_training_that_is_resumed(trainer, sce
 
 def test_a_training_goes_on_when_the_scene_is_closed(trainer, scene):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     wait_for_checkpoint(record)
     scene.Clear(0)
     wait(0.2)
@@ -123,13 +123,13 @@ def test_a_training_goes_on_when_the_scene_is_closed(trainer, scene):
 @pytest.mark.parametrize("title", ["", "   ", "///"])
 def test_a_training_without_a_usable_name_is_refused(trainer, title):
     logic, record, _set_mode = trainer
-    logic.startFinetuning(title, 5)
+    finetune(logic, title, 5)
     assert record.wait()[0] == "failed"
 
 
 def test_a_name_that_is_taken_is_refused(trainer):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Tiny", 5)
+    finetune(logic, "Tiny", 5)
     name, message, hint = record.wait()
     assert name == "failed"
     assert "tiny" in message
@@ -138,7 +138,7 @@ def test_a_name_that_is_taken_is_refused(trainer):
 
 def test_training_without_cases_is_refused(logic):
     logic, record = logic
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     assert record.wait()[0] == "failed"
 
 
@@ -146,7 +146,7 @@ def test_models_that_cannot_be_written_are_told(trainer, folder, monkeypatch):
     logic, record, _set_mode = trainer
     (folder / "file").write_text("")
     monkeypatch.setenv("MIMSEG_MODELS", str(folder / "file" / "models"))
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     name, message, hint = record.wait()
     assert name == "failed"
     assert "cannot be written" in message
@@ -163,7 +163,7 @@ def test_a_pre_training_stops_resumes_and_is_offered_as_a_start(trainer, folder)
     logic, record, set_mode = trainer
     data = folder / "scans ä"
     data.mkdir()
-    logic.startPretraining([str(data)], "Vor 1", 5, "cpu")
+    pretrain(logic, [str(data)], "Vor 1", 5, "cpu")
     assert logic.running == "pretrain"
     wait_for_checkpoint(record)
     logic.stopPretraining()
@@ -184,7 +184,7 @@ def test_a_pre_training_stops_resumes_and_is_offered_as_a_start(trainer, folder)
 @pytest.mark.parametrize("folders", [[], [""], ["/no/such/folder"]])
 def test_a_pre_training_without_a_folder_is_refused(logic, folders):
     logic, record = logic
-    logic.startPretraining(folders, "x", 5)
+    pretrain(logic, folders, "x", 5)
     assert record.wait()[0] == "failed"
 
 
@@ -193,16 +193,16 @@ def test_a_training_that_was_stopped_before_it_learned_anything_does_not_block_i
     (folder / "models" / "kern.training").mkdir()
     (folder / "models" / "kern.training" / "settings.json").write_text("{}")
     set_mode("RUN")
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     assert record.wait()[0] == "finished"
 
 
-FOLDS = FewCases(folds="auto", compare=True)
+FOLDS = {"folds": "auto", "compare": True}
 
 
 def test_a_training_with_folds_is_resumed_with_the_same_request_and_brings_its_scores(trainer, folder):
     logic, record, set_mode = trainer
-    logic.startFinetuning("Kern", 60, "tiny", "cpu", few=FOLDS)
+    finetune(logic, "Kern", 60, "tiny", "cpu", **FOLDS)
     assert wait_until(lambda: any(name == "loss" for name, *_ in record["metric"]), 20)
     assert not logic.foldsDone
     # What was not scored yet cannot be kept: the wish is a pause.
@@ -214,7 +214,7 @@ def test_a_training_with_folds_is_resumed_with_the_same_request_and_brings_its_s
     assert first[first.index("--folds") + 1] == "auto"
     assert "--compare" in first
     record.clear()
-    logic.startFinetuning("Kern", 60, "tiny", "cpu", few=FOLDS)
+    finetune(logic, "Kern", 60, "tiny", "cpu", **FOLDS)
     assert record.wait()[0] == "failed"  # the name is taken by the unfinished one
     record.clear()
     set_mode("RUN")
@@ -232,14 +232,14 @@ def test_a_training_with_folds_is_resumed_with_the_same_request_and_brings_its_s
 def test_own_scans_are_learned_from_first_and_must_be_there(trainer, folder):
     logic, record, set_mode = trainer
     set_mode("RUN")
-    few = FewCases(folds="auto", pretrainOn=(str(folder / "gone"),), pretrainMinutes=15)
-    logic.startFinetuning("Kern", 60, few=few)
+    few = {"folds": "auto", "pretrainOn": (str(folder / "gone"),), "pretrainMinutes": 15.0}
+    finetune(logic, "Kern", 60, **few)
     name, message, _hint = record.wait()
     assert name == "failed"
     assert "gone" in message
     record.clear()
     (folder / "gone").mkdir()
-    logic.startFinetuning("Kern", 60, few=few)
+    finetune(logic, "Kern", 60, **few)
     assert record.wait()[0] == "finished"
     (arguments,) = arguments_of(record)
     assert arguments[arguments.index("--pretrain-minutes") + 1] == "15"
@@ -249,7 +249,7 @@ def test_own_scans_are_learned_from_first_and_must_be_there(trainer, folder):
 def test_the_best_model_so_far_is_told_and_gone_when_the_training_is_done(trainer, folder):
     logic, record, _set_mode = trainer
     assert logic.bestModels() == []
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     assert wait_until(lambda: record["modelReady"], 20)
     path = str(folder / "models" / "kern.training" / "best-model")
     assert logic.bestModels() == [{"name": path, "title": "Kern"}]
@@ -261,7 +261,7 @@ def test_the_best_model_so_far_is_told_and_gone_when_the_training_is_done(traine
 
 def test_a_plan_leaves_nothing_behind(trainer, folder):
     logic, record, _set_mode = trainer
-    logic.planFinetuning("Kern", 5, few=FOLDS)
+    logic.planFinetuning(FinetuneOptions("Kern", 5.0, **FOLDS))
     name, result = record.wait()
     assert name == "finished", result
     assert result["plan"]["runs"] == 11
@@ -272,7 +272,7 @@ def test_a_plan_leaves_nothing_behind(trainer, folder):
 
 def test_a_check_runs_beside_a_training(trainer):
     logic, record, _set_mode = trainer
-    logic.startFinetuning("Kern", 5)
+    finetune(logic, "Kern", 5)
     wait_for_checkpoint(record)
     logic.checkCases()
     assert wait_until(lambda: record["finished"], 20)

@@ -81,7 +81,7 @@ class FakeInstaller:
 @pytest.fixture
 def bare(monkeypatch, tmp_path, slicer, scene, open_module):
     """A panel on a computer without OpenVINO and PyTorch."""
-    monkeypatch.setattr("MIMSegmentLib.Widget.Install", lambda backend: FakeInstaller())
+    monkeypatch.setattr("MIMSegmentLib.Panel.Widget.Install", lambda backend: FakeInstaller())
     panel = open_panel(monkeypatch, tmp_path, open_module).panel
     show(panel, "computer")
     tell_missing(panel)

@@ -38,8 +38,21 @@ def test_only_a_model_with_a_quick_mode_offers_it_and_says_what_is_lost(panel):
     assert "8 cases: mean Dice 0.812, with 31 % of the windows" in panel.ui.quickCheckBox.toolTip
 
 
+def test_an_option_that_only_the_parameters_and_the_command_know_is_passed_on(panel, scene, monkeypatch):
+    from MIMSegmentLib.Runs.Command import SegmentRequest
+
+    asked = []
+    real = SegmentRequest.arguments
+    monkeypatch.setattr(SegmentRequest, "arguments", lambda request: asked.append(real(request)) or asked[-1])
+    panel.ui.inputVolumeSelector.setCurrentNode(add_volume(scene))
+    for checked in (False, True):
+        panel.ui.reducedPrecisionCheckBox.checked = checked
+        run_to_end(panel, panel.ui.segmentButton)
+        assert ("--precision" in asked[-1]) == checked
+
+
 def test_it_is_passed_on_when_it_is_checked_and_the_model_has_it(panel, scene, monkeypatch):
-    from MIMSegmentLib.Command import SegmentRequest
+    from MIMSegmentLib.Runs.Command import SegmentRequest
 
     asked = []
     real = SegmentRequest.arguments

@@ -12,7 +12,7 @@ SHAPE = (14, 16, 18)
 @pytest.fixture
 def ranked(monkeypatch, tmp_path, slicer, scene, open_module):
     """The panel, with a stand-in that ranks the scan `b` before `a`; only `b` has a proposal and a map."""
-    from MIMSegmentLib.Scene import Scene
+    from MIMSegmentLib.Scene.Scene import Scene
 
     volume = add_volume(scene, "Kopf")
     doubts = add_volume(scene, "doubts", np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32))
@@ -115,7 +115,7 @@ def test_a_folder_that_is_not_there_is_told(ranked, tmp_path):
 
 
 def test_the_map_lies_over_the_scan_in_every_slice_view(slicer, scene):
-    from MIMSegmentLib.Desktop import Desktop
+    from MIMSegmentLib.Panel.Desktop import Desktop
 
     views = [scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode") for _number in range(2)]
     volume, overlay = add_volume(scene, "scan"), add_volume(scene, "map")

@@ -190,7 +190,7 @@ def test_several_volumes_are_segmented_in_one_process(panel, scan, scene):
     other = add_volume(scene, "Other")
     panel.ui.moreVolumesSelector.setCheckState(other, qt.Qt.Checked)
     started = []
-    panel.logic.started.connect(started.append)
+    panel.logic.work.started.connect(started.append)
     _name, result = run_to_end(panel, panel.ui.segmentButton)
     assert started == ["segment"]
     references = [node.GetNodeReference("referenceImageGeometryRef") for node in result["segmentations"]]
@@ -261,7 +261,7 @@ def test_export_to_a_folder_that_cannot_be_made_says_what_to_do(panel, scan, tmp
     (tmp_path / "file").write_text("")
     panel.ui.exportFolderEdit.currentPath = str(tmp_path / "file" / "below")
     panel.ui.exportButton.click()
-    assert "cannot be written" in panel.ui.segmentStatusLabel.text
+    assert "cannot be written" in panel.ui.exportStatusLabel.text
 
 
 def test_create_labelmap_adds_a_node_with_the_geometry_of_the_scan(panel, scan, scene):

@@ -12,8 +12,9 @@ from logic_tools import ROOT, is_alive, wait, wait_until
 
 pytest.importorskip("qt", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib.Backend import Backend
-from MIMSegmentLib.ProcessRunner import ProcessRunner, descendants
+from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner, descendants
+from MIMSegmentLib.Signal import Signal
 
 PYTHON = Backend().python()
 posix = pytest.mark.skipif(os.name == "nt", reason="looks at processes as Linux and macOS show them")
@@ -191,7 +192,7 @@ def test_waiting_for_a_program_that_does_not_stop_kills_it(child):
 
 
 def test_a_function_that_fails_stops_neither_the_program_nor_the_others(child):
-    child.runner.line.disconnect()
+    child.runner.line = Signal("line")
     child.runner.line.connect(lambda line: 1 / 0)
     child.runner.line.connect(child.lines.append)
     child.start("print('one')")
@@ -204,8 +205,8 @@ SLICER = """
 import os, sys
 sys.path[:0] = {paths!r}
 import {starter}
-from MIMSegmentLib.Backend import Backend
-from MIMSegmentLib.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
 import slicer
 runner = ProcessRunner()
 runner.line.connect(lambda line: print(line, flush=True))

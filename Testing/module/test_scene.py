@@ -10,7 +10,7 @@ pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 import vtk
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.Scene.Scene import Scene
 from scene_tools import SHAPE, add_scan, ras_of, ras_of_node
 
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.Scene.Scene import Scene
 from scene_tools import SHAPE, add_result, add_scan
 
 

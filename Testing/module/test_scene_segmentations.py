@@ -8,7 +8,7 @@ pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 import slicer
 import vtk
-from MIMSegmentLib.Scene import Scene
+from MIMSegmentLib.Scene.Scene import Scene
 from scene_tools import SHAPE, add_result, add_scan, ras_of_node
 
 

@@ -1,0 +1,132 @@
+import os
+from html import escape
+
+import qt
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.RunStatus import RunStatus
+from MIMSegmentLib.Panel.Setup import Setup
+
+
+class ComputerTab:
+    """What this computer can do, what is missing, and buttons that mend it; also the frame shown at first use."""
+
+    def __init__(self, ui, logic, desktop, catalog, setup):
+        self.ui = ui
+        self.logic = logic
+        self.desktop = desktop
+        self.catalog = catalog
+        self.setup = setup
+        self.status = RunStatus(ui.installProgressBar, ui.installStatusLabel)
+        self._remedies = []
+        self._checking = False
+        self._setupShown = False
+        ui.pythonEdit.currentPath = desktop.recall("Python")
+        if ui.pythonEdit.currentPath:
+            logic.useInterpreter(ui.pythonEdit.currentPath)
+        ui.pythonEdit.connect("currentPathChanged(QString)", self.onPythonChanged)
+        ui.checkComputerButton.connect("clicked()", self.onCheck)
+        ui.setupButton.connect("clicked()", self.onInstallForSegmenting)
+        ui.installSegmentButton.connect("clicked()", self.onInstallForSegmenting)
+        ui.installTrainButton.connect("clicked()", self.onInstallForTraining)
+        catalog.examined.connect(self.showExamination)
+        catalog.failed.connect(self.onFailed)
+        setup.changed.connect(self.onSetupChanged)
+        setup.installed.connect(self.onInstalled)
+
+    # -- check
+
+    def onCheck(self):
+        self._checking = True
+        self.ui.computerReportLabel.text = escape(_("Checking; this takes up to half a minute ..."))
+        self.update()
+        self.catalog.examine(quick=False)
+
+    def showExamination(self):
+        """Show what was found, and a remedy for each thing that is missing."""
+        self._checking = False
+        found = self.catalog.examination
+        self.ui.computerReportLabel.text = Texts.computerReport(found)
+        self._showRemedies(found["advice"])
+        self._showSetup(not found["can"]["segment"], Setup.question("segment"))
+        self.update()
+
+    def onFailed(self, message, hint):
+        """A question to the backend was not answered."""
+        if self._checking or self.catalog.examination is None:
+            self._checking = False
+            self.ui.computerReportLabel.text = Texts.problemText(message, hint)
+        self.update()
+
+    def _showRemedies(self, advice):
+        layout = self.ui.remediesFrame.layout()
+        for widget in self._remedies:
+            layout.removeWidget(widget)
+            widget.deleteLater()
+        self._remedies = []
+        for entry in advice:
+            label = qt.QLabel(escape(entry["problem"]))
+            label.wordWrap = True
+            button = self._remedyButton(entry)
+            self._remedies += [label, button] if button is not None else [label]
+        for widget in self._remedies:
+            layout.addWidget(widget)
+        self.ui.remediesFrame.visible = bool(self._remedies)
+
+    def _remedyButton(self, entry):
+        slots = {"segment": self.onInstallForSegmenting, "train": self.onInstallForTraining}
+        if entry["purpose"] in slots:
+            button = qt.QPushButton(_("Install"))
+            button.connect("clicked()", slots[entry["purpose"]])
+            return button
+        if not entry["commands"]:
+            return None
+        commands = "\n".join(entry["commands"])
+        button = qt.QPushButton(_("Copy the command"))
+        button.toolTip = commands
+        button.connect("clicked()", lambda: self.desktop.copy(commands))
+        return button
+
+    # -- install
+
+    def onInstallForSegmenting(self):
+        self.setup.install("segment")
+
+    def onInstallForTraining(self):
+        self.setup.install("train")
+
+    def onInstalled(self, purpose):
+        self.status.end(_("Installed."))
+        self.update()
+
+    def onSetupChanged(self, message, hint):
+        """An installation failed, or (both empty) runs."""
+        if message:
+            self.status.fail(message, hint)
+        else:
+            self.status.begin(_("Installing; the log below shows how it goes ..."))
+        if self._setupShown:
+            self._showSetup(True, f"{message} {hint}" if message else _("Installing; the log shows how it goes ..."))
+        self.update()
+
+    def _showSetup(self, visible, text):
+        self.ui.setupLabel.text = escape(text)
+        self.ui.setupFrame.visible = visible
+        self._setupShown = visible
+
+    # -- another Python
+
+    def onPythonChanged(self, path):
+        if path and not os.path.isfile(path):
+            return
+        self.desktop.remember("Python", path)
+        self.logic.useInterpreter(path)
+        self.catalog.examine()
+
+    def update(self):
+        """Enable what can be done now."""
+        busy = self.setup.running or bool(self.logic.running)
+        self.ui.checkComputerButton.enabled = not self._checking
+        for button in (self.ui.setupButton, self.ui.installSegmentButton, self.ui.installTrainButton):
+            button.enabled = not busy

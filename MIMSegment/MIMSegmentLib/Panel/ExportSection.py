@@ -1,0 +1,66 @@
+from html import escape
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Problem import Problem
+
+
+class ExportSection:
+    """The chosen segmentation -> files, or a labelmap node; the folder is remembered."""
+
+    def __init__(self, ui, logic, desktop):
+        self.ui = ui
+        self.logic = logic
+        self.desktop = desktop
+        self._boxes = (
+            (".seg.nrrd", ui.exportSegNrrdCheckBox),
+            (".nii.gz", ui.exportNiftiCheckBox),
+            (".nrrd", ui.exportNrrdCheckBox),
+        )
+        ui.exportFolderEdit.currentPath = desktop.recall("ExportFolder")
+        ui.exportFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
+        for _ending, box in self._boxes:
+            box.connect("toggled(bool)", self.update)
+        ui.exportButton.connect("clicked()", self.onExport)
+        ui.labelmapButton.connect("clicked()", self.onLabelmap)
+        self.update()
+
+    def formats(self):
+        """Endings of the checked kinds of files."""
+        return [ending for ending, box in self._boxes if box.checked]
+
+    def onFolderChanged(self, path):
+        self.desktop.remember("ExportFolder", path)
+        self.update()
+
+    def onExport(self):
+        folder = self.ui.exportFolderEdit.currentPath
+        written = self._export(folder, self.formats())
+        if written:
+            names = ", ".join(str(path).replace("\\", "/").rpartition("/")[2] for path in written)
+            self._say(_("Written to {folder}: {names}").format(folder=folder, names=names))
+
+    def onLabelmap(self):
+        written = self._export("", ["labelmap"])
+        if written:
+            self._say(_("Created the labelmap {name}.").format(name=written[0]))
+
+    def _export(self, folder, formats):
+        try:
+            return self.logic.exportResult(self.ui.segmentationSelector.currentNode(), folder, formats)
+        except Problem as problem:
+            self.ui.exportStatusLabel.text = Texts.problemText(problem.message, problem.hint)
+            self.ui.exportStatusLabel.visible = True
+            return []
+
+    def update(self, *_ignored):
+        """Enable what can be done now."""
+        chosen = self.ui.segmentationSelector.currentNode() is not None
+        self.ui.exportButton.enabled = bool(chosen and self.formats() and self.ui.exportFolderEdit.currentPath)
+        self.ui.labelmapButton.enabled = chosen
+
+    def _say(self, text):
+        self.ui.exportStatusLabel.text = escape(text)
+        self.ui.exportStatusLabel.visible = True

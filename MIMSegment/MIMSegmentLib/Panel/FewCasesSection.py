@@ -1,0 +1,75 @@
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel.TrainingTexts import fewCasesText, foldsOf
+from MIMSegmentLib.Runs.Command import FinetuneOptions
+from MIMSegmentLib.Signal import Signal
+
+
+class FewCasesSection:
+    """What few cases need beside the training: honest scores, a comparison, learning from scans without labels.
+
+    Signals: changed(), something else was chosen.
+    """
+
+    def __init__(self, ui, logic):
+        self.ui = ui
+        self.logic = logic
+        self.parameters = None
+        self.changed = Signal("changed")
+        for box in (ui.foldsCheckBox, ui.compareCheckBox):
+            box.connect("toggled(bool)", self.onChanged)
+        ui.ownScansEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        for box in (ui.ownScansMinutesSpinBox, ui.finetuneMinutesSpinBox):
+            box.connect("valueChanged(int)", self.onChanged)
+
+    def setParameters(self, parameters):
+        """Follow these parameters (None: none) from now on."""
+        self.parameters = parameters
+        if parameters is not None:
+            self.ui.ownScansEdit.currentPath = parameters.ownScansFolder
+
+    def onFolderChanged(self, path):
+        if self.parameters is not None:
+            self.parameters.ownScansFolder = path
+        self.onChanged()
+
+    def onChanged(self, *_ignored):
+        self.changed.emit()
+
+    def chosen(self):
+        """Fields of `FinetuneOptions` that are asked for; what needs scores is left out without them."""
+        if not self.ui.foldsCheckBox.checked:
+            return {}
+        folder = self.ui.ownScansEdit.currentPath.strip()
+        wanted = {"folds": "auto", "compare": self.ui.compareCheckBox.checked and self.ui.compareCheckBox.enabled}
+        if folder:
+            wanted |= {"pretrainOn": (folder,), "pretrainMinutes": float(self.ui.ownScansMinutesSpinBox.value)}
+        return wanted
+
+    @property
+    def possible(self):
+        """False if what is chosen needs more cases than there are."""
+        return not self.ui.foldsCheckBox.checked or foldsOf(self._subjects()) > 0
+
+    def update(self, hasStart):
+        """Enable what can be chosen, and say what it will cost.
+
+        :param hasStart: False if training starts from nothing.
+        """
+        scored = self.ui.foldsCheckBox.checked
+        hasFolder = bool(self.ui.ownScansEdit.currentPath.strip())
+        self.ui.ownScansEdit.enabled = scored
+        self.ui.ownScansMinutesSpinBox.enabled = scored and hasFolder
+        self.ui.compareCheckBox.enabled = scored and (hasStart or hasFolder)
+        text = fewCasesText(
+            self._subjects(), self.ui.finetuneMinutesSpinBox.value, FinetuneOptions(**self.chosen()), hasStart
+        )
+        if not scored:
+            text += " " + _(
+                "With every case scored, it can also be compared with training from scratch, and with learning from"
+                " your own scans first: only these scores tell whether that helped."
+            )
+        self.ui.trainingsLabel.text = text
+
+    def _subjects(self):
+        return len({entry.get("subject") or entry["id"] for entry in self.logic.cases.entries()})

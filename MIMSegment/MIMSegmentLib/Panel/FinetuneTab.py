@@ -1,0 +1,276 @@
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.CasesSection import CasesSection
+from MIMSegmentLib.Panel.FewCasesSection import FewCasesSection
+from MIMSegmentLib.Panel.FindingsSection import FindingsSection
+from MIMSegmentLib.Panel.FoldProgress import FoldProgress
+from MIMSegmentLib.Panel.RunStatus import RunStatus
+from MIMSegmentLib.Panel.RunTab import RunTab
+from MIMSegmentLib.Panel.TrainingTexts import planText, scoresText
+from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
+from MIMSegmentLib.Scene.Curves import Curves
+
+FROM_NOTHING = "none"
+
+
+class FinetuneTab(RunTab):
+    """Labeled cases -> check -> plan -> train -> a new model with its scores."""
+
+    def __init__(self, ui, logic, desktop, catalog, setup):
+        status = RunStatus(ui.finetuneProgressBar, ui.finetuneStatusLabel)
+        super().__init__(ui, logic, desktop, catalog, setup, status)
+        self.cases = CasesSection(ui, logic, desktop, self.status)
+        self.fewCases = FewCasesSection(ui, logic)
+        self.findings = FindingsSection(ui, desktop)
+        self.curves = Curves(logic.scene.scene, _("Fine-tuning"))
+        self.folds = None
+        self._starts = []
+        self._filling = False
+        self._measured = {}
+        self._best = None
+        self._report = ""
+        ui.startFromSelector.connect("currentIndexChanged(int)", self.onStartChosen)
+        ui.newModelNameEdit.connect("textChanged(QString)", self.update)
+        ui.checkButton.connect("clicked()", self.onCheck)
+        ui.planButton.connect("clicked()", self.onPlan)
+        ui.finetuneButton.connect("clicked()", self.onStartOrStop)
+        ui.resumeFinetuneButton.connect("clicked()", self.onResumeOrPause)
+        ui.keepBestButton.connect("clicked()", self.onKeepBest)
+        ui.finetuneCurvesButton.connect("clicked()", self.onShowCurves)
+        ui.foldsReportButton.connect("clicked()", self.onOpenReport)
+        self.cases.changed.connect(self.onCasesChanged)
+        self.fewCases.changed.connect(self.onChoiceChanged)
+        catalog.changed.connect(self.showStarts)
+        catalog.examined.connect(self.update)
+        self.showStarts()
+
+    def setParameters(self, parameters):
+        """Follow these parameters (None: none) from now on."""
+        self.parameters = self.cases.parameters = parameters
+        self.fewCases.setParameters(parameters)
+        if parameters is not None:
+            self.showStarts()
+            self.update()
+
+    # -- what to start from
+
+    def showStarts(self):
+        """Models, pre-training runs, and nothing."""
+        wanted = self.parameters.startFrom if self.parameters is not None else ""
+        self._starts = [
+            *((_("Model: {name}").format(name=model["title"]), model["name"]) for model in self.catalog.usable),
+            *((_("Pre-training: {name}").format(name=run["name"]), run["path"]) for run in self.logic.pretrainings()),
+            (_("Nothing (from scratch)"), FROM_NOTHING),
+        ]
+        values = [value for _text, value in self._starts]
+        self._filling = True
+        self.ui.startFromSelector.clear()
+        for text, _value in self._starts:
+            self.ui.startFromSelector.addItem(text)
+        self.ui.startFromSelector.setCurrentIndex(values.index(wanted) if wanted in values else 0)
+        self._filling = False
+        self.update()
+
+    def onStartChosen(self, index):
+        if not self._filling and self.parameters is not None and index >= 0:
+            self.parameters.startFrom = self._starts[index][1]
+            self.onChoiceChanged()
+
+    def initial(self):
+        """Name of a model, path of a pre-training run, or "none"."""
+        index = self.ui.startFromSelector.currentIndex
+        return self._starts[index][1] if 0 <= index < len(self._starts) else FROM_NOTHING
+
+    def onChoiceChanged(self):
+        """An earlier plan does not hold any more."""
+        if not self.running:
+            self._showPlan("")
+        self.update()
+
+    # -- check and plan
+
+    def onCheck(self):
+        self.logic.checkCases(self.initial())
+
+    def onCasesChanged(self):
+        self.findings.clear()
+        self.onChoiceChanged()
+
+    def onPlan(self):
+        self.setup.ensure("train", self.plan)
+
+    def plan(self):
+        """Say what Start would do."""
+        self.logic.planFinetuning(self._options())
+
+    def onAnnounced(self, fields):
+        """What a training says of itself before its first step is a plan, too."""
+        text = planText(fields.get("plan") or {})
+        if text and self.running:
+            self._showPlan(text)
+
+    def _showPlan(self, text):
+        self.ui.planLabel.text = text
+        self.ui.planLabel.visible = bool(text)
+
+    # -- train
+
+    @property
+    def running(self):
+        return self.logic.training.command == "finetune"
+
+    def onStartOrStop(self):
+        if self.running:
+            self._disableButtons()
+            self.status.setExtra(_("Stopping; then a model is made of the best weights so far."))
+            self.logic.stopFinetuning(keepBest=True)
+            return
+        self.setup.ensure("train", self.start)
+
+    def start(self):
+        """Train with what is chosen."""
+        self.logic.startFinetuning(self._options())
+
+    def _options(self):
+        return chosen(
+            FinetuneOptions,
+            self.parameters,
+            title=self._name(),
+            minutes=float(self.ui.finetuneMinutesSpinBox.value),
+            initial=self.initial(),
+            device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
+            **self.fewCases.chosen(),
+        )
+
+    def onResumeOrPause(self):
+        if self.running:
+            self._disableButtons()
+            self.logic.stopFinetuning(keepBest=False)
+            return
+        unfinished = self.logic.unfinishedTrainings()
+        if unfinished:
+            self.setup.ensure("train", lambda: self.logic.resumeFinetuning(unfinished[0]))
+
+    def onKeepBest(self):
+        unfinished = self.logic.finishableTrainings()
+        if unfinished:
+            self.setup.ensure("train", lambda: self.logic.finishFinetuning(unfinished[0]))
+
+    def onShowCurves(self):
+        if self.curves.chart is not None:
+            self.desktop.showChart(self.curves.chart)
+
+    def onOpenReport(self):
+        self.desktop.openFile(self._report)
+
+    # -- what a run tells
+
+    def onStarted(self, command):
+        if command != "finetune":
+            return
+        self._measured, self._best, self._report = {}, None, ""
+        self.folds = FoldProgress()
+        self.curves.begin()
+        self.desktop.showChart(self.curves.chart)
+
+    def onProgress(self, phase, done, total, etaSeconds):
+        request = self.logic.finetuning
+        if request is None or not request.folds:
+            super().onProgress(phase, done, total, etaSeconds)
+            return
+        self.folds.add(phase, done, total, etaSeconds)
+        text = self.folds.text()
+        if request.pretrainOn and not self.folds.begun:
+            text = _("Learning from your scans without labels: {text}").format(text=text)
+        self.status.show(text, self.folds.share, self.folds.etaSeconds)
+        if phase == "folds":
+            self.curves.nextPart()
+            self.update()
+
+    def onMetric(self, name, value, fields):
+        self.curves.add(name, fields.get("step"), value)
+        if value is None or name not in ("loss", "validation_dice"):
+            return
+        self._measured[name] = value
+        if name == "validation_dice":
+            self._best = value if self._best is None else max(self._best, value)
+        parts = []
+        if "loss" in self._measured:
+            parts.append(_("Loss: {value}").format(value=f"{self._measured['loss']:.3f}"))
+        if self._best is not None:
+            parts.append(
+                _("Dice on held-out cases: {value} (best {best})").format(
+                    value=f"{self._measured['validation_dice']:.2f}", best=f"{self._best:.2f}"
+                )
+            )
+        if self.running and self.catalog.bestModels:
+            parts.append(_("the best model so far is on the Segment tab"))
+        self.status.setExtra(", ".join(parts))
+
+    def showResult(self, result):
+        """A check, a plan or a training is done."""
+        if result["command"] == "check":
+            self.status.end(self.findings.show(result["problems"], result.get("report") or ""))
+        elif result["command"] == "plan":
+            self._showPlan(planText(result["plan"]) or _("Nothing more is known before the start."))
+            self.status.end("")
+        else:
+            self._report = result.get("report") or ""
+            self.status.end(self._doneText(result))
+
+    @staticmethod
+    def _doneText(result):
+        text = _("Done. The model {name} is now chosen on the Segment tab.").format(name=result["model"])
+        scored = scoresText(result.get("scores") or {}, result.get("cases") or ())
+        if not scored:
+            scored = _("Its accuracy is unknown: no case was held out. Five or more cases are needed for that.")
+        return f"{text} {scored}"
+
+    def onStopped(self, command):
+        if command == "finetune":
+            self.status.end(_("Paused. Resume continues where it was."))
+        else:
+            super().onStopped(command)
+
+    def sceneClosed(self):
+        """The curves are gone with the scene."""
+        self.curves.forget()
+        self.update()
+
+    def update(self, *_ignored):
+        """Enable what can be done now."""
+        training, work = self.logic.training.command, self.logic.work.command
+        # A check and a plan report where a training does.
+        idle = not training and work not in ("check", "plan")
+        count = self.cases.count
+        ready = bool(count and self._name() and self.fewCases.possible)
+        scoring = self.running and not self.logic.foldsDone
+        names = self.logic.unfinishedTrainings() if idle else []
+        unfinished = bool(names)
+        self.ui.checkButton.enabled = not work and not self.running and count > 0
+        self.ui.planButton.enabled = not work and not training and ready
+        self.ui.finetuneButton.text = _("Stop and keep the best") if self.running else _("Start")
+        self.ui.finetuneButton.enabled = (self.running and not scoring) or (idle and ready)
+        self.ui.resumeFinetuneButton.text = _("Pause") if self.running else _("Resume")
+        self.ui.resumeFinetuneButton.enabled = self.running or unfinished
+        self.ui.resumeFinetuneButton.toolTip = (
+            _("Continue the training {name} that was stopped.").format(name=names[0])
+            if names
+            else _("Stop for now; Resume continues later.")
+        )
+        self.ui.keepBestButton.enabled = unfinished and bool(self.logic.finishableTrainings())
+        self.ui.finetuneCurvesButton.enabled = self.curves.chart is not None
+        self.ui.foldsReportButton.visible = bool(self._report) and not self.running
+        self.ui.finetuneDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice, training=True)
+        self.ui.keepBestHintLabel.visible = scoring or (unfinished and not self.ui.keepBestButton.enabled)
+        self.fewCases.update(self.initial() != FROM_NOTHING)
+        self.cases.update()
+
+    def _name(self):
+        return self.ui.newModelNameEdit.text.strip()
+
+    def _disableButtons(self):
+        self.ui.finetuneButton.enabled = False
+        self.ui.resumeFinetuneButton.enabled = False
+        self.ui.keepBestButton.enabled = False

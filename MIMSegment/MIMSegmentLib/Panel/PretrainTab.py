@@ -1,0 +1,153 @@
+import os
+
+import qt
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.RunStatus import RunStatus
+from MIMSegmentLib.Panel.RunTab import RunTab
+from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
+from MIMSegmentLib.Scene.Curves import Curves
+
+# Methods of `mimseg pretrain`, the default first, and how they learn.
+METHODS = (
+    ("mae", _("MAE: hide parts of a scan, fill them in")),
+    ("simmim", _("SimMIM: hide parts, simpler decoder")),
+    ("simclr", _("SimCLR: tell scans apart")),
+)
+
+
+class PretrainTab(RunTab):
+    """Folder of scans without labels -> a pre-training run to start a fine-tuning from."""
+
+    def __init__(self, ui, logic, desktop, catalog, setup):
+        status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
+        super().__init__(ui, logic, desktop, catalog, setup, status)
+        for _name, text in METHODS:
+            ui.pretrainMethodSelector.addItem(text)
+        ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
+        self.curves = Curves(logic.scene.scene, _("Pre-training"))
+        self._pictureTime = None
+        ui.pretrainFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
+        ui.pretrainButton.connect("clicked()", self.onStartOrStop)
+        ui.resumePretrainButton.connect("clicked()", self.onResume)
+        ui.pretrainCurvesButton.connect("clicked()", self.onShowCurves)
+        catalog.examined.connect(self.update)
+
+    def setParameters(self, parameters):
+        """Follow these parameters (None: none) from now on."""
+        self.parameters = parameters
+        if parameters is not None:
+            self.ui.pretrainFolderEdit.currentPath = parameters.pretrainFolder
+            names = [name for name, _text in METHODS]
+            chosen = names.index(parameters.pretrainMethod) if parameters.pretrainMethod in names else 0
+            self.ui.pretrainMethodSelector.setCurrentIndex(chosen)
+            self.update()
+
+    @property
+    def running(self):
+        return self.logic.training.command == "pretrain"
+
+    def method(self):
+        """Name of the chosen method."""
+        return METHODS[max(0, self.ui.pretrainMethodSelector.currentIndex)][0]
+
+    def onMethodChosen(self, index):
+        if self.parameters is not None and index >= 0:
+            self.parameters.pretrainMethod = METHODS[index][0]
+
+    def onFolderChanged(self, path):
+        if self.parameters is not None:
+            self.parameters.pretrainFolder = path
+        self.update()
+
+    def onStartOrStop(self):
+        if self.running:
+            self.ui.pretrainButton.enabled = False
+            self.logic.stopPretraining()
+            return
+        self.setup.ensure("train", self.start)
+
+    def start(self):
+        """Pre-train with what is chosen."""
+        options = chosen(
+            PretrainOptions,
+            self.parameters,
+            title=self._name(),
+            data=(self._folder(),),
+            minutes=float(self.ui.pretrainMinutesSpinBox.value),
+            device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
+            method=self.method(),
+        )
+        self.logic.startPretraining(options)
+
+    def onResume(self):
+        unfinished = self.logic.unfinishedPretrainings()
+        if unfinished:
+            self.setup.ensure("train", lambda: self.logic.resumePretraining(unfinished[0]))
+
+    def onShowCurves(self):
+        if self.curves.chart is not None:
+            self.desktop.showChart(self.curves.chart)
+
+    # -- the run
+
+    def onStarted(self, command):
+        self.curves.begin()
+        self.desktop.showChart(self.curves.chart)
+
+    def onProgress(self, phase, done, total, etaSeconds):
+        super().onProgress(phase, done, total, etaSeconds)
+        self.showPicture()
+
+    def onMetric(self, name, value, fields):
+        self.curves.add(name, fields.get("step"), value)
+        if value is not None:
+            what = {"loss": _("Loss"), "validation_loss": _("Loss on held-out scans")}.get(name)
+            if what:
+                self.status.setExtra(f"{what}: {value:.4f}")
+        self.showPicture()
+
+    def showResult(self, result):
+        self.status.end(_("Done. Choose this run under Start from on the Fine-tune tab."))
+        self.showPicture()
+
+    def onStopped(self, command):
+        self.status.end(_("Stopped. Resume continues where it was."))
+
+    def showPicture(self):
+        """Show the picture of the reconstruction if it is new."""
+        path = self.logic.reconstructionPicture()
+        if not path or not os.path.isfile(path):
+            return
+        written = os.path.getmtime(path)
+        if written == self._pictureTime:
+            return
+        picture = qt.QPixmap(path)
+        if picture.isNull():
+            return
+        self._pictureTime = written
+        label = self.ui.reconstructionLabel
+        width = max(200, min(label.width, picture.width()))
+        label.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
+
+    def sceneClosed(self):
+        """The curves are gone with the scene."""
+        self.curves.forget()
+        self.update()
+
+    def update(self, *_ignored):
+        """Enable what can be done now."""
+        idle = not self.logic.training.command
+        self.ui.pretrainButton.text = _("Stop") if self.running else _("Start")
+        self.ui.pretrainButton.enabled = self.running or bool(idle and self._folder() and self._name())
+        self.ui.resumePretrainButton.enabled = idle and bool(self.logic.unfinishedPretrainings())
+        self.ui.pretrainCurvesButton.enabled = self.curves.chart is not None
+        self.ui.pretrainDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice, training=True)
+
+    def _folder(self):
+        return self.ui.pretrainFolderEdit.currentPath.strip()
+
+    def _name(self):
+        return self.ui.pretrainNameEdit.text.strip()

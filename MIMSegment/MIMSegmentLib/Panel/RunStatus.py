@@ -1,0 +1,72 @@
+from html import escape
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+
+
+class RunStatus:
+    """A progress bar and one line of text below it: what a run is doing, and how it ended."""
+
+    def __init__(self, progressBar, label):
+        self._bar = progressBar
+        self._label = label
+        self._warnings = []
+        self._extra = ""
+        self._step = ""
+
+    def begin(self, text):
+        """A run starts; how far it is, is not known yet."""
+        self._warnings = []
+        self._extra = ""
+        self._step = text
+        self._bar.setRange(0, 0)
+        self._bar.visible = True
+        self._show()
+
+    def progress(self, phase, done, total, etaSeconds):
+        """`done` of `total` of a phase."""
+        self.show(Texts.phaseText(phase), done / total if total else None, etaSeconds)
+
+    def show(self, text, share, etaSeconds):
+        """What is being done, and which share (0 to 1, None if unknown) of it."""
+        if share is not None:
+            self._bar.setRange(0, 1000)
+            self._bar.setValue(round(1000 * share))
+        else:
+            self._bar.setRange(0, 0)
+        self._step = text
+        if etaSeconds:
+            self._step += ", " + _("{duration} left").format(duration=Texts.durationText(etaSeconds))
+        self._show()
+
+    def addWarning(self, message):
+        """The run goes on, but the user should know."""
+        self._warnings.append(message)
+
+    def setExtra(self, text):
+        """A second line while the run goes on."""
+        self._extra = text
+        self._show()
+
+    def end(self, text):
+        """The run is over; what it warned of stays to be read."""
+        self._bar.visible = False
+        lines = [text, *(_("Please note: {warning}").format(warning=warning) for warning in self._warnings)]
+        self._write("<br>".join(escape(line) for line in lines if line))
+
+    def fail(self, message, hint):
+        """The run failed: one sentence and one remedy."""
+        self._bar.visible = False
+        self._write(Texts.problemText(message, hint))
+
+    def hint(self, text):
+        """Say something while nothing runs."""
+        self._write(escape(text))
+
+    def _show(self):
+        self._write("<br>".join(escape(line) for line in (self._step, self._extra) if line))
+
+    def _write(self, text):
+        self._label.text = text
+        self._label.visible = bool(text)

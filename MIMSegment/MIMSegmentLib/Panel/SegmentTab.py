@@ -1,0 +1,283 @@
+import os
+
+import qt
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.RunStatus import RunStatus
+from MIMSegmentLib.Panel.RunTab import RunTab
+from MIMSegmentLib.Runs.Command import SegmentOptions, chosen
+from MIMSegmentLib.Scene.RegionBox import RegionBox
+from MIMSegmentLib.Signal import Signal
+
+DEVICES = ("auto", "cpu", "gpu")
+# A scan that is this many times longer than what the model was made for, along one axis, needs a box.
+MUCH_LARGER = 1.5
+
+
+class SegmentTab(RunTab):
+    """Volume, model, boxes, device -> Segment; what the result holds.
+
+    Signals: deviceChanged(), it also holds for the other tabs.
+    """
+
+    def __init__(self, ui, logic, desktop, catalog, setup):
+        status = RunStatus(ui.segmentProgressBar, ui.segmentStatusLabel)
+        super().__init__(ui, logic, desktop, catalog, setup, status)
+        self.deviceChanged = Signal("deviceChanged")
+        self._filling = False
+        for text in (_("Automatic"), _("Processor (CPU)"), _("Graphics card (GPU)")):
+            ui.deviceSelector.addItem(text)
+        ui.volumesTable.horizontalHeader().setStretchLastSection(True)
+        ui.volumesTable.verticalHeader().hide()
+        ui.inputVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChanged)
+        ui.modelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
+        ui.deviceSelector.connect("currentIndexChanged(int)", self.onDeviceChosen)
+        ui.structuresList.connect("itemChanged(QListWidgetItem*)", self.onStructureChecked)
+        ui.roiSelector.connect("checkedNodesChanged()", self.showHints)
+        ui.moreVolumesSelector.connect("checkedNodesChanged()", self.update)
+        ui.addRoiButton.connect("clicked()", self.onAddBox)
+        ui.segmentButton.connect("clicked()", self.onSegment)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChanged)
+        ui.editButton.connect("clicked()", self.onEdit)
+        catalog.changed.connect(self.showModels)
+        catalog.examined.connect(self.update)
+        self.showModels()
+
+    # -- parameters
+
+    def setParameters(self, parameters):
+        """Follow these parameters (None: none) from now on."""
+        self.parameters = parameters
+        if parameters is None:
+            return
+        self.ui.deviceSelector.setCurrentIndex(DEVICES.index(parameters.device) if parameters.device in DEVICES else 0)
+        self.showModels()
+        self.showVolumes()
+        self.update()
+
+    def onDeviceChosen(self, index):
+        if self.parameters is not None and index >= 0:
+            self.parameters.device = DEVICES[index]
+        self.deviceChanged.emit()
+
+    @property
+    def device(self):
+        """The chosen device in the backend's words."""
+        return Texts.deviceArgument(self.deviceChoice, self.catalog.examination)
+
+    # -- models
+
+    def showModels(self):
+        """The models of this computer, with the remembered one chosen."""
+        remembered = self.parameters.modelName if self.parameters is not None else ""
+        names = [model["name"] for model in self.catalog.segmenters]
+        wanted = self.modelName if os.path.isabs(self.modelName) and self.modelName in names else remembered
+        self._filling = True
+        self.ui.modelSelector.clear()
+        for model in self.catalog.segmenters:
+            self.ui.modelSelector.addItem(model["title"], model["name"])
+        if names:
+            self.ui.modelSelector.setCurrentIndex(names.index(wanted) if wanted in names else 0)
+        self._filling = False
+        self.onModelChosen(self.ui.modelSelector.currentIndex)
+
+    def chooseModel(self, name):
+        """Select a model by its name."""
+        index = self.ui.modelSelector.findData(name)
+        if index >= 0:
+            self.ui.modelSelector.setCurrentIndex(index)
+
+    @property
+    def modelName(self):
+        return self.ui.modelSelector.currentData or ""
+
+    def onModelChosen(self, index):
+        if self._filling:
+            return
+        # Paths of this computer, of unfinished models, do not belong into a scene that may be passed on.
+        if self.parameters is not None and self.modelName and not os.path.isabs(self.modelName):
+            self.parameters.modelName = self.modelName
+        if self.modelName:
+            self.catalog.show(self.modelName, self.showCard)
+        else:
+            self.ui.modelCardLabel.text = _("No model yet: import one on the Models tab, or train one.")
+            self.ui.structuresList.clear()
+        self.update()
+
+    def showCard(self, name, facts):
+        """Show the card of the chosen model; a late answer about another one is dropped."""
+        if name != self.modelName:
+            return
+        self.ui.modelCardLabel.text = Texts.modelCard(facts, self.logic.expectedSeconds(name))
+        leftOut = self.parameters.leftOutStructures.split("\n") if self.parameters is not None else []
+        self._filling = True
+        self.ui.structuresList.clear()
+        for label in facts["description"]["labels"]:
+            item = qt.QListWidgetItem(label["name"])
+            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
+            item.setCheckState(qt.Qt.Unchecked if label["name"] in leftOut else qt.Qt.Checked)
+            self.ui.structuresList.addItem(item)
+        self._filling = False
+        self.update()
+
+    def structures(self, checked):
+        """Names of the structures that are checked, or that are not."""
+        items = [self.ui.structuresList.item(row) for row in range(self.ui.structuresList.count)]
+        return [item.text() for item in items if (item.checkState() == qt.Qt.Checked) == checked]
+
+    def onStructureChecked(self, item):
+        if not self._filling and self.parameters is not None:
+            self.parameters.leftOutStructures = "\n".join(self.structures(checked=False))
+            self.update()
+
+    # -- volumes and boxes
+
+    def onVolumeChanged(self, node):
+        self.update()
+
+    def onAddBox(self):
+        node = RegionBox(self.logic.scene.scene).add(
+            self.ui.inputVolumeSelector.currentNode(), self.catalog.fieldOfView(self.modelName)
+        )
+        self.ui.roiSelector.setCheckState(node, qt.Qt.Checked)
+        self.showHints()
+
+    def boxes(self):
+        """The checked boxes."""
+        return list(self.ui.roiSelector.checkedNodes())
+
+    def volumes(self):
+        """The volumes to segment, the chosen one first."""
+        first = self.ui.inputVolumeSelector.currentNode()
+        others = [node for node in self.ui.moreVolumesSelector.checkedNodes() if node is not first]
+        return ([first] if first else []) + others
+
+    def needsBox(self):
+        """True if the volume is much larger than what the model was made for, and no box is checked."""
+        edges = self.catalog.fieldOfView(self.modelName)
+        node = self.ui.inputVolumeSelector.currentNode()
+        if not edges or node is None or node.GetImageData() is None or self.boxes():
+            return False
+        sizes = zip(node.GetImageData().GetDimensions(), node.GetSpacing(), strict=True)
+        extent = sorted(count * step for count, step in sizes)
+        return any(have > MUCH_LARGER * want for have, want in zip(extent, sorted(edges), strict=True))
+
+    def missingChannels(self):
+        """What a model of several channels still lacks, as text."""
+        channels = self.catalog.channels(self.modelName)
+        if len(channels) < 2 or len(self.volumes()) == len(channels):
+            return ""
+        return _("This model needs {count} volumes of one case: {names}. Check the others below Options.").format(
+            count=len(channels), names=", ".join(channels)
+        )
+
+    # -- run
+
+    def onSegment(self):
+        if self.logic.work.command == "segment":
+            self.ui.segmentButton.enabled = False
+            self.logic.cancel("segment")
+            return
+        self.setup.ensure("segment", self.segment)
+
+    def segment(self):
+        """Run with what is chosen."""
+        checked = self.structures(checked=True)
+        channels = len(self.catalog.channels(self.modelName))
+        options = chosen(
+            SegmentOptions,
+            self.parameters,
+            model=self.modelName,
+            device=self.device,
+            labels=tuple(checked) if self.structures(checked=False) else (),
+            quick=self.parameters.quick and self.catalog.quickMode(self.modelName) is not None,
+        )
+        volumes = [tuple(self.volumes())] if channels > 1 else self.volumes()
+        self.logic.segment(volumes, options, self.boxes())
+
+    def showResult(self, result):
+        """A run is done: choose its first segmentation."""
+        node = result["segmentations"][0] if result["segmentations"] else None
+        if node is not None:
+            self.ui.segmentationSelector.setCurrentNode(node)
+        self.ui.resultButton.collapsed = False
+        name = node.GetName() if node is not None else ""
+        if not name and result.get("sequences"):
+            name = result["sequences"][0].GetName()
+        text = _("Done: {name}").format(name=name)
+        if result.get("seconds") is not None and result.get("device"):
+            text = _("Done in {duration} on {device}: {name}").format(
+                duration=Texts.durationText(result["seconds"]), device=str(result["device"]).upper(), name=name
+            )
+        if result.get("failures"):
+            text += " " + _("No result for: {names}").format(names=", ".join(result["failures"]))
+        self.status.end(text)
+        self.catalog.show(self.modelName, self.showCard)
+        self.showVolumes()
+
+    # -- result
+
+    def onSegmentationChanged(self, node):
+        self.showVolumes()
+        self.update()
+
+    def showVolumes(self):
+        """The mL of each segment of the chosen segmentation, as it is now."""
+        node = self.ui.segmentationSelector.currentNode()
+        rows = self.logic.scene.volumes(node) if node is not None else []
+        table = self.ui.volumesTable
+        table.setRowCount(len(rows))
+        for row, (name, milliliters, _voxels) in enumerate(rows):
+            table.setItem(row, 0, qt.QTableWidgetItem(name))
+            table.setItem(row, 1, qt.QTableWidgetItem(f"{milliliters:.2f}"))
+        table.resizeColumnToContents(0)
+
+    def volumeOf(self, segmentationNode):
+        """The scan that a segmentation was made on, or None."""
+        role = segmentationNode.GetReferenceImageGeometryReferenceRole()
+        return segmentationNode.GetNodeReference(role)
+
+    def onEdit(self):
+        node = self.ui.segmentationSelector.currentNode()
+        self.desktop.openSegmentEditor(node, self.volumeOf(node))
+
+    def onCorrected(self, name, problem):
+        """A corrected result was added to the training cases, or could not be."""
+        if problem is not None:
+            self.status.fail(problem.message, problem.hint)
+        else:
+            self.status.hint(_("Added to the training cases on the Fine-tune tab: {name}").format(name=name))
+
+    # -- what can be clicked
+
+    def update(self, *_ignored):
+        """Enable what can be done now, and say why the rest cannot."""
+        running = self.logic.work.command
+        some = bool(self.structures(checked=True)) or self.ui.structuresList.count == 0
+        ready = bool(self.volumes() and self.modelName and some and not self.missingChannels())
+        self.ui.segmentButton.text = _("Cancel") if running == "segment" else _("Segment")
+        self.ui.segmentButton.enabled = running == "segment" or (ready and not running)
+        chosen = self.ui.segmentationSelector.currentNode() is not None
+        self.ui.editButton.enabled = chosen
+        quick = self.catalog.quickMode(self.modelName)
+        self.ui.quickCheckBox.enabled = quick is not None
+        self.ui.quickCheckBox.text, self.ui.quickCheckBox.toolTip = Texts.quickText(quick)
+        self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice)
+        if not running:
+            self.showHints()
+
+    def showHints(self):
+        """Say what is missing before Segment, unless the outcome of a run is shown."""
+        if self.logic.work.command:
+            return
+        if self.ui.inputVolumeSelector.currentNode() is None:
+            text = _("Load a scan (or the demo volume in Sample Data) and choose it above.")
+        elif self.missingChannels():
+            text = self.missingChannels()
+        elif self.needsBox():
+            text = _("This scan is larger than what the model was made for. Click Add box, once for each structure.")
+        else:
+            text = ""
+        self.ui.segmentHintLabel.text = text
+        self.ui.segmentHintLabel.visible = bool(text)

@@ -1,0 +1,218 @@
+from functools import partial
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel.Catalog import Catalog
+from MIMSegmentLib.Panel.ComputerTab import ComputerTab
+from MIMSegmentLib.Panel.Desktop import Desktop
+from MIMSegmentLib.Panel.ExportSection import ExportSection
+from MIMSegmentLib.Panel.FinetuneTab import FinetuneTab
+from MIMSegmentLib.Panel.ModelsTab import ModelsTab
+from MIMSegmentLib.Panel.PretrainTab import PretrainTab
+from MIMSegmentLib.Panel.RankSection import RankSection
+from MIMSegmentLib.Panel.SegmentTab import SegmentTab
+from MIMSegmentLib.Panel.Setup import Setup
+from MIMSegmentLib.Runs.Install import Install
+
+PAGES = ("segment", "finetune", "pretrain", "models", "computer")
+
+
+class Widget:
+    """The panel: builds the tabs, binds them to the parameters, and passes on what the logic tells.
+
+    :param ui: the widgets of MIMSegment.ui.
+    :param logic: a `Logic`.
+    :param getParameters: returns the `Parameters` of the scene.
+    :param installer: an `Install`.
+    :param desktop: dialogs, other modules, remembered settings.
+    """
+
+    def __init__(self, ui, logic, getParameters, installer=None, desktop=None):
+        self.ui = ui
+        self.logic = logic
+        self.parameters = None
+        self.desktop = desktop or Desktop()
+        self.catalog = Catalog(logic)
+        self.installer = installer or Install(logic.backend)
+        self._getParameters = getParameters
+        self._guiTag = None
+        self._boundWidgets = {
+            widget.property("SlicerParameterName"): widget
+            for widget in vars(ui).values()
+            if widget.property("SlicerParameterName")
+        }
+        self._entered = False
+        self._newModel = ""
+        self.setup = Setup(self.installer, self.desktop, self.catalog)
+        self.segmentTab = SegmentTab(ui, logic, self.desktop, self.catalog, self.setup)
+        self.exportSection = ExportSection(ui, logic, self.desktop)
+        self.finetuneTab = FinetuneTab(ui, logic, self.desktop, self.catalog, self.setup)
+        self.rankSection = RankSection(ui, logic, self.desktop, self.catalog, self.setup)
+        self.pretrainTab = PretrainTab(ui, logic, self.desktop, self.catalog, self.setup)
+        self.modelsTab = ModelsTab(ui, logic, self.desktop, self.catalog)
+        self.computerTab = ComputerTab(ui, logic, self.desktop, self.catalog, self.setup)
+        self.tabs = (self.segmentTab, self.finetuneTab, self.rankSection, self.pretrainTab)
+        # Tabs by the command whose progress and outcome they show.
+        self._tabOf = {
+            "segment": self.segmentTab,
+            "check": self.finetuneTab,
+            "plan": self.finetuneTab,
+            "finetune": self.finetuneTab,
+            "rank": self.rankSection,
+            "pretrain": self.pretrainTab,
+        }
+        # By slot, for what comes without the name of its command.
+        self._active = {}
+        for slot in (logic.work, logic.training):
+            for name in ("started", "announced", "progress", "warning", "metric", "finished", "failed", "stopped"):
+                getattr(slot, name).connect(partial(getattr(self, f"_on{name.capitalize()}"), slot))
+        logic.training.modelReady.connect(self._onModelReady)
+        self.finetuneTab.cases.corrected.connect(self.segmentTab.onCorrected)
+        self.finetuneTab.cases.corrected.connect(self.rankSection.onAdded)
+        self.rankSection.corrected.connect(self.finetuneTab.cases.addCorrected)
+        logic.message.connect(self.addToLog)
+        self.installer.message.connect(self.addToLog)
+        self.catalog.changed.connect(self._onModels)
+        self.segmentTab.deviceChanged.connect(self.update)
+        ui.tabWidget.connect("currentChanged(int)", self.onTabChanged)
+        self.onTabChanged(ui.tabWidget.currentIndex)
+
+    # -- what Slicer tells
+
+    def enter(self):
+        """The panel is shown."""
+        self.connectParameters()
+        if not self._entered:
+            self._entered = True
+            self.catalog.refresh()
+            self.catalog.examine()
+        self.segmentTab.showVolumes()
+        self.finetuneTab.cases.show()
+        self.update()
+
+    def exit(self):
+        """Another module is shown; a run goes on."""
+        self.disconnectParameters()
+
+    def sceneStartClose(self):
+        """Forget the nodes; the logic stops what runs on them."""
+        self.disconnectParameters()
+
+    def sceneEndClose(self, shown):
+        """Start with an empty scene."""
+        self.finetuneTab.sceneClosed()
+        self.rankSection.sceneClosed()
+        self.pretrainTab.sceneClosed()
+        if shown:
+            self.connectParameters()
+        self.update()
+
+    def cleanup(self):
+        """Slicer closes, or the module is reloaded: nothing may go on."""
+        self.disconnectParameters()
+        self.installer.cancel()
+        self.logic.shutdown()
+
+    # -- parameters
+
+    def connectParameters(self):
+        """Bind the widgets to the parameters of the scene."""
+        self.disconnectParameters()
+        parameters = self._getParameters()
+        if parameters.inputVolume is None:
+            parameters.inputVolume = self._shownVolume()
+        self.parameters = parameters
+        # Not connectGui: it returns nothing, so that its connections could never be undone.
+        self._guiTag = parameters.connectParametersToGui(self._boundWidgets)
+        for tab in self.tabs:
+            tab.setParameters(parameters)
+
+    def disconnectParameters(self):
+        """Leave the parameters of the scene alone."""
+        if self.parameters is None:
+            return
+        self.parameters.disconnectGui(self._guiTag)
+        self.parameters = None
+        for tab in self.tabs:
+            tab.setParameters(None)
+
+    def _shownVolume(self):
+        """The volume that the slice views show, else the first one; never a labelmap."""
+        scene = self.logic.scene.scene
+        selection = scene.GetNthNodeByClass(0, "vtkMRMLSelectionNode")
+        shown = (
+            scene.GetNodeByID(selection.GetActiveVolumeID()) if selection and selection.GetActiveVolumeID() else None
+        )
+        if shown is not None and shown.GetClassName() == "vtkMRMLScalarVolumeNode":
+            return shown
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+            node = scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode")
+            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors():
+                return node
+        return None
+
+    # -- what the logic tells
+
+    def _onStarted(self, slot, command):
+        tab = self._active[slot] = self._tabOf[command]
+        tab.status.begin(_("Starting"))
+        tab.onStarted(command)
+        self.update()
+
+    def _onAnnounced(self, slot, fields):
+        self._active[slot].onAnnounced(fields)
+
+    def _onProgress(self, slot, phase, done, total, etaSeconds):
+        self._active[slot].onProgress(phase, done, total, etaSeconds)
+
+    def _onWarning(self, slot, code, message):
+        self._active[slot].status.addWarning(message)
+        self.addToLog(message)
+
+    def _onMetric(self, slot, name, value, fields):
+        self._active[slot].onMetric(name, value, fields)
+
+    def _onFinished(self, slot, result):
+        self._tabOf[result["command"]].showResult(result)
+        if result["command"] == "finetune":
+            self._newModel = result["model"]
+            self.catalog.refresh()
+        elif result["command"] == "pretrain":
+            self.finetuneTab.showStarts()
+        self.update()
+
+    def _onFailed(self, slot, message, hint):
+        self._active[slot].status.fail(message, hint)
+        self.addToLog(f"{message} {hint}")
+        self.update()
+
+    def _onStopped(self, slot, command):
+        self._tabOf[command].onStopped(command)
+        self.update()
+
+    def _onModelReady(self, path):
+        self.catalog.lookForBestModels()
+
+    def _onModels(self):
+        """A model that was just trained is chosen for segmenting."""
+        if self._newModel:
+            self.segmentTab.chooseModel(self._newModel)
+            self._newModel = ""
+
+    # -- the panel itself
+
+    def addToLog(self, text):
+        """Append a line to the log."""
+        self.ui.logEdit.appendPlainText(text)
+
+    def onTabChanged(self, index):
+        """Make the panel as high as the shown tab, not as the highest one."""
+        for number, name in enumerate(PAGES):
+            getattr(self.ui, f"{name}Content").visible = number == index
+
+    def update(self):
+        """Enable what can be done now, on every tab."""
+        for tab in self.tabs:
+            tab.update()
+        self.exportSection.update()
+        self.computerTab.update()

@@ -1,0 +1,288 @@
+import importlib.metadata
+import os
+import shutil
+import tempfile
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Runs.BackendRun import BackendRun
+from MIMSegmentLib.Runs.Pip import Pip
+from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Signal import Signal
+
+USABLE = ("works", "installed")
+TORCH_REQUIREMENT = ">=2.8"
+# Needed for training, but nothing that the backend examines.
+TRAINING_EXTRAS = ("einops>=0.8", "onnxscript>=0.3")
+# What comes with 3D Slicer, or belongs to another extension, stays in exactly the version that is there.
+PINNED = ("numpy", "scipy", "SimpleITK", "vtk", "pydicom", "requests", "torch", "torchvision", "torchaudio")
+
+
+class Install:
+    """Installs the Python packages that the backend lacks, without blocking and without touching what is there.
+
+    May be repeated after a failure: each time it looks anew at what is missing, outdated or half-installed.
+
+    Signals: message(str), for the log; finished(str purpose); failed(str message, str hint); exactly one of the last
+    two follows each call of an install method.
+
+    :param backend: the `Backend` whose interpreter is to be equipped.
+    :param packaging: see `Pip`.
+    :param pytorch: returns a PyTorchUtilsLogic or None; by default that of the PyTorch extension.
+    :param installedVersion: version of a distribution in Slicer's Python, None if it is not there.
+    """
+
+    def __init__(self, backend, makeRunner=ProcessRunner, packaging=None, pytorch=None, installedVersion=None):
+        self.message = Signal("message")
+        self.finished = Signal("finished")
+        self.failed = Signal("failed")
+        self._backend = backend
+        self._makeRunner = makeRunner
+        self._pip = Pip(backend, makeRunner, packaging)
+        self._pip.message.connect(self.message.emit)
+        self._pytorch = pytorch or _pytorchUtilsLogic
+        self._installedVersion = installedVersion or _installedVersion
+        self._purpose = ""
+        self._child = None
+        self._folder = None
+        # What arrives from an installation that was given up must not count for the next one.
+        self._attempt = 0
+
+    @property
+    def running(self):
+        """ "segment" or "train" while packages for it are being installed, else ""."""
+        return self._purpose
+
+    def installForSegmenting(self):
+        """Install what `mimseg segment` needs: OpenVINO, tens of megabytes; no PyTorch."""
+        self._begin("segment")
+
+    def installForTraining(self):
+        """Install what training needs: PyTorch through the PyTorch extension, then the rest."""
+        self._begin("train")
+
+    def cancel(self):
+        """Give up; the next attempt takes up what is missing then."""
+        if not self._purpose:
+            return
+        self._attempt += 1
+        child, self._child = self._child, None
+        if child is not None:
+            child()
+        self._fail(_("The installation was cancelled."), _("Start it again whenever you like."))
+
+    @staticmethod
+    def missing(examination, purpose):
+        """Packages (as the doctor lists them) that are missing, too old or broken.
+
+        :param examination: result of `mimseg doctor --json-lines`.
+        :param purpose: "segment", or "train", which includes the former.
+        """
+        purposes = ("segment",) if purpose == "segment" else ("segment", "train")
+        packages = examination.get("packages") or ()
+        return [p for p in packages if p.get("purpose") in purposes and p.get("state") not in USABLE]
+
+    def constraints(self, examination):
+        """Lines of a constraints file: everything that must stay as it is, in the version that is installed."""
+        versions = {p["name"]: p["version"] for p in examination.get("packages") or () if p.get("state") in USABLE}
+        lines = []
+        for name in PINNED:
+            version = versions.get(name)
+            # Metadata of this process say nothing about another interpreter.
+            if not version and not self._backend.usesOwnInterpreter:
+                version = self._installedVersion(name)
+            if version:
+                lines.append(f"{name}=={version}")
+        return lines
+
+    # -- the steps
+
+    def _begin(self, purpose):
+        if self._purpose:
+            raise RuntimeError("An installation is running already.")
+        self._purpose = purpose
+        self._attempt += 1
+        self._folder = tempfile.mkdtemp(prefix="MIMSegment-install-")
+        # In full only where half-installed training packages matter.
+        self._examine(quick=purpose == "segment", then=self._onExamined)
+
+    def _examine(self, quick, then):
+        attempt = self._attempt
+        run = BackendRun(self._backend, Command.doctorArguments(quick), self._makeRunner)
+        answers = []
+        run.log.connect(self.message.emit)
+        run.done.connect(answers.append)
+        run.ended.connect(lambda: then(answers[0]) if attempt == self._attempt else None)
+        self._child = run.kill
+        run.start()
+
+    def _onExamined(self, answer):
+        if not answer.ok:
+            self._fail(answer.message, answer.hint)
+            return
+        lacking = self.missing(answer.result, self._purpose)
+        names = [package["name"] for package in lacking]
+        if not names:
+            self._succeed()
+            return
+        self.message.emit(_("Not usable yet: {names}").format(names=", ".join(names)))
+        constraints = self._writeConstraints(answer.result)
+        torch = next((package for package in lacking if package["name"] == "torch"), None)
+        if torch is not None:
+            if not self._installTorch(torch, constraints):
+                return
+            # PyTorch pins itself from now on.
+            self._examine(quick=True, then=lambda again: self._onTorchInstalled(again, lacking))
+            return
+        self._installRest(lacking, constraints)
+
+    def _onTorchInstalled(self, answer, lacking):
+        if not answer.ok:
+            self._fail(answer.message, answer.hint)
+            return
+        if any(package["name"] == "torch" for package in self.missing(answer.result, "train")):
+            self._fail(
+                _("PyTorch was not installed."),
+                _("Install it in the module 'PyTorch Utils', whose log tells more, then try again here."),
+            )
+            return
+        rest = [package for package in lacking if package["name"] != "torch"]
+        self._installRest(rest, self._writeConstraints(answer.result))
+
+    def _installRest(self, lacking, constraints):
+        steps = []
+        broken = [_requirement(package) for package in lacking if package["state"] == "broken"]
+        if broken:
+            steps.append(["--no-deps", "--force-reinstall", *broken])
+        plain = [package for package in lacking if package["state"] != "broken"]
+        runtime = [_requirement(package) for package in plain if package["purpose"] == "segment"]
+        if runtime:
+            # Their dependencies are what Slicer ships; OpenVINO's telemetry is not wanted.
+            steps.append(["--no-deps", "--upgrade", *runtime])
+        training = [_requirement(package) for package in plain if package["purpose"] == "train"]
+        if self._purpose == "train":
+            steps.append([*training, *TRAINING_EXTRAS])
+        self._installSteps(steps, constraints)
+
+    def _installSteps(self, steps, constraints):
+        if not steps:
+            self._examine(quick=True, then=self._onVerified)
+            return
+        arguments, *rest = steps
+        self.message.emit("pip install " + " ".join(arguments))
+        attempt = self._attempt
+
+        def onDone(exitCode):
+            if attempt != self._attempt:
+                return
+            if exitCode != 0:
+                self._fail(
+                    _("Installing packages failed (pip ended with code {code}).").format(code=exitCode),
+                    _("The log says why: often the network, a proxy or a full disk. Then try again."),
+                )
+                return
+            self._installSteps(rest, constraints)
+
+        self._child = self._pip.kill
+        try:
+            self._pip.install(arguments, constraints, onDone)
+        except Problem as problem:
+            self._fail(problem.message, problem.hint)
+
+    def _onVerified(self, answer):
+        if not answer.ok:
+            self._fail(answer.message, answer.hint)
+            return
+        lacking = self.missing(answer.result, self._purpose)
+        if lacking:
+            faults = "; ".join(f"{p['name']}: {p.get('fault') or p['state']}" for p in lacking)
+            self._fail(
+                _("Packages are still not usable: {faults}.").format(faults=faults),
+                _("Restart 3D Slicer and try again: files that were in use can be replaced then."),
+            )
+            return
+        self._succeed()
+
+    def _installTorch(self, torch, constraints):
+        """True once the PyTorch extension has done its work; else the failure was told."""
+        if self._backend.usesOwnInterpreter:
+            self._fail(
+                _("Your Python {python} has no usable PyTorch.").format(python=self._backend.python()),
+                _("Install it there, as pytorch.org tells for your computer, then try again."),
+            )
+            return False
+        logic = self._pytorch()
+        if logic is None:
+            self._fail(
+                _("Training needs the extension PyTorch."),
+                _("Install 'PyTorch' in the Extensions Manager, restart 3D Slicer, then try again."),
+            )
+            return False
+        kept = os.environ.get("PIP_CONSTRAINT")
+        os.environ["PIP_CONSTRAINT"] = constraints
+        try:
+            if torch["state"] != "missing":
+                # Half-installed or too old: pip would take it for installed.
+                logic.uninstallTorch()
+            if logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT) is None:
+                raise RuntimeError(_("the PyTorch extension gave up"))
+        except Exception as fault:
+            self._fail(
+                _("PyTorch could not be installed ({reason}).").format(reason=fault),
+                _("Restart 3D Slicer and try again, or install it in the module 'PyTorch Utils', which says more."),
+            )
+            return False
+        finally:
+            if kept is None:
+                os.environ.pop("PIP_CONSTRAINT", None)
+            else:
+                os.environ["PIP_CONSTRAINT"] = kept
+        return True
+
+    def _writeConstraints(self, examination):
+        # PyTorch's own version may change while it is being replaced.
+        lacking = {package["name"] for package in self.missing(examination, "train")}
+        lines = [line for line in self.constraints(examination) if line.split("==")[0] not in lacking]
+        if "torch" in lacking:
+            lines = [line for line in lines if not line.startswith(("torchvision", "torchaudio"))]
+        path = os.path.join(self._folder, "constraints.txt")
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+        return path
+
+    def _succeed(self):
+        purpose = self._end()
+        self.finished.emit(purpose)
+
+    def _fail(self, message, hint):
+        self._end()
+        self.failed.emit(message, hint)
+
+    def _end(self):
+        purpose, self._purpose = self._purpose, ""
+        self._child = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        return purpose
+
+
+def _requirement(package):
+    return f"{package['name']}>={package['minimum']}"
+
+
+def _installedVersion(name):
+    try:
+        return importlib.metadata.version(name) or None
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _pytorchUtilsLogic():
+    try:
+        import PyTorchUtils
+    except ImportError:
+        return None
+    return PyTorchUtils.PyTorchUtilsLogic()

@@ -1,0 +1,249 @@
+import json
+import os
+import re
+import uuid
+
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene.LabelFile import LabelFile, findPairs, stem
+from MIMSegmentLib.Scene.Labels import Labels
+
+TABLE = "cases.json"
+LABELS = "labels.json"
+
+
+class Cases:
+    """The table of training cases: volumes with segmentations, kept as files so that it survives the scene.
+
+    The folder holds `cases.json`, which `mimseg finetune` reads as it is, `labels.json`, images and labels. A voxel
+    value always means the same structure in all cases: segments are matched by name or code.
+
+    :param folder: of the user's; it is made when the first case is added.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    # -- reading
+
+    def entries(self):
+        """List of {id, image, label, structures (names), source, subject}; files relative to the folder."""
+        content = _readJson(os.path.join(self.folder, TABLE), [])
+        return [entry for entry in content if isinstance(entry, dict) and entry.get("id") and entry.get("image")]
+
+    def labels(self):
+        """The structures of all cases: a `Labels`."""
+        return Labels(_readJson(os.path.join(self.folder, LABELS), []))
+
+    def path(self, file):
+        """Absolute path of a file of an entry."""
+        return os.path.normpath(os.path.join(self.folder, file))
+
+    def problems(self):
+        """What is wrong, without reading any voxel: list of {case, severity, message, remedy}."""
+        entries, found = self.entries(), []
+
+        def tell(case, severity, message, remedy):
+            found.append({"case": case, "severity": severity, "message": message, "remedy": remedy})
+
+        if not entries:
+            tell("", "error", _("There is no case yet."), _("Add volumes with their segmentations."))
+        counts = {}
+        for entry in entries:
+            for name in entry.get("structures", []):
+                counts[name] = counts.get(name, 0) + 1
+            for file in (entry["image"], entry.get("label") or ""):
+                if not file or not os.path.exists(self.path(file)):
+                    message = _("The file {path} is missing.").format(path=self.path(file))
+                    tell(entry["id"], "error", message, _("Put it back, or remove the case and add it again."))
+            if not entry.get("structures"):
+                message = _("The segmentation is empty.")
+                tell(entry["id"], "error", message, _("Draw the structures and add the case again, or remove it."))
+        for name, count in counts.items():
+            if count == 1 and len(entries) > 1:
+                tell(
+                    next(entry["id"] for entry in entries if name in entry.get("structures", [])),
+                    "warning",
+                    _("The structure '{name}' is in no other case.").format(name=name),
+                    _("If it is spelled differently there, give it one name and add the case again."),
+                )
+        return found
+
+    # -- changing
+
+    def addFromScene(self, scene, volumeNode, segmentationNode, source="scene", identifier=""):
+        """Add a volume with its segmentation; both are written to files.
+
+        :param scene: a `Scene`.
+        :returns: the identifier of the case.
+        :raises Problem: if there is nothing to learn from, or the files cannot be written.
+        """
+        if volumeNode is None or segmentationNode is None:
+            raise Problem(_("A case needs a volume and a segmentation."), _("Choose both."))
+        segments = scene.segments(segmentationNode)
+        labels = self.labels()
+        values = labels.match(segments)
+        identifier = self._newIdentifier(identifier or volumeNode.GetName())
+        image, label = f"images/{identifier}.nrrd", f"labels/{identifier}.nrrd"
+        try:
+            voxels = scene.exportSegmentation(segmentationNode, volumeNode, self.path(label), values)
+            present = [segment["name"] for segment in segments if voxels.get(segment["id"])]
+            if not present:
+                raise Problem(
+                    _("The segmentation {name} has no voxel in the volume {volume}.").format(
+                        name=segmentationNode.GetName(), volume=volumeNode.GetName()
+                    ),
+                    _("Choose the volume that it was drawn on."),
+                )
+            scene.exportVolume(volumeNode, self.path(image))
+        except Problem:
+            self._removeFiles(image, label)
+            raise
+        names = labels.namesOf(values[segment["id"]] for segment in segments if voxels.get(segment["id"]))
+        self._append(labels, {"id": identifier, "image": image, "label": label, "structures": names, "source": source})
+        return identifier
+
+    def addCorrected(self, scene, volumeNode, segmentationNode):
+        """Add a result that the user has corrected."""
+        return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected")
+
+    def addFromFolder(self, folder):
+        """Add the labelled scans of a folder: `imagesTr` with `labelsTr`, or scans beside their labelmaps.
+
+        The scans stay where they are; the labels are written anew with values by name. Scans that are in the table
+        already are passed over.
+
+        :returns: identifiers of the added cases.
+        :raises Problem: if there is none, or after the others were added, if some cannot be used.
+        """
+        pairs, names = findPairs(folder)
+        if not pairs:
+            raise Problem(
+                _("The folder {folder} holds no scans with labels.").format(folder=folder),
+                _("Scans and labelmaps belong in imagesTr and labelsTr, or beside each other: a.nii.gz, a.seg.nrrd."),
+            )
+        known = {entry["image"] for entry in self.entries()}
+        added, problems = [], []
+        for image, label in pairs:
+            if os.path.abspath(image) in known:
+                continue
+            try:
+                added.append(self._addFiles(image, label, names))
+            except Problem as problem:
+                problems.append(problem)
+        if problems:
+            raise Problem(
+                _("{count} of {all} cases were left out: {message}").format(
+                    count=len(problems), all=len(pairs), message=problems[0].message
+                ),
+                problems[0].hint,
+            )
+        return added
+
+    def _addFiles(self, image, label, names):
+        identifier = self._newIdentifier(stem(os.path.basename(image)))
+        target = f"labels/{identifier}.nrrd"
+        try:
+            file = LabelFile(label, names)
+            labels = self.labels()
+            found = file.write(self.path(target), labels.match(file.segments))
+            if not found:
+                raise ValueError(_("it is empty"))
+        except (RuntimeError, OSError, ValueError) as fault:
+            self._removeFiles(target)
+            reason = str(fault).strip().splitlines()[-1] if str(fault).strip() else type(fault).__name__
+            raise Problem(
+                _("The labels {path} cannot be used ({reason}).").format(path=label, reason=reason),
+                _("Check that the file is a labelmap and that the disk is writable."),
+            ) from fault
+        entry = {"id": identifier, "image": os.path.abspath(image), "label": target}
+        self._append(labels, {**entry, "structures": labels.namesOf(found), "source": "folder"})
+        return identifier
+
+    def remove(self, identifier):
+        """Take a case out of the table; files that were written for it are deleted, the user's own are not."""
+        entries = self.entries()
+        for entry in entries:
+            if entry["id"] == identifier:
+                self._removeFiles(*(entry.get(key) or "" for key in ("image", "label")))
+        rest = [entry for entry in entries if entry["id"] != identifier]
+        self._write(self.labels(), rest)
+
+    # -- for the backend
+
+    def writeTrainingList(self, folder):
+        """Write `cases.json` and `labels.json` for one training, with absolute paths.
+
+        :returns: the two paths.
+        :raises Problem: if there is no case.
+        """
+        entries = [entry for entry in self.entries() if entry.get("structures")]
+        if not entries:
+            raise Problem(_("There is no case to learn from."), _("Add volumes with their segmentations."))
+        used = {name for entry in entries for name in entry["structures"]}
+        listed = [
+            {
+                "id": entry["id"],
+                "image": self.path(entry["image"]),
+                "label": self.path(entry["label"]),
+                "subject": entry.get("subject", ""),
+            }
+            for entry in entries
+        ]
+        cases, labels = os.path.join(folder, TABLE), os.path.join(folder, LABELS)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            _writeJson(cases, listed)
+            _writeJson(labels, [label for label in self.labels().toJson() if label["name"] in used])
+        except OSError as fault:
+            raise _cannotWrite(folder, fault) from fault
+        return cases, labels
+
+    # -- files
+
+    def _append(self, labels, entry):
+        self._write(labels, [*self.entries(), entry])
+
+    def _write(self, labels, entries):
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            # Values of structures that no case has any more stay reserved: a label file is never written twice.
+            _writeJson(os.path.join(self.folder, LABELS), labels.toJson() if entries else [])
+            _writeJson(os.path.join(self.folder, TABLE), entries)
+        except OSError as fault:
+            raise _cannotWrite(self.folder, fault) from fault
+
+    def _newIdentifier(self, name):
+        """A new name that is a file name everywhere; never used again, since a stopped training may refer to it."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:40] or "case"
+        return f"{plain}_{uuid.uuid4().hex[:6]}"
+
+    def _removeFiles(self, *files):
+        for file in files:
+            # Files from elsewhere are listed with absolute paths.
+            if file and not os.path.isabs(file) and os.path.isfile(self.path(file)):
+                os.remove(self.path(file))
+
+
+def _readJson(path, default):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+    except (OSError, ValueError):
+        return default
+    return content if isinstance(content, type(default)) else default
+
+
+def _writeJson(path, content):
+    temporary = f"{path}.part"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1, ensure_ascii=False)
+    os.replace(temporary, path)
+
+
+def _cannotWrite(folder, fault):
+    return Problem(
+        _("The folder {folder} cannot be written to ({reason}).").format(folder=folder, reason=fault.strerror or fault),
+        _("Choose a folder that you may write to, on a disk with free space."),
+    )

@@ -1,0 +1,163 @@
+import json
+import os
+import re
+
+import numpy as np
+import SimpleITK as sitk
+
+from MIMSegmentLib.Scene.Labels import codesOfEntry
+
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+# What a labelmap beside its scan may be called: scan.nii.gz with scan.seg.nrrd, scan_seg.nii.gz, scan-label.nrrd ...
+LABEL_SUFFIXES = ("_segmentation", "_seg", "-seg", "_label", "-label", "_labels", "-labels", "_mask", "-mask")
+
+
+class LabelFile:
+    """A labelmap or Slicer segmentation (`.seg.nrrd`) of unknown origin, read for what its values mean.
+
+    :param path: of the file.
+    :param names: names by value, for files that do not say them.
+    :raises RuntimeError: if the file cannot be read.
+    :raises ValueError: if it holds no labels.
+    """
+
+    def __init__(self, path, names=None):
+        self._image = sitk.ReadImage(path)
+        self.segments = _segmentsOfFile(self._image, names or {})
+
+    def write(self, path, values):
+        """Write a labelmap on the same grid with other values; returns those that occur.
+
+        :param values: voxel value by segment ID.
+        """
+        image = _relabel(self._image, self.segments, values)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        sitk.WriteImage(image, path, useCompression=True)
+        return set(_valuesOf(image)) - {0}
+
+
+def findPairs(folder):
+    """`([(image, label)], names by value)` of a folder; the names come from `dataset.json` if it is there."""
+    names = _datasetNames(os.path.join(folder, "dataset.json"))
+    images, labels = (os.path.join(folder, name) for name in ("imagesTr", "labelsTr"))
+    if os.path.isdir(images) and os.path.isdir(labels):
+        byStem = {stem(name): os.path.join(labels, name) for name in _volumes(labels)}
+        pairs = []
+        for name in _volumes(images):
+            base = stem(name)
+            # nnU-Net appends the channel.
+            label = byStem.get(base) or byStem.get(re.sub(r"_0000$", "", base))
+            if label:
+                pairs.append((os.path.join(images, name), label))
+        return pairs, names
+    return _pairsBeside(folder), names
+
+
+def _pairsBeside(folder):
+    files = _volumes(folder)
+    byStem = {}
+    for name in files:
+        byStem.setdefault(stem(name).casefold(), []).append(name)
+    pairs = []
+    for name in files:
+        if name.lower().endswith(".seg.nrrd"):
+            continue
+        base = stem(name).casefold()
+        candidates = [other for other in byStem[base] if other.lower().endswith(".seg.nrrd")]
+        for suffix in LABEL_SUFFIXES:
+            candidates += byStem.get(base + suffix, [])
+        if candidates:
+            pairs.append((os.path.join(folder, name), os.path.join(folder, candidates[0])))
+    return pairs
+
+
+def _volumes(folder):
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [name for name in names if name.lower().endswith(VOLUME_ENDINGS) and not name.startswith(".")]
+
+
+def stem(name):
+    """File name without its (possibly double) ending."""
+    for ending in (".seg.nrrd", *VOLUME_ENDINGS):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return os.path.splitext(name)[0]
+
+
+def _datasetNames(path):
+    """Names by value from a Decathlon ({"1": "liver"}) or nnU-Net ({"liver": 1}) description."""
+    try:
+        with open(path, encoding="utf-8-sig") as stream:
+            entries = json.load(stream)["labels"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    names = {}
+    for key, value in entries:
+        number, name = (key, value) if str(key).isdigit() else (value, key)
+        if str(number).isdigit() and int(number) > 0:
+            names[int(number)] = str(name)
+    return names
+
+
+def _segmentsOfFile(image, names):
+    """Segments of a labelmap file: from its `.seg.nrrd` metadata, else one for each value."""
+    keys = set(image.GetMetaDataKeys())
+    segments = []
+    for number in range(10000):
+        prefix = f"Segment{number}_"
+        if f"{prefix}ID" not in keys:
+            break
+
+        def read(key, default, prefix=prefix):
+            return image.GetMetaData(prefix + key).strip() if prefix + key in keys else default
+
+        color = [round(255 * float(part)) for part in read("Color", "").split()]
+        segments.append(
+            {
+                "id": read("ID", prefix),
+                "name": read("Name", read("ID", "")),
+                "layer": int(read("Layer", str(number))),
+                "labelValue": int(read("LabelValue", "1")),
+                **({"color": color} if len(color) == 3 else {}),
+                **_codesOfTags(read("Tags", "")),
+            }
+        )
+    if segments:
+        return segments
+    return [
+        {"id": str(value), "name": names.get(value) or f"Structure {value}", "layer": 0, "labelValue": value}
+        for value in _valuesOf(image)
+        if value != 0
+    ]
+
+
+def _codesOfTags(tags):
+    prefix = "TerminologyEntry:"
+    entry = next((tag for tag in tags.split("|") if tag.startswith(prefix)), prefix)
+    return codesOfEntry(entry[len(prefix) :])
+
+
+def _relabel(image, segments, values):
+    """A labelmap on the same grid whose values are those of the structures, as uint8 or uint16."""
+    array = sitk.GetArrayViewFromImage(image)
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.ndim != 4:
+        raise ValueError("not a volume")
+    highest = max(values.values(), default=0)
+    result = np.zeros(array.shape[:3], np.uint8 if highest < 256 else np.uint16)
+    for segment in segments:
+        if segment["layer"] < array.shape[3]:
+            result[array[..., segment["layer"]] == segment["labelValue"]] = values[segment["id"]]
+    output = sitk.GetImageFromArray(result)
+    output.SetSpacing(image.GetSpacing())
+    output.SetOrigin(image.GetOrigin())
+    output.SetDirection(image.GetDirection())
+    return output
+
+
+def _valuesOf(image):
+    values = np.unique(sitk.GetArrayViewFromImage(image))
+    if values.size > 1000 or np.any(values != np.round(values)) or values.min(initial=0) < 0:
+        raise ValueError("it holds no labels but gray values")
+    return [int(value) for value in values]

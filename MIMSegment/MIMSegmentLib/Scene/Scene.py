@@ -1,0 +1,284 @@
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene import Voxels
+
+
+class Scene:
+    """Between a MRML scene and files. What it is given is never changed; results are always new nodes.
+
+    :param scene: a vtkMRMLScene.
+    """
+
+    def __init__(self, scene):
+        self.scene = scene
+
+    # -- volumes to files
+
+    def exportVolume(self, volumeNode, path):
+        """Write a volume to `path`, in its own coordinates: a transform above it is left out.
+
+        :raises Problem: if the volume is empty or the file cannot be written.
+        """
+        if volumeNode is None or volumeNode.GetImageData() is None or not volumeNode.GetImageData().GetNumberOfPoints():
+            name = volumeNode.GetName() if volumeNode is not None else "-"
+            raise Problem(_("The volume {name} is empty.").format(name=name), _("Choose another volume."))
+        # A storage node of our own: the volume must neither forget its file nor pass for saved.
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetUseCompression(False)
+        Voxels.writeNode(storage, volumeNode, path)
+
+    def regionsForVolume(self, roiNodes, volumeNode):
+        """Boxes (x0, x1, y0, y1, z0, z1) in mm, RAS, in the coordinates of the volume's file.
+
+        An oriented ROI becomes its bounding box; transforms above the ROI and above the volume are taken into account.
+        """
+        return tuple(self._region(node, volumeNode) for node in roiNodes)
+
+    def _region(self, roiNode, volumeNode):
+        toWorld = vtk.vtkMatrix4x4()
+        toWorld.DeepCopy(roiNode.GetObjectToWorldMatrix())
+        half = [0.5 * length for length in roiNode.GetSize()]
+        worldToVolume = vtk.vtkGeneralTransform()
+        transformNode = volumeNode.GetParentTransformNode() if volumeNode is not None else None
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transformNode, worldToVolume)
+        # Points between the corners matter only below a non-linear transform.
+        steps = (-1.0, 1.0) if transformNode is None or transformNode.IsTransformToWorldLinear() else (-1.0, 0.0, 1.0)
+        points = []
+        for x in steps:
+            for y in steps:
+                for z in steps:
+                    world = toWorld.MultiplyPoint((x * half[0], y * half[1], z * half[2], 1.0))[:3]
+                    points.append(worldToVolume.TransformPoint(world))
+        low, high = np.min(points, axis=0), np.max(points, axis=0)
+        return tuple(float(bound) for pair in zip(low, high, strict=True) for bound in pair)
+
+    # -- sequences
+
+    def sequenceOf(self, volumeNode):
+        """`(browser node, sequence node)` of a volume that shows a sequence, or None."""
+        for browser in self._nodes("vtkMRMLSequenceBrowserNode"):
+            sequence = browser.GetSequenceNode(volumeNode)
+            if sequence is not None and sequence.GetNumberOfDataNodes() > 0:
+                return browser, sequence
+        return None
+
+    def addSequence(self, browserNode, sequenceNode, nodes, name):
+        """A new sequence of `nodes` at the time points of `sequenceNode`, shown by the same browser.
+
+        :param nodes: one for each time point; None leaves it out. They may be removed from the scene afterwards.
+        """
+        created = self.scene.AddNewNodeByClass("vtkMRMLSequenceNode", self.scene.GenerateUniqueName(name))
+        created.SetIndexName(sequenceNode.GetIndexName())
+        created.SetIndexUnit(sequenceNode.GetIndexUnit())
+        created.SetIndexType(sequenceNode.GetIndexType())
+        for number, node in enumerate(nodes):
+            if node is not None:
+                created.SetDataNodeAtValue(node, sequenceNode.GetNthIndexValue(number))
+        browserNode.AddSynchronizedSequenceNode(created)
+        return created
+
+    # -- results to nodes
+
+    def importSegmentation(self, path, volumeNode, name="", labels=()):
+        """A new segmentation node from a `.seg.nrrd` file that was computed on `volumeNode`.
+
+        :param labels: keep only segments of these names, whatever their case; empty keeps all.
+        :raises Problem: if the file cannot be read; then the scene is as before.
+        """
+        before = _nodeIDs(self.scene)
+        try:
+            return self._importSegmentation(path, volumeNode, name, labels)
+        except BaseException:
+            for identifier in _nodeIDs(self.scene) - before:
+                node = self.scene.GetNodeByID(identifier)
+                if node is not None:
+                    self.scene.RemoveNode(node)
+            raise
+
+    def _importSegmentation(self, path, volumeNode, name, labels):
+        uniqueName = self.scene.GenerateUniqueName(name or "Segmentation")
+        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", uniqueName)
+        self._readSegmentation(path, node)
+        segmentation = node.GetSegmentation()
+        wanted = {label.strip().casefold() for label in labels}
+        for segmentID in segmentation.GetSegmentIDs():
+            if wanted and segmentation.GetSegment(segmentID).GetName().strip().casefold() not in wanted:
+                segmentation.RemoveSegment(segmentID)
+        node.CreateDefaultDisplayNodes()
+        self.attach(node, volumeNode)
+        # The surfaces of the segments; shown in 3D as soon as they exist.
+        node.CreateClosedSurfaceRepresentation()
+        display = node.GetDisplayNode()
+        display.SetVisibility3D(True)
+        display.SetPreferredDisplayRepresentationName3D(
+            slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+        )
+        return node
+
+    def attach(self, segmentationNode, volumeNode):
+        """Give a segmentation the volume's grid, its transform, and its place in the subject hierarchy."""
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        self._placeBeside(segmentationNode, volumeNode)
+
+    def _readSegmentation(self, path, node):
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(path)
+        try:
+            # A damaged file can end the process that gives it to the storage node.
+            sitk.ReadImage(path)
+            if not storage.ReadData(node):
+                raise RuntimeError("ReadData")
+        except RuntimeError as fault:
+            raise Problem(
+                _("The result {path} cannot be read.").format(path=path), _("Try again; the log may say more.")
+            ) from fault
+
+    def volumesTable(self, segmentationNode, name=""):
+        """A new table node: each segment with its voxels and its volume in mL."""
+        title = name or _("{name} volumes").format(name=segmentationNode.GetName())
+        table = self.scene.AddNewNodeByClass("vtkMRMLTableNode", self.scene.GenerateUniqueName(title))
+        columns = (
+            (_("Structure"), vtk.vtkStringArray()),
+            (_("Volume (mL)"), vtk.vtkDoubleArray()),
+            (_("Voxels"), vtk.vtkLongArray()),
+        )
+        for structure, milliliters, voxels in self.volumes(segmentationNode):
+            for (_title, column), value in zip(columns, (structure, round(milliliters, 4), voxels), strict=True):
+                column.InsertNextValue(value)
+        for columnTitle, column in columns:
+            column.SetName(columnTitle)
+            table.AddColumn(column)
+            table.SetColumnTitle(columnTitle, columnTitle)
+        table.SetUseColumnTitleAsColumnHeader(True)
+        table.SetLocked(True)
+        self._placeBeside(table, segmentationNode)
+        return table
+
+    def sequenceTable(self, name, indexName, rows):
+        """A new table node: mL of each structure at each time point. `rows`: [(index value, self.volumes(...))]."""
+        title = self.scene.GenerateUniqueName(_("{name} volumes").format(name=name))
+        table = self.scene.AddNewNodeByClass("vtkMRMLTableNode", title)
+        index = vtk.vtkStringArray()
+        index.SetName(indexName or _("Time point"))
+        columns = {}
+        for number, (value, volumes) in enumerate(rows):
+            index.InsertNextValue(str(value))
+            for structure, milliliters, _voxels in volumes:
+                if structure not in columns:
+                    columns[structure] = vtk.vtkDoubleArray()
+                    columns[structure].SetName(_("{name} (mL)").format(name=structure))
+                    columns[structure].SetNumberOfTuples(len(rows))
+                    columns[structure].Fill(0.0)
+                columns[structure].SetValue(number, round(milliliters, 4))
+        for column in (index, *columns.values()):
+            table.AddColumn(column)
+            table.SetColumnTitle(column.GetName(), column.GetName())
+        table.SetUseColumnTitleAsColumnHeader(True)
+        table.SetLocked(True)
+        return table
+
+    # -- segmentations to files
+
+    segments = staticmethod(Voxels.segments)
+    volumes = staticmethod(Voxels.volumes)
+    labelArray = staticmethod(Voxels.labelArray)
+
+    def exportSegmentation(self, segmentationNode, volumeNode, path, values):
+        """Write the segments as a labelmap file on the grid of the volume's file.
+
+        :param values: voxel value by segment ID.
+        :returns: voxels by segment ID.
+        :raises Problem: if the file cannot be written.
+        """
+        array, _shared = self.labelArray(segmentationNode, values, volumeNode)
+        toRAS = vtk.vtkMatrix4x4()
+        if volumeNode is not None:
+            volumeNode.GetIJKToRASMatrix(toRAS)
+        else:
+            Voxels.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
+        self.writeLabels(array, toRAS, path)
+        numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
+        return {segmentID: int(numbers[value]) for segmentID, value in values.items()}
+
+    def writeLabels(self, array, toRAS, path):
+        """Write an array (k, j, i) of labels with a vtkMatrix4x4 from its indices to RAS."""
+        node = slicer.vtkMRMLLabelMapVolumeNode()
+        node.SetName("labels")
+        node.SetIJKToRASMatrix(toRAS)
+        node.SetAndObserveImageData(Voxels.imageFromArray(array))
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetUseCompression(True)
+        Voxels.writeNode(storage, node, path)
+
+    def saveSegmentation(self, segmentationNode, path):
+        """Write a `.seg.nrrd` file that holds the whole grid, with names, colors and codes."""
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetCropToMinimumExtent(False)
+        storage.SetUseCompression(True)
+        Voxels.writeNode(storage, segmentationNode, path)
+
+    def addLabelmap(self, segmentationNode, name):
+        """A new labelmap node with the segments, their names and colors."""
+        node = self.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", self.scene.GenerateUniqueName(name))
+        volumeNode = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
+        identifiers = vtk.vtkStringArray()
+        for segmentID in segmentationNode.GetSegmentation().GetSegmentIDs():
+            identifiers.InsertNextValue(segmentID)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, volumeNode):
+            self.scene.RemoveNode(node)
+            raise Problem(
+                _("The segmentation {name} cannot be turned into a labelmap.").format(name=segmentationNode.GetName()),
+                _("Check that it has segments."),
+            )
+        self._placeBeside(node, segmentationNode)
+        return node
+
+    # -- bookkeeping
+
+    def saveStateForUndo(self):
+        """One step back from here undoes everything that follows."""
+        self.scene.SaveStateForUndo()
+
+    def contains(self, node):
+        """True if the node is still in the scene."""
+        return node is not None and node.GetScene() is self.scene and self.scene.IsNodePresent(node) != 0
+
+    def remove(self, nodes):
+        """Remove nodes with what only they use."""
+        for node in nodes:
+            if node is None or not self.contains(node):
+                continue
+            for number in range(node.GetNumberOfDisplayNodes() if hasattr(node, "GetNumberOfDisplayNodes") else 0):
+                display = node.GetNthDisplayNode(number)
+                if display is not None:
+                    self.scene.RemoveNode(display)
+            self.scene.RemoveNode(node)
+
+    def _placeBeside(self, node, neighbour):
+        """Put a node into the subject, study or folder of another one."""
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        if hierarchy is None:
+            return
+        beside = hierarchy.GetItemByDataNode(neighbour)
+        parent = hierarchy.GetItemParent(beside) if beside else hierarchy.GetSceneItemID()
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.SetItemParent(item, parent)
+        else:
+            hierarchy.CreateItem(parent, node)
+
+    def _nodes(self, className):
+        collection = self.scene.GetNodesByClass(className)
+        collection.UnRegister(None)
+        return [collection.GetItemAsObject(number) for number in range(collection.GetNumberOfItems())]
+
+
+def _nodeIDs(scene):
+    return {scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())}

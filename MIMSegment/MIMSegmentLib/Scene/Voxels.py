@@ -1,0 +1,170 @@
+"""The voxels of segmentation nodes: on which grid they lie, how many there are, and what the segments mean.
+
+The nodes are never changed.
+"""
+
+import os
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util import numpy_support
+
+from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene.Labels import codesOfEntry
+
+REFERENCE_GEOMETRY = "Reference image geometry"
+
+
+def segments(segmentationNode):
+    """`[Structure]`-like dictionaries of the segments: id, name, color (0..255), codes, labelValue."""
+    found = []
+    segmentation = segmentationNode.GetSegmentation()
+    for segmentID in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentID)
+        entry = {
+            "id": segmentID,
+            "name": segment.GetName().strip(),
+            "color": [round(255 * channel) for channel in segment.GetColor()],
+            "labelValue": int(segment.GetLabelValue()),
+        }
+        entry.update(codesOf(segment))
+        found.append(entry)
+    return found
+
+
+def codesOf(segment):
+    """Codes of a vtkSegment, see `codesOfEntry`."""
+    text = vtk.reference("")
+    return codesOfEntry(str(text)) if segment.GetTag(segment.GetTerminologyEntryTagName(), text) else {}
+
+
+def volumes(segmentationNode):
+    """`[(name, mL, voxels)]` of the segments, in their order."""
+    rows = []
+    segmentation = segmentationNode.GetSegmentation()
+    for segmentID in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentID)
+        image = _labelmap(segmentationNode, segmentID)
+        voxels = 0
+        if image is not None and image.GetNumberOfPoints():
+            voxels = int(np.count_nonzero(_scalars(image)))
+        size = float(np.prod(image.GetSpacing())) if image is not None else 0.0
+        rows.append((segment.GetName(), voxels * size / 1000.0, voxels))
+    return rows
+
+
+def labelArray(segmentationNode, values, volumeNode=None):
+    """The segments as one array (k, j, i) on the grid of the volume; later segments win where they overlap.
+
+    :param values: voxel value by segment ID, in the order of painting.
+    :param volumeNode: None takes the grid that the segmentation was made on.
+    :returns: the array, and the number of voxels that segments share.
+    """
+    reference, applyTransforms = referenceImage(segmentationNode, volumeNode)
+    shape = reference.GetDimensions()[::-1]
+    array = np.zeros(shape, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
+    shared = 0
+    for segmentID, value in values.items():
+        image = _labelmap(segmentationNode, segmentID, reference, applyTransforms)
+        if image is None or not image.GetNumberOfPoints():
+            continue
+        resampled = slicer.vtkOrientedImageData()
+        # Nearest neighbor; exactly the reference grid.
+        if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            image, reference, resampled, False, False
+        ):
+            raise Problem(
+                _("The segment {name} cannot be brought on the grid of the volume.").format(name=segmentID),
+                _("Check the transforms of the segmentation and of the volume."),
+            )
+        mask = _scalars(resampled).reshape(shape) != 0
+        shared += int(np.count_nonzero(array[mask]))
+        array[mask] = value
+    return array, shared
+
+
+def referenceImage(segmentationNode, volumeNode):
+    """The grid to sample on, as a vtkOrientedImageData, and whether transforms above the nodes matter for it."""
+    image = slicer.vtkOrientedImageData()
+    if volumeNode is None:
+        geometry = segmentationNode.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY)
+        if geometry and slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, True):
+            return image, False
+        raise Problem(
+            _("The segmentation {name} is not based on a volume.").format(name=segmentationNode.GetName()),
+            _("Choose the source geometry of the segmentation in the Segment Editor first."),
+        )
+    together = segmentationNode.GetTransformNodeID() == volumeNode.GetTransformNodeID()
+    toRAS = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(toRAS)
+    if not together and volumeNode.GetParentTransformNode() is not None:
+        above = vtk.vtkMatrix4x4()
+        if not volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(above):
+            raise Problem(
+                _("The volume {name} lies below a deformation.").format(name=volumeNode.GetName()),
+                _("Harden the transform of the volume, or put the segmentation below the same transform."),
+            )
+        vtk.vtkMatrix4x4.Multiply4x4(above, toRAS, toRAS)
+    image.SetExtent(volumeNode.GetImageData().GetExtent())
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    image.SetGeometryFromImageToWorldMatrix(toRAS)
+    return image, not together
+
+
+def _labelmap(segmentationNode, segmentID, reference=None, applyTransforms=False):
+    """The voxels of one segment as a vtkOrientedImageData of its own, or None if it has none."""
+    node = segmentationNode
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if segment.GetRepresentation(binary) is None:
+        # Drawn as a surface: converted in a copy, the user's node stays as it is.
+        node = slicer.vtkMRMLSegmentationNode()
+        node.GetSegmentation().DeepCopy(segmentationNode.GetSegmentation())
+        if reference is not None:
+            geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(reference)
+            node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, geometry)
+        if not node.GetSegmentation().CreateRepresentation(binary):
+            return None
+    image = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segmentID, image):
+        return None
+    transformNode = segmentationNode.GetParentTransformNode()
+    if applyTransforms and transformNode is not None:
+        transform = vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(transformNode, None, transform)
+        slicer.vtkOrientedImageDataResample.TransformOrientedImage(image, transform)
+    return image
+
+
+def writeNode(storage, node, path):
+    """Write a node with a storage node; the file is complete or absent."""
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f"part-{os.getpid()}-{name}")
+    storage.SetFileName(temporary)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK) or not storage.WriteData(node) or not os.path.isfile(temporary):
+            raise OSError(_("the folder is not writable, or the disk is full"))
+        os.replace(temporary, path)
+    except OSError as fault:
+        if os.path.isfile(temporary):
+            os.remove(temporary)
+        raise Problem(
+            _("{path} cannot be written ({reason}).").format(path=path, reason=fault.strerror or fault),
+            _("Choose a folder that you may write to, on a disk with free space."),
+        ) from fault
+
+
+def imageFromArray(array):
+    """vtkImageData that holds a copy of an array (k, j, i)."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(array.shape[::-1])
+    scalars = numpy_support.numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def _scalars(image):
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
