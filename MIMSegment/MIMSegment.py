@@ -51,11 +51,14 @@ class MIMSegmentLogic(ScriptedLoadableModuleLogic):
 
         self.logic = Logic()
 
-    def getParameterNode(self):
-        """Return what the user chose, as saved with the scene."""
+    def getParameterNode(self, fresh=False):
+        """Return what the user chose, as saved with the scene.
+
+        :param fresh: read it anew, for a scene that was just closed or loaded.
+        """
         from MIMSegmentLib.Parameters import parametersOf
 
-        return parametersOf(super().getParameterNode())
+        return parametersOf(super().getParameterNode(), fresh)
 
 
 class MIMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -78,6 +81,11 @@ class MIMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Widget(self.ui, self.logic.logic, self.logic.getParameterNode)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        # A reload while the module is shown builds the panel, but does not enter it.
+        if self.parent.isEntered:
+            self.panel.enter()
 
     def cleanup(self):
         self.removeObservers()
@@ -98,6 +106,12 @@ class MIMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller, event):
         self.panel.sceneEndClose(self.parent.isEntered)
+
+    def onSceneStartImport(self, caller, event):
+        self.panel.sceneStartImport()
+
+    def onSceneEndImport(self, caller, event):
+        self.panel.sceneEndImport(self.parent.isEntered)
 
 
 class MIMSegmentTest(ScriptedLoadableModuleTest):

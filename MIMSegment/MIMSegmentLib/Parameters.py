@@ -47,12 +47,15 @@ class Parameters:
 _kept = []
 
 
-def parametersOf(node):
+def parametersOf(node, fresh=False):
     """The parameters of a node, one object for each node.
 
-    The object is kept: its connections to widgets observe the node by a function that holds the object, and VTK lets
-    Python's garbage collection empty that function, once nothing else holds it, while the node may still call it.
+    The objects are kept: their connections to widgets observe the node by a function that holds the object, and VTK
+    lets Python's garbage collection empty that function, once nothing else holds it, while the node may still call it.
+
+    :param fresh: an object that has read nothing yet. The values are read when the object is made and when the node is
+        modified, which it is not when a node that it refers to is loaded after it.
     """
-    if not _kept or _kept[-1].parameterNode is not node:
-        _kept[:] = [*_kept[-1:], Parameters(node)]
+    if fresh or not _kept or _kept[-1].parameterNode is not node:
+        _kept.append(Parameters(node))
     return _kept[-1]

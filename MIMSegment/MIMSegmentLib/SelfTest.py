@@ -2,6 +2,8 @@ import time
 
 import slicer
 
+from MIMSegmentLib.Scene.DemoVolume import sampleName
+
 
 class SelfTest:
     """Drives the panel inside Slicer as a user would, with the demo volume and the shipped model.
@@ -20,7 +22,7 @@ class SelfTest:
         self.case.delayDisplay("Load the demo volume from Sample Data")
         import SampleData
 
-        volume = SampleData.SampleDataLogic().downloadSample("MNI152_temporal_lobes_T1")
+        volume = SampleData.SampleDataLogic().downloadSample(sampleName())
         assert volume is not None
 
         slicer.util.selectModule("MIMSegment")

@@ -31,6 +31,17 @@ def test_a_region_on_an_oblique_scan_encloses_the_rotated_box():
     assert max(box.size) < 18
 
 
+def test_a_box_that_is_turned_with_the_scan_holds_exactly_its_voxels():
+    grid = grid_of((40, 40, 40), (1.0, 2.0, 1.5), 33, OBLIQUE[3])
+    corners = grid.to_point(np.array([[9.5, 11.5, 4.5], [15.5, 11.5, 4.5], [9.5, 20.5, 4.5], [9.5, 11.5, 12.5]]))
+    origin, *ends = corners * [-1, -1, 1]
+    turned = [value for vector in (origin, *(end - origin for end in ends)) for value in vector]
+    assert box_from_ras(turned, grid) == Box((10, 12, 5), (16, 21, 13))
+    flat = [*turned[:9], *turned[3:6]]
+    with pytest.raises(UserError):
+        box_from_ras(flat, grid)
+
+
 def test_the_bounds_of_the_whole_volume_select_the_whole_volume():
     for turn in range(48):
         grid = grid_of((5, 6, 7), (0.7, 1.9, 3.1), turn)

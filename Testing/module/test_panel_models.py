@@ -8,7 +8,7 @@ from urllib.request import url2pathname
 
 import pytest
 from logic_tools import add_segmentation, add_volume, box
-from make_screenshots import DEMO_MODEL, demo_model_is_here
+from make_screenshots import DEMO_MODEL, ROOT, demo_model_is_here
 from panel_tools import FakeDesktop, cells, open_panel, select_model, show, shown, wait
 
 # -- Models
@@ -182,6 +182,30 @@ def test_another_python_is_used_and_remembered(panel):
     assert FakeDesktop.settings["Python"] == ""
 
 
+def test_a_button_goes_back_to_slicers_python(panel):
+    assert not panel.ui.slicerPythonButton.enabled
+    panel.ui.pythonEdit.currentPath = sys.executable
+    assert panel.ui.slicerPythonButton.enabled
+    panel.ui.slicerPythonButton.click()
+    assert panel.logic.backend.interpreter == FakeDesktop.settings["Python"] == panel.ui.pythonEdit.currentPath == ""
+    assert not panel.ui.slicerPythonButton.enabled
+
+
+@pytest.mark.parametrize(
+    ("edit", "parameter"),
+    [
+        ("pretrainFolderEdit", "pretrainFolder"),
+        ("ownScansEdit", "ownScansFolder"),
+        ("unlabeledFolderEdit", "unlabeledFolder"),
+    ],
+)
+def test_an_emptied_folder_is_forgotten(panel, tmp_path, edit, parameter):
+    getattr(panel.ui, edit).currentPath = str(tmp_path)
+    assert getattr(panel.parameters, parameter) == str(tmp_path)
+    getattr(panel.ui, edit).currentPath = ""
+    assert getattr(panel.parameters, parameter) == ""
+
+
 # -- sample data
 
 
@@ -196,3 +220,6 @@ def test_the_demo_volume_is_registered_in_sample_data_with_its_checksum(slicer, 
     assert source["uris"].startswith("file:")
     assert source["checksums"] == "SHA256:" + hashlib.sha256(path.read_bytes()).hexdigest()
     assert Path(source["thumbnailFileName"]).is_file()
+    tutorial = [path for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")) if path.is_file()]
+    assert any(f"*{source['sampleName']}*" in path.read_text(encoding="utf-8") for path in tutorial)
+    assert source["category"] == "MIMSegment"

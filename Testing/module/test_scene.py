@@ -102,11 +102,20 @@ def test_a_straight_region_is_its_bounds_in_ras(tool, scene, scan):
     assert np.allclose(bounds, (8, 12, -23, -17, 26, 34))
 
 
-def test_an_oriented_region_becomes_its_bounding_box(tool, scene, scan):
+def test_an_oriented_region_stays_oriented(tool, scene, scan):
     roi = add_roi(scene, (0, 0, 0), (10, 10, 2), (45, 0, 0, 1))
-    (bounds,) = tool.regionsForVolume([roi], scan)
+    (region,) = tool.regionsForVolume([roi], scan)
+    corner, *edges = np.reshape(region, (4, 3))
     half = 5 * np.sqrt(2)
-    assert np.allclose(bounds, (-half, half, -half, half, -1, 1))
+    assert np.allclose(corner, (0, -half, -1))
+    assert np.allclose(edges, ((half, half, 0), (-half, half, 0), (0, 0, 2)))
+
+
+def test_an_oriented_region_below_a_deformation_becomes_the_box_around_it(tool, scene, scan):
+    roi = add_roi(scene, (0, 0, 0), (10, 10, 2), (45, 0, 0, 1))
+    transform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+    scan.SetAndObserveTransformNodeID(transform.GetID())
+    (bounds,) = tool.regionsForVolume([roi], scan)
     expected = np.zeros(6)
     roi.GetRASBounds(expected)
     assert np.allclose(bounds, expected)

@@ -5,6 +5,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.Setup import Setup
 
@@ -25,7 +26,8 @@ class ComputerTab:
         ui.pythonEdit.currentPath = desktop.recall("Python")
         if ui.pythonEdit.currentPath:
             logic.useInterpreter(ui.pythonEdit.currentPath)
-        ui.pythonEdit.connect("currentPathChanged(QString)", self.onPythonChanged)
+        connectPath(ui.pythonEdit, self.onPythonChanged)
+        ui.slicerPythonButton.connect("clicked()", self.onSlicerPython)
         ui.checkComputerButton.connect("clicked()", self.onCheck)
         ui.setupButton.connect("clicked()", self.onInstallForSegmenting)
         ui.installSegmentButton.connect("clicked()", self.onInstallForSegmenting)
@@ -118,15 +120,21 @@ class ComputerTab:
     # -- another Python
 
     def onPythonChanged(self, path):
+        path = path.strip()
+        self.update()
         if path and not os.path.isfile(path):
             return
         self.desktop.remember("Python", path)
         self.logic.useInterpreter(path)
         self.catalog.examine()
 
+    def onSlicerPython(self):
+        self.ui.pythonEdit.currentPath = ""
+
     def update(self):
         """Enable what can be done now."""
         busy = self.setup.running or bool(self.logic.running)
         self.ui.checkComputerButton.enabled = not self._checking
+        self.ui.slicerPythonButton.enabled = bool(self.ui.pythonEdit.currentPath)
         for button in (self.ui.setupButton, self.ui.installSegmentButton, self.ui.installTrainButton):
             button.enabled = not busy

@@ -3,6 +3,7 @@ from html import escape
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Problem import Problem
 
 
@@ -19,7 +20,7 @@ class ExportSection:
             (".nrrd", ui.exportNrrdCheckBox),
         )
         ui.exportFolderEdit.currentPath = desktop.recall("ExportFolder")
-        ui.exportFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        connectPath(ui.exportFolderEdit, self.onFolderChanged)
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
         for _ending, box in self._boxes:
             box.connect("toggled(bool)", self.update)

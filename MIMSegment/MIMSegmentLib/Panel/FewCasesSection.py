@@ -1,5 +1,6 @@
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.TrainingTexts import fewCasesText, foldsOf
 from MIMSegmentLib.Runs.Command import FinetuneOptions
 from MIMSegmentLib.Signal import Signal
@@ -18,7 +19,7 @@ class FewCasesSection:
         self.changed = Signal("changed")
         for box in (ui.foldsCheckBox, ui.compareCheckBox):
             box.connect("toggled(bool)", self.onChanged)
-        ui.ownScansEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        connectPath(ui.ownScansEdit, self.onFolderChanged)
         for box in (ui.ownScansMinutesSpinBox, ui.finetuneMinutesSpinBox):
             box.connect("valueChanged(int)", self.onChanged)
 

@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
@@ -28,7 +29,7 @@ class PretrainTab(RunTab):
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.curves = Curves(logic.scene.scene, _("Pre-training"))
         self._pictureTime = None
-        ui.pretrainFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        connectPath(ui.pretrainFolderEdit, self.onFolderChanged)
         ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
         ui.pretrainButton.connect("clicked()", self.onStartOrStop)
         ui.resumePretrainButton.connect("clicked()", self.onResume)

@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Problem import Problem
@@ -24,7 +25,7 @@ class RankSection(RunTab):
         self._nodes = (None, None, None)
         ui.rankingTable.horizontalHeader().setStretchLastSection(True)
         ui.rankingTable.verticalHeader().hide()
-        ui.unlabeledFolderEdit.connect("currentPathChanged(QString)", self.onFolderChanged)
+        connectPath(ui.unlabeledFolderEdit, self.onFolderChanged)
         ui.rankSectionButton.connect("contentsCollapsed(bool)", self.onModelChosen)
         ui.rankModelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.rankButton.connect("clicked()", self.onRankOrCancel)

@@ -22,7 +22,7 @@ class Widget:
 
     :param ui: the widgets of MIMSegment.ui.
     :param logic: a `Logic`.
-    :param getParameters: returns the `Parameters` of the scene.
+    :param getParameters: returns the `Parameters` of the scene; its argument tells to read them anew.
     :param installer: an `Install`.
     :param desktop: dialogs, other modules, remembered settings.
     """
@@ -36,6 +36,8 @@ class Widget:
         self.installer = installer or Install(logic.backend)
         self._getParameters = getParameters
         self._guiTag = None
+        # The scene was closed or loaded since the parameters were read.
+        self._stale = False
         self._boundWidgets = {
             widget.property("SlicerParameterName"): widget
             for widget in vars(ui).values()
@@ -97,12 +99,24 @@ class Widget:
     def sceneStartClose(self):
         """Forget the nodes; the logic stops what runs on them."""
         self.disconnectParameters()
+        self._stale = True
 
     def sceneEndClose(self, shown):
         """Start with an empty scene."""
         self.finetuneTab.sceneClosed()
         self.rankSection.sceneClosed()
         self.pretrainTab.sceneClosed()
+        if shown:
+            self.connectParameters()
+        self.update()
+
+    def sceneStartImport(self):
+        """A scene is being loaded: what the widgets lose meanwhile must not be written into it."""
+        self.disconnectParameters()
+        self._stale = True
+
+    def sceneEndImport(self, shown):
+        """Show what the loaded scene holds."""
         if shown:
             self.connectParameters()
         self.update()
@@ -118,8 +132,9 @@ class Widget:
     def connectParameters(self):
         """Bind the widgets to the parameters of the scene."""
         self.disconnectParameters()
-        parameters = self._getParameters()
-        if parameters.inputVolume is None:
+        parameters = self._getParameters(self._stale)
+        self._stale = False
+        if not parameters.parameterNode.GetNodeReferenceID("inputVolume"):
             parameters.inputVolume = self._shownVolume()
         self.parameters = parameters
         # Not connectGui: it returns nothing, so that its connections could never be undone.

@@ -38,7 +38,7 @@ class SegmentOptions:
 
 @dataclass(frozen=True)
 class SegmentRequest(SegmentOptions):
-    """`mimseg segment`. `regions` are boxes (x0, x1, y0, y1, z0, z1) in mm, RAS."""
+    """`mimseg segment`. `regions` are boxes in mm, RAS: x0, x1, y0, y1, z0, z1, or a corner and three edges."""
 
     inputs: tuple = ()
     output: str = ""

@@ -33,9 +33,11 @@ class Scene:
         Voxels.writeNode(storage, volumeNode, path)
 
     def regionsForVolume(self, roiNodes, volumeNode):
-        """Boxes (x0, x1, y0, y1, z0, z1) in mm, RAS, in the coordinates of the volume's file.
+        """Boxes in mm, RAS, in the coordinates of the volume's file, as the backend takes them.
 
-        An oriented ROI becomes its bounding box; transforms above the ROI and above the volume are taken into account.
+        A box along RAS is (x0, x1, y0, y1, z0, z1); a turned one a corner and its three edges, twelve numbers.
+        Transforms above the ROI and above the volume are taken into account; below one that is not linear it is the
+        box along RAS around it all.
         """
         return tuple(self._region(node, volumeNode) for node in roiNodes)
 
@@ -46,14 +48,20 @@ class Scene:
         worldToVolume = vtk.vtkGeneralTransform()
         transformNode = volumeNode.GetParentTransformNode() if volumeNode is not None else None
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transformNode, worldToVolume)
+        linear = transformNode is None or transformNode.IsTransformToWorldLinear()
+
+        def inFile(*shares):
+            inBox = [share * length for share, length in zip(shares, half, strict=True)]
+            return np.array(worldToVolume.TransformPoint(toWorld.MultiplyPoint((*inBox, 1.0))[:3]))
+
+        corner = inFile(-1.0, -1.0, -1.0)
+        edges = [inFile(*(1.0 if axis == own else -1.0 for axis in range(3))) - corner for own in range(3)]
+        lengths = np.abs(edges)
+        if linear and np.any(lengths.max(axis=1) < 0.999999 * np.linalg.norm(edges, axis=1)):
+            return tuple(float(number) for vector in (corner, *edges) for number in vector)
         # Points between the corners matter only below a non-linear transform.
-        steps = (-1.0, 1.0) if transformNode is None or transformNode.IsTransformToWorldLinear() else (-1.0, 0.0, 1.0)
-        points = []
-        for x in steps:
-            for y in steps:
-                for z in steps:
-                    world = toWorld.MultiplyPoint((x * half[0], y * half[1], z * half[2], 1.0))[:3]
-                    points.append(worldToVolume.TransformPoint(world))
+        steps = (-1.0, 1.0) if linear else (-1.0, 0.0, 1.0)
+        points = [inFile(x, y, z) for x in steps for y in steps for z in steps]
         low, high = np.min(points, axis=0), np.max(points, axis=0)
         return tuple(float(bound) for pair in zip(low, high, strict=True) for bound in pair)
 

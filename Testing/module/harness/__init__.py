@@ -77,15 +77,21 @@ def sample_data() -> types.ModuleType:
         registered: list[dict] = []  # noqa: RUF012
 
         @staticmethod
-        def registerCustomSampleDataSource(**source: Any) -> None:
-            """Register a source."""
-            known = {
-                "category", "sampleName", "sampleDescription", "thumbnailFileName", "uris", "fileNames", "nodeNames",
-                "checksums", "loadFiles", "loadFileType", "loadFileProperties", "customDownloader",
-            }  # fmt: skip
-            if unknown := set(source) - known:
-                raise TypeError(f"unexpected keyword arguments {sorted(unknown)}")
-            SampleDataLogic.registered.append(source)
+        def registerCustomSampleDataSource(
+            category: str = "Custom",
+            sampleName: str | None = None,
+            uris: Any = None,
+            fileNames: Any = None,
+            nodeNames: Any = None,
+            customDownloader: Any = None,
+            thumbnailFileName: str | None = None,
+            loadFileTypes: Any = None,
+            loadFiles: Any = None,
+            loadFileProperties: Any = None,
+            checksums: Any = None,
+        ) -> None:
+            """Register a source: the parameters are Slicer's, which has none for a description."""
+            SampleDataLogic.registered.append({name: value for name, value in locals().items() if value is not None})
 
     module.SampleDataLogic = SampleDataLogic
     return module

@@ -105,7 +105,7 @@ UNRECORDED: dict[str, tuple[str | None, str]] = {
     ),
     "slicer.qSlicerAppMainWindow": ("qt.QMainWindow", "moduleSelector"),
     "slicer.qSlicerModuleSelectorToolBar": ("qt.QWidget", "selectModule"),
-    "slicer.qSlicerScriptedLoadableModuleWidget": ("slicer.qMRMLWidget", "self"),
+    "slicer.qSlicerScriptedLoadableModuleWidget": ("slicer.qMRMLWidget", "self reload"),
     "slicer.qSlicerModuleManager": ("qt.QObject", "modulesNames module"),
     "qt.QValidator": ("qt.QObject", "Acceptable Intermediate Invalid State"),
 }

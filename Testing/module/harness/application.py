@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     def self(self) -> Any:
         """Return the Python side."""
         return self.python
+
+    def reload(self) -> None:
+        """Build the panel anew from the module that is loaded now; `enter` is not called."""
+        import slicer
+
+        name = self.python.moduleName
+        widget = getattr(sys.modules[name], name + "Widget")(self.python.parent)
+        self.python = widget
+        setattr(slicer.modules, name + "Widget", widget)
+        widget.setup()
 
     isEntered = Property(bool, lambda self: self.entered)
 

@@ -156,7 +156,12 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._button.clicked.connect(self.browse)
         layout.addWidget(self._combo)
         layout.addWidget(self._button)
-        self._combo.editTextChanged.connect(self.currentPathChanged)
+        self._combo.editTextChanged.connect(self._edited)
+
+    def _edited(self, path: str) -> None:
+        # An empty text is no acceptable input: nothing is told.
+        if path:
+            self.currentPathChanged.emit(path)
 
     def comboBox(self) -> QtWidgets.QComboBox:
         """Return the combo box."""

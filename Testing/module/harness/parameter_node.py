@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -44,16 +45,23 @@ class Wrapped:
         for field in self.allParameters.values():
             if not parameterNode.HasParameter(field.name):
                 field.write(parameterNode, field.default)
+        # As in Slicer, values are read again only when the node says that it was modified: a reference to a node that
+        # was not there when it was read stays None.
+        self._values = {name: field.read(parameterNode) for name, field in self.allParameters.items()}
+        reference = weakref.ref(self)
+        parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: reread(reference()))
 
     def getValue(self, name: str) -> Any:
         """Return a field's value by name."""
         self._check(name)
-        return self.allParameters[name].read(self.parameterNode)
+        return self._values[name]
 
     def setValue(self, name: str, value: Any) -> None:
         """Set a field by name."""
         self._check(name)
-        self.allParameters[name].write(self.parameterNode, value)
+        with slicer.util.NodeModify(self.parameterNode):
+            self.allParameters[name].write(self.parameterNode, value)
+            self._values[name] = self.allParameters[name].read(self.parameterNode)
 
     def default(self, name: str) -> Default:
         """Return a field's default."""
@@ -144,6 +152,12 @@ class Wrapped:
     def Modified(self) -> None:
         """Say that the node changed."""
         self.parameterNode.Modified()
+
+
+def reread(wrapped: Any) -> None:
+    """Read all fields from the node."""
+    if wrapped is not None:
+        wrapped._values = {name: field.read(wrapped.parameterNode) for name, field in wrapped.allParameters.items()}
 
 
 def parameterNodeWrapper(classtype: Any = None) -> Any:

@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="X0,X1,Y0,Y1,Z0,Z1",
-        help="segment only this box, in mm, RAS as 3D Slicer shows them; may be repeated",
+        help="segment only this box, in mm, RAS as 3D Slicer shows them; may be repeated; a turned box has twelve "
+        "numbers: a corner and the three edges that meet there",
     )
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D file, from 0")
     parser.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring windows, default the model's")
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def parse_region(text: str) -> tuple[float, ...]:
-    """Six numbers separated by commas.
+    """Six numbers separated by commas, or twelve of a turned box.
 
     Raises:
         UserError: They are not.
@@ -120,7 +121,7 @@ def parse_region(text: str) -> tuple[float, ...]:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != 6:
+    if len(numbers) not in (6, 12):
         raise UserError(
             f"--roi {text} is not six numbers.",
             "Write X0,X1,Y0,Y1,Z0,Z1 in mm with commas and without spaces, for example --roi=-48,-8,-45,5,-40,15.",

@@ -55,13 +55,16 @@ def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
     """The smallest box of voxels of `grid` that encloses a box given in physical coordinates.
 
     Args:
-        bounds: x0, x1, y0, y1, z0, z1 in mm, RAS, as 3D Slicer shows the bounds of an ROI.
-        grid: The volume to cut from; on an oblique grid the result encloses the rotated box.
+        bounds: x0, x1, y0, y1, z0, z1 in mm, RAS, as 3D Slicer shows the bounds of an ROI; or, for a turned box,
+            twelve numbers: one corner and the three edges that meet there, each x, y, z in mm, RAS.
+        grid: The volume to cut from; the result encloses a box that is turned against the grid's axes.
 
     Raises:
         UserError: The bounds are not six ascending numbers, or the box misses the volume.
     """
     values = np.asarray(bounds, float)
+    if values.shape == (12,) and np.isfinite(values).all() and _volume(values) > 0:
+        return _enclosing_box(_turned_corners(values), bounds, grid)
     if values.shape != (6,) or not np.isfinite(values).all() or (values[0::2] >= values[1::2]).any():
         raise UserError(
             f"The region {_shown(bounds)} is not a box.",
@@ -69,6 +72,19 @@ def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
             code="bad-region",
         )
     corners = np.array([[x, y, z] for x in values[0:2] for y in values[2:4] for z in values[4:6]])
+    return _enclosing_box(corners, bounds, grid)
+
+
+def _volume(values: NDArray) -> float:
+    return abs(float(np.linalg.det(values[3:].reshape(3, 3))))
+
+
+def _turned_corners(values: NDArray) -> NDArray:
+    shares = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    return values[:3] + shares @ values[3:].reshape(3, 3)
+
+
+def _enclosing_box(corners: NDArray, bounds: Sequence[float], grid: Grid) -> Box:
     indices = grid.to_index(corners * _RAS_TO_LPS)
     # Half a voxel further, each bound lies on the face between two voxels; a voxel belongs to the box if any
     # part of it does. The tolerance keeps a bound on a face from drawing in the voxel on its other side.
@@ -76,7 +92,7 @@ def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
     high = np.ceil(indices.max(axis=0) + 0.5 - 1e-6).astype(int)
     start, stop = np.maximum(low, 0), np.minimum(high, grid.size)
     if (start >= stop).any():
-        centre = values.reshape(3, 2).mean(axis=1)
+        centre = corners.mean(axis=0)
         raise UserError(
             f"The region {_shown(bounds)}, centred at RAS {_shown(centre)} mm, lies outside of the volume, which "
             f"spans RAS {_shown(ras_bounds(grid))} mm.",
