@@ -37,7 +37,7 @@ def _choose(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool], lis
 
     monkeypatch.setattr(precision, "_seconds", timed)
     names = tuple(dict.fromkeys(name for name, _ in seconds))
-    return precision._fastest(torch.device("cpu"), _layers(), torch.zeros(1, 2, 4, 4, 4), names, (False, True))
+    return precision._timed(torch.device("cpu"), _layers(), torch.zeros(1, 2, 4, 4, 4), names, (False, True))
 
 
 def test_the_shortest_of_several_turns_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_what_is_far_behind_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) 
         return 10.0 if name == "32-true" else 1.0
 
     monkeypatch.setattr(precision, "_seconds", timed)
-    chosen = precision._fastest(
+    chosen = precision._timed(
         torch.device("cpu"), _layers(), torch.zeros(1, 2, 4, 4, 4), ("32-true", "bf16-mixed"), (False,)
     )
     assert chosen == ("bf16-mixed", False)

@@ -47,7 +47,7 @@ def fabric_in_best_precision(
     layouts = (False, True) if fabric.device.type == "cpu" and fabric.world_size == 1 else (False,)
     precisions = _possible(fabric.device) if precision == "auto" else (precision,)
     if len(layouts) * len(precisions) > 1:
-        precision, channels_last = _fastest(fabric.device, layers, example, precisions, layouts)
+        precision, channels_last = _timed(fabric.device, layers, example, precisions, layouts)
         lay_out(layers, channels_last)
     else:
         precision = precisions[0]
@@ -64,7 +64,19 @@ def choose_precision(device: torch.device, layers: nn.Module, example: torch.Ten
         layers: A module to time; unchanged.
         example: Its input.
     """
-    return _fastest(device, layers, example, _possible(device), (False,))[0]
+    return fastest(device, layers, example, channels_last=False)[0]
+
+
+def fastest(device: torch.device, layers: nn.Module, example: torch.Tensor, channels_last: bool) -> tuple[str, bool]:
+    """Fabric precision for `device`, and whether kernels are better stored channels last.
+
+    Args:
+        device: Where training will run.
+        layers: A module to time; unchanged.
+        example: Its input.
+        channels_last: Try that layout, too.
+    """
+    return _timed(device, layers, example, _possible(device), (False, True) if channels_last else (False,))
 
 
 def _possible(device: torch.device) -> tuple[str, ...]:
@@ -81,7 +93,7 @@ _QUICK = 0.05
 _ROUNDS = 4
 
 
-def _fastest(
+def _timed(
     device: torch.device,
     layers: nn.Module,
     example: torch.Tensor,
