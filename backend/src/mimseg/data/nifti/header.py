@@ -10,7 +10,8 @@ import numpy as np
 
 from mimseg.data.source import NiftiTransforms
 
-_MAGIC = {b"n+1\0": 1, b"n+2\0": 2}
+# Files renamed from a pair of header and image keep the pair's mark.
+_MAGIC = {b"n+1\0": 1, b"ni1\0": 1, b"n+2\0": 2, b"ni2\0": 2}
 # Bytes of the header, with the four that say whether extensions follow.
 FIRST_VOXEL = {1: 352, 2: 544}
 HEADER_BYTES = 544

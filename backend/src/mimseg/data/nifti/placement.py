@@ -76,9 +76,13 @@ def grids_of(grid: Grid) -> list[Grid]:
 
 
 def transforms_of(grid: Grid) -> NiftiTransforms:
-    """What a NIfTI file on `grid` must say: as in the file it was read from, else both transforms with code 1."""
-    if grid.source is not None and grid.source.nifti is not None:
-        return grid.source.nifti
+    """What a NIfTI file on `grid` must say: as in the file it was read from, else both transforms with code 1.
+
+    A transform that is no transform at all (NaN, no length) is not passed on; a sheared one is.
+    """
+    transforms = grid.source.nifti if grid.source is not None else None
+    if transforms is not None and all(_invertible(name, transforms) for name in _in_order(transforms.codes)):
+        return transforms
     affine = np.diag([*_LPS, 1.0]) @ grid.affine
     axes = affine[:3, :3] / np.asarray(grid.spacing)
     qfac = 1.0 if np.linalg.det(axes) > 0 else -1.0
@@ -141,6 +145,14 @@ def _grid_of(name: str, transforms: NiftiTransforms, size: tuple[int, int, int],
         return grid, []
     message = f"{path}: its {name} is slightly sheared; its axes were straightened, which moves no corner by more than "
     return grid, [("shear-straightened", f"{message}{moved:.2g} mm.")]
+
+
+def _invertible(name: str, transforms: NiftiTransforms) -> bool:
+    try:
+        axes, origin = _sform(transforms) if name == "sform" else _qform(transforms)
+    except _Unusable:
+        return False
+    return bool(np.isfinite(origin).all() and np.isfinite(axes).all() and abs(np.linalg.det(axes)) > 0)
 
 
 def _sform(transforms: NiftiTransforms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

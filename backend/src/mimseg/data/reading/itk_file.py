@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from mimseg.data.images import array_of, grid_of, last_sentence
 from mimseg.data.reading import metaimage, nrrd
 from mimseg.data.reading.inflate import Damaged
 from mimseg.data.reading.opened import ImageHeader, damaged, unreadable
-from mimseg.data.reading.parts import check_parts
+from mimseg.data.reading.parts import check_parts, inflate_parts
 from mimseg.data.reading.placing import in_doubt, placed
 from mimseg.data.reading.plain_path import plain_path
 from mimseg.data.volume import Grid
@@ -44,10 +46,42 @@ class ItkFile:
                 stored=_FLOATING.get(reader.GetPixelID(), "whole numbers"),
                 metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()},
             )
+            self._grid = _grid_of_reader(reader)
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """See `ImageFile.read`."""
-        self._check(reporter)
+        try:
+            fields, _, _ = self._format.read_header(self._path)
+            parts = self._format.data_parts(self._path)
+            inflate = self.header.components == 1 and all(part.encoding == "gzip" for part in parts)
+            content, more = inflate_parts(parts) if inflate else (None, check_parts(parts))
+        except Damaged as fault:
+            raise damaged(self._path, fault) from fault
+        if more:
+            reporter.warning(
+                "more-than-header",
+                f"{self._path} holds {more} bytes more than its header says; they were left out. If the scan looks "
+                "scrambled, its header is wrong.",
+            )
+        if content is None:
+            array, grid = self._read_with_itk(frame)
+        else:
+            array, grid = _frame_of(content, self._format.voxel_type(fields), self.header.size, frame), self._grid
+        if not self._format.says_orientation(fields):
+            # The offset of MetaImage is in LPS, whatever the axes are.
+            grid = placed(grid, orientation, turn_origin=self._format is nrrd)
+            missing = "no space with directions" if self._format is nrrd else "no TransformMatrix"
+            reporter.warning(*in_doubt(self._path, f"its header has {missing}", orientation))
+        return array, grid
+
+    def verify(self) -> None:
+        """See `ImageFile.verify`."""
+        try:
+            check_parts(self._format.data_parts(self._path))
+        except Damaged as fault:
+            raise damaged(self._path, fault) from fault
+
+    def _read_with_itk(self, frame: int) -> tuple[NDArray, Grid]:
         with self._reader() as reader:
             if len(self.header.size) == 4:
                 reader.SetExtractSize([*self.header.size[:3], 0])
@@ -58,29 +92,7 @@ class ItkFile:
                 if "bad_alloc" in str(fault) or "allocate memory" in str(fault):
                     raise MemoryError(f"{self._path} does not fit into memory") from fault
                 raise self._refused(fault) from fault
-        grid = grid_of(image)
-        fields, _, _ = self._format.read_header(self._path)
-        if not self._format.says_orientation(fields):
-            grid = placed(grid, orientation)
-            missing = "no space with directions" if self._format is nrrd else "no TransformMatrix"
-            reporter.warning(*in_doubt(self._path, f"its header has {missing}", orientation))
-        return array_of(image), grid
-
-    def verify(self) -> None:
-        """See `ImageFile.verify`."""
-        self._check(Reporter())
-
-    def _check(self, reporter: Reporter) -> None:
-        try:
-            more = check_parts(self._format.data_parts(self._path))
-        except Damaged as fault:
-            raise damaged(self._path, fault) from fault
-        if more:
-            reporter.warning(
-                "more-than-header",
-                f"{self._path} holds {more} bytes more than its header says; they were left out. If the scan looks "
-                "scrambled, its header is wrong.",
-            )
+        return array_of(image), grid_of(image)
 
     @contextmanager
     def _reader(self) -> Iterator[sitk.ImageFileReader]:
@@ -114,3 +126,20 @@ class ItkFile:
         elif "unable to determine imageio" in lower:
             reason = "its content is not what its ending says"
         return unreadable(self._path, reason)
+
+
+def _grid_of_reader(reader: sitk.ImageFileReader) -> Grid:
+    """The grid of a frame; axes in time are left out."""
+    axes = reader.GetDimension()
+    if axes < 3:
+        return Grid((1, 1, 1))
+    i, j, k = reader.GetSize()[:3]
+    direction = np.array(reader.GetDirection(), float).reshape(axes, axes)[:3, :3]
+    return Grid((i, j, k), reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
+
+
+def _frame_of(content: bytearray, voxel_type: np.dtype, size: tuple[int, ...], frame: int) -> NDArray:
+    """One frame `(i, j, k)` of the stored numbers, in the machine's byte order."""
+    voxels = math.prod(size[:3])
+    flat = np.frombuffer(content, voxel_type, voxels, frame * voxels * voxel_type.itemsize)
+    return flat.astype(voxel_type.newbyteorder("="), copy=False).reshape(size[:3], order="F")

@@ -10,12 +10,14 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
+
 from mimseg.data.reading.inflate import Damaged
 from mimseg.data.reading.parts import Part, patterned
 
-_BYTES = {
-    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4, "LONG_LONG": 8,
-    "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+_TYPES = {
+    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4", "ULONG": "u4",
+    "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
 _MOST_HEADER = 1 << 20
 
@@ -50,6 +52,13 @@ def says_orientation(fields: dict[str, str]) -> bool:
     return any(key in fields for key in ("TransformMatrix", "Rotation", "Orientation"))
 
 
+def voxel_type(fields: dict[str, str]) -> np.dtype:
+    """Of the stored numbers; KeyError if the header names none."""
+    most_significant_first = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
+    kind = _TYPES[fields["ElementType"].removeprefix("MET_").removesuffix("_ARRAY")]
+    return np.dtype((">" if most_significant_first[:1] in "Tt1" else "<") + kind)
+
+
 def data_parts(path: Path) -> list[Part]:
     """The pieces of files that together are the voxels.
 
@@ -59,7 +68,7 @@ def data_parts(path: Path) -> list[Part]:
     fields, begin, lines = read_header(path)
     try:
         size = [int(edge) for edge in fields["DimSize"].split()]
-        each = _BYTES[fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")]
+        each = voxel_type(fields).itemsize
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         header_size = int(fields.get("HeaderSize", "0"))
         compressed_size = int(float(fields.get("CompressedDataSize", "0")))

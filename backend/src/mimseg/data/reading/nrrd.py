@@ -9,17 +9,23 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
+
 from mimseg.data.reading.inflate import Damaged
 from mimseg.data.reading.parts import Part, patterned
 
-_BYTES = {
-    1: ("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t", "char"),
-    2: ("short", "short int", "signed short", "signed short int", "int16", "int16_t", "ushort", "unsigned short",
-        "unsigned short int", "uint16", "uint16_t"),
-    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"),
-    8: ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t",
-        "ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
-}  # fmt: skip
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
 _ENCODINGS = {"raw": "raw", "txt": "text", "text": "text", "ascii": "text", "gz": "gzip", "gzip": "gzip",
               "bz2": "bzip2", "bzip2": "bzip2"}  # fmt: skip
 _SPACES = {"right-anterior-superior", "left-anterior-superior", "left-posterior-superior", "ras", "las", "lps"}
@@ -56,6 +62,12 @@ def says_orientation(fields: dict[str, str]) -> bool:
     return (space in _SPACES or fields.get("spacedimension") == "4") and "spacedirections" in fields
 
 
+def voxel_type(fields: dict[str, str]) -> np.dtype:
+    """Of the stored numbers; KeyError if the header names none."""
+    kind = {name: kind for kind, names in _TYPES.items() for name in names}[fields["type"].lower()]
+    return np.dtype((">" if fields.get("endian", "little").lower() == "big" else "<") + kind)
+
+
 def data_parts(path: Path) -> list[Part]:
     """The pieces of files that together are the voxels.
 
@@ -65,10 +77,10 @@ def data_parts(path: Path) -> list[Part]:
     fields, begin, files = read_header(path)
     try:
         size = [int(edge) for edge in fields["sizes"].split()]
-        each = next(count for count, names in _BYTES.items() if fields["type"].lower() in names)
+        each = voxel_type(fields).itemsize
         skip = int(fields.get("byteskip", "0"))
         lines = int(fields.get("lineskip", "0"))
-    except (KeyError, ValueError, StopIteration) as fault:
+    except (KeyError, ValueError) as fault:
         raise Damaged("its header lacks the size or type of the voxels") from fault
     if min(size, default=0) < 1 or str(len(size)) != fields.get("dimension", str(len(size))):
         raise Damaged("its header gives sizes that do not fit the number of axes")

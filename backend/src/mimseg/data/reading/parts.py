@@ -45,7 +45,17 @@ def check_parts(parts: Sequence[Part]) -> int:
     Raises:
         Damaged: A piece is missing, too short, longer than it can be, or has a wrong checksum.
     """
-    return sum(_check(part, whole_file=len(parts) > 1 or part.begin == 0) for part in parts)
+    return sum(_check(part, None) for part in parts)
+
+
+def inflate_parts(parts: Sequence[Part]) -> tuple[bytearray, int]:
+    """All of the voxels, where every piece is compressed, and the bytes behind them that belong to nothing.
+
+    Raises:
+        Damaged: As for `check_parts`.
+    """
+    content = bytearray()
+    return content, sum(_check(part, content) for part in parts)
 
 
 def patterned(pattern: str, numbers: Sequence[str]) -> list[str]:
@@ -63,7 +73,7 @@ def patterned(pattern: str, numbers: Sequence[str]) -> list[str]:
         raise Damaged("its header names its data files in a way that cannot be followed") from fault
 
 
-def _check(part: Part, whole_file: bool) -> int:
+def _check(part: Part, content: bytearray | None) -> int:
     try:
         with part.path.open("rb") as file:
             length = part.path.stat().st_size
@@ -72,7 +82,7 @@ def _check(part: Part, whole_file: bool) -> int:
                 for _ in range(part.lines):
                     file.readline()
             if part.encoding in ("gzip", "bzip2"):
-                return _check_compressed(part, file, length)
+                return _check_compressed(part, file, length, content)
             if part.encoding == "text":
                 found = sum(len(line.split()) for line in file)
             elif part.encoding == "raw":
@@ -86,11 +96,16 @@ def _check(part: Part, whole_file: bool) -> int:
     return 0 if part.begin < 0 else found - part.needed
 
 
-def _check_compressed(part: Part, file: BinaryIO, length: int) -> int:
+def _check_compressed(part: Part, file: BinaryIO, length: int, content: bytearray | None) -> int:
     if part.stored and part.stored > length - file.tell():
         raise Damaged("its compressed data are cut off")
     stream = Inflated(cast(BinaryIO, _First(file, part.stored)) if part.stored else file, part.encoding == "bzip2")
-    found = sum(len(piece) for piece in stream) - part.skipped
+    found = -part.skipped
+    for piece in stream:
+        # No more than is needed: a wrong header must not cost the memory.
+        if content is not None and found + len(piece) > 0 and found < part.needed:
+            content += piece[max(-found, 0) : part.needed - found]
+        found += len(piece)
     if found != part.needed:
         raise Damaged(f"its compressed data hold {found} bytes, but its header says {part.needed}")
     return stream.trailing

@@ -12,11 +12,12 @@ DEFAULT_ORIENTATION = "RAS"
 _TOWARDS = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
 
 
-def placed(grid: Grid, orientation: str) -> Grid:
+def placed(grid: Grid, orientation: str, turn_origin: bool = True) -> Grid:
     """A grid whose space has no name, with the axes of that space running as `orientation` says.
 
     Args:
         grid: As if its space were LPS.
+        turn_origin: False if the origin is in LPS whatever the axes are.
         orientation: Three letters, `RAS` if the first axis runs to the patient's right, the second to the front, the
             third to the top.
 
@@ -25,7 +26,7 @@ def placed(grid: Grid, orientation: str) -> Grid:
     """
     check_orientation(orientation)
     turn = vectors_of(orientation)
-    x, y, z = (float(value) for value in turn @ np.asarray(grid.origin, float))
+    x, y, z = (float(value) for value in (turn if turn_origin else np.eye(3)) @ np.asarray(grid.origin, float))
     return Grid(grid.size, grid.spacing, (x, y, z), turn @ np.asarray(grid.direction, float))
 
 
