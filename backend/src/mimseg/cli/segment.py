@@ -47,9 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")
     parser.add_argument(
         "--precision",
-        choices=("f32", "bf16"),
-        default="f32",
-        help="bf16: faster where the processor or GPU has 16-bit arithmetic; labels differ in about 1 voxel of 25000",
+        choices=("auto", "f32", "bf16"),
+        default="auto",
+        help="auto: 16-bit arithmetic (bf16) where the processor has it and it was measured to change no score of the "
+        "model; else f32",
     )
     parser.add_argument("--labels", default="", metavar="A,B", help="keep only these structures")
     parser.add_argument(

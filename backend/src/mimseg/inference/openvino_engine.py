@@ -29,6 +29,15 @@ from mimseg.memory import is_out_of_memory, memory_errors_named
 _POLL_MS = 100
 
 
+def processor_has_bf16() -> bool:
+    """Whether OpenVINO finds 16-bit products (AVX-512 bf16, AMX) in this processor."""
+    return _has_bf16(import_openvino().Core())
+
+
+def _has_bf16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoEngine:
     """Runs windows one by one: on a CPU a batch is no faster, and one needs the least memory.
 
@@ -64,7 +73,7 @@ class OpenVinoEngine:
         openvino = import_openvino()
         self._tensor = openvino.Tensor
         core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not _has_bf16(core):
             (reporter or Reporter()).warning("precision", "This processor has no bfloat16 arithmetic; f32 is used.")
             precision = "f32"
         properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}

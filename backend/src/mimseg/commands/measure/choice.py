@@ -65,6 +65,18 @@ def choose_overlap(variants: Sequence[Variant], usual: float) -> tuple[float, st
     )
 
 
+def bf16_row(variant: Variant, usual: Variant) -> dict[str, float | int]:
+    """What 16-bit arithmetic changes, for the card: of the mean Dice, and of any scan's Dice at most."""
+    losses = variant.losses(usual)
+    if not losses:
+        return {"cases": 0}
+    return {
+        "cases": len(losses),
+        "dice_loss": round(mean_of_defined(losses), 5),
+        "largest_change": round(max(map(abs, losses)), 5),
+    }
+
+
 def choose_quick_mode(variants: Sequence[Variant], usual: Variant) -> tuple[QuickMode | None, str]:
     """The coarsest spacing that loses little and spares windows.
 

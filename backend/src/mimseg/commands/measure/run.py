@@ -13,7 +13,14 @@ from mimseg.bundle.locations import find_bundle, list_bundles
 from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.bundle.update import check_updatable, update_description
 from mimseg.commands.measure.cases import read_scan, spread, unseen_cases
-from mimseg.commands.measure.choice import OVERLAPS, choose_overlap, choose_quick_mode, coarser_spacings, row_of
+from mimseg.commands.measure.choice import (
+    OVERLAPS,
+    bf16_row,
+    choose_overlap,
+    choose_quick_mode,
+    coarser_spacings,
+    row_of,
+)
 from mimseg.commands.measure.variants import PHASE, Measuring
 from mimseg.data.cases import Case, load_dataset, pick_cases
 from mimseg.data.cases.images import has_channels
@@ -138,17 +145,30 @@ def _measure(
     bundle: Bundle, what: What, reporter: Reporter, device: str, engine: str, threads: int | None
 ) -> Description:
     predict = open_engine(bundle, device, engine, threads, reporter)
-    return measured(bundle.description, predict, what, reporter)
+    half = None
+    if what.with_truth and predict.name == "openvino":
+        half = open_engine(bundle, device, engine, threads, precision="bf16")
+    return measured(bundle.description, predict, what, reporter, half if half and half.precision == "bf16" else None)
 
 
-def measured(description: Description, predict: Predict, what: What, reporter: Reporter) -> Description:
-    """The description with the overlap, the quick mode and the table that are measured; raises as `measure_model`."""
+def measured(
+    description: Description, predict: Predict, what: What, reporter: Reporter, half: Predict | None = None
+) -> Description:
+    """The description with the overlap, the quick mode and the table that are measured; raises as `measure_model`.
+
+    Args:
+        description: Of the model.
+        predict: Its engine.
+        what: Cases, and how far they may be used.
+        reporter: Receives the progress and the outcome in words.
+        half: An engine with 16-bit arithmetic, to compare scores with.
+    """
     usual_spacing = description.preprocessing.spacing
     spacings = coarser_spacings(usual_spacing) if what.with_truth and usual_spacing is not None else []
     candidates = OVERLAPS if what.overlap is None else (what.overlap,)
     cases = spread(what.cases)
     scans = [partial(read_scan, case, description, what.regions, what.with_truth, reporter) for case in cases]
-    steps = len(candidates) + len(spacings)
+    steps = len(candidates) + len(spacings) + (half is not None)
     measuring = Measuring(description, predict, scans, reporter, steps, what.seconds)
     variants = measuring.overlaps(candidates)
     overlap, why = candidates[0], "As asked for."
@@ -156,6 +176,7 @@ def measured(description: Description, predict: Predict, what: What, reporter: R
         overlap, why = choose_overlap(variants, description.overlap)
     usual = next((variant for variant in variants if variant.overlap == overlap), variants[0])
     coarser = measuring.spacings(spacings, overlap)
+    bf16 = {} if half is None else {"bf16": bf16_row(measuring.with_engine(half, overlap), usual)}
     quick, quick_why = choose_quick_mode(coarser, usual) if coarser else (None, _why_not_quick(what, description))
     taken = len(variants[0].windows)
     reporter.progress(PHASE, taken * steps, taken * steps)
@@ -164,6 +185,7 @@ def measured(description: Description, predict: Predict, what: What, reporter: R
         "cases_are": "not trained on" if what.with_truth else "compared without their labels",
         "overlap": why,
         "quick_mode": quick_why,
+        **bf16,
         "variants": [
             *(row_of(variant, variants[0]) for variant in variants),
             *(row_of(variant, usual) for variant in coarser),

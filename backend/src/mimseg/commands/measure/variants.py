@@ -142,6 +142,19 @@ class Measuring:
                 self._progress(self._done + 1)
         return variants
 
+    def with_engine(self, predict: Predict, overlap: float) -> Variant:
+        """The usual spacing by another engine; raises as `overlaps` does."""
+        variant, usual = Variant(overlap, self._description.preprocessing.spacing), self._predict
+        self._predict = predict
+        try:
+            for read in self._scans:
+                scan = read()
+                variant.dice.append(self._score(self._labels(scan.volume, self._description, overlap), scan))
+                self._progress(self._done + 1)
+        finally:
+            self._predict = usual
+        return variant
+
     def _labels(self, volume: Volume, description: Description, overlap: float) -> NDArray[np.integer]:
         stopping.check()
         return segment_volume(volume, description, self._predict, overlap=overlap)

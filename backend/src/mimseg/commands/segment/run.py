@@ -48,7 +48,7 @@ class SegmentSettings:
         overlap: Share of a window that its neighbour covers too; None takes the model's.
         quick: Use the model's quick mode: coarser voxels, faster, with a measured loss.
         threads: Processor threads; None takes one for each physical core, or this rank's share of them.
-        precision: `f32` or `bf16`.
+        precision: `auto`, `f32` or `bf16`.
         resume: Leave out cases that have their result already.
     """
 
@@ -66,7 +66,7 @@ class SegmentSettings:
     overlap: float | None = None
     quick: bool = False
     threads: int | None = None
-    precision: str = "f32"
+    precision: str = "auto"
     resume: bool = False
 
 
