@@ -10,7 +10,7 @@ MODULE = Path(__file__).resolve().parents[2] / "MIMSegment"
 LIBRARY = MODULE / "MIMSegmentLib"
 # A wing imports itself, those after it, and what all share.
 WINGS = ("Panel", "Runs", "Scene")
-SHARED = {"Problem", "Signal", "Parameters"}
+SHARED = {"Files", "Problem", "Signal", "Parameters"}
 MANY = 20
 
 

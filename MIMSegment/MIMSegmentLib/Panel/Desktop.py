@@ -9,6 +9,10 @@ class Desktop:
 
     settingsGroup = "MIMSegment"
 
+    def __init__(self):
+        # The user's layout, and the one with the chart that took its place.
+        self._layouts = None, None
+
     def recall(self, name, default=""):
         """Text remembered on this computer from an earlier session."""
         value = qt.QSettings().value(f"{self.settingsGroup}/{name}")
@@ -62,8 +66,29 @@ class Desktop:
         )
 
     def showChart(self, chartNode):
-        """Show a plot chart beside the slice views."""
+        """Show a plot chart beside the slice views; `hideChart` brings the user's layout back."""
+        before = self._layout()
         slicer.modules.plots.logic().ShowChartInLayout(chartNode)
+        if self._layout() != before:
+            self._layouts = before, self._layout()
+
+    def hideChart(self):
+        """Bring back the layout from before `showChart`; False if the user has changed it since."""
+        before, after = self._layouts
+        self._layouts = None, None
+        if after is None or self._layout() != after:
+            return False
+        _layoutNode().SetViewArrangement(before)
+        return True
+
+    @staticmethod
+    def _layout():
+        node = _layoutNode()
+        return node.GetViewArrangement() if node is not None else None
+
+
+def _layoutNode():
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 
 def _path(answer):

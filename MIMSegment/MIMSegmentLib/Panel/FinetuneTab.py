@@ -30,6 +30,8 @@ class FinetuneTab(RunTab):
         self._measured = {}
         self._best = None
         self._report = ""
+        # Name of the training that is started next, and whether it is resumed.
+        self._training = ("", False)
         ui.startFromSelector.connect("currentIndexChanged(int)", self.onStartChosen)
         ui.newModelNameEdit.connect("textChanged(QString)", self.update)
         ui.checkButton.connect("clicked()", self.onCheck)
@@ -130,6 +132,7 @@ class FinetuneTab(RunTab):
 
     def start(self):
         """Train with what is chosen."""
+        self._training = (self._name(), False)
         self.logic.startFinetuning(self._options())
 
     def _options(self):
@@ -150,15 +153,19 @@ class FinetuneTab(RunTab):
             return
         unfinished = self.logic.unfinishedTrainings()
         if unfinished:
-            self.setup.ensure("train", lambda: self.logic.resumeFinetuning(unfinished[0]))
+            self.setup.ensure("train", lambda: self._goOn(unfinished[0], self.logic.resumeFinetuning))
+
+    def _goOn(self, name, action):
+        self._training = (name, True)
+        action(name)
 
     def onKeepBest(self):
         unfinished = self.logic.finishableTrainings()
         if unfinished:
-            self.setup.ensure("train", lambda: self.logic.finishFinetuning(unfinished[0]))
+            self.setup.ensure("train", lambda: self._goOn(unfinished[0], self.logic.finishFinetuning))
 
     def onShowCurves(self):
-        if self.curves.chart is not None:
+        if self.curves.chart is not None and not self.desktop.hideChart():
             self.desktop.showChart(self.curves.chart)
 
     def onOpenReport(self):
@@ -171,7 +178,8 @@ class FinetuneTab(RunTab):
             return
         self._measured, self._best, self._report = {}, None, ""
         self.folds = FoldProgress()
-        self.curves.begin()
+        self.curves.begin(*self._training)
+        self._training = ("", False)
         self.desktop.showChart(self.curves.chart)
 
     def onProgress(self, phase, done, total, etaSeconds):
@@ -234,8 +242,11 @@ class FinetuneTab(RunTab):
             super().onStopped(command)
 
     def sceneClosed(self):
-        """The curves are gone with the scene."""
-        self.curves.forget()
+        """The curves are gone with the scene, unless the training goes on."""
+        if self.running:
+            self.curves.drawAgain()
+        else:
+            self.curves.forget()
         self.update()
 
     def update(self, *_ignored):

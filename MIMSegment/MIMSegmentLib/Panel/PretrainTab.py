@@ -29,6 +29,8 @@ class PretrainTab(RunTab):
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.curves = Curves(logic.scene.scene, _("Pre-training"))
         self._pictureTime = None
+        # Name of the run that is started next, and whether it is resumed.
+        self._training = ("", False)
         connectPath(ui.pretrainFolderEdit, self.onFolderChanged)
         ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
         ui.pretrainButton.connect("clicked()", self.onStartOrStop)
@@ -72,6 +74,7 @@ class PretrainTab(RunTab):
 
     def start(self):
         """Pre-train with what is chosen."""
+        self._training = (self._name(), False)
         options = chosen(
             PretrainOptions,
             self.parameters,
@@ -86,16 +89,21 @@ class PretrainTab(RunTab):
     def onResume(self):
         unfinished = self.logic.unfinishedPretrainings()
         if unfinished:
-            self.setup.ensure("train", lambda: self.logic.resumePretraining(unfinished[0]))
+            self.setup.ensure("train", lambda: self._resume(unfinished[0]))
+
+    def _resume(self, name):
+        self._training = (name, True)
+        self.logic.resumePretraining(name)
 
     def onShowCurves(self):
-        if self.curves.chart is not None:
+        if self.curves.chart is not None and not self.desktop.hideChart():
             self.desktop.showChart(self.curves.chart)
 
     # -- the run
 
     def onStarted(self, command):
-        self.curves.begin()
+        self.curves.begin(*self._training)
+        self._training = ("", False)
         self.desktop.showChart(self.curves.chart)
 
     def onProgress(self, phase, done, total, etaSeconds):
@@ -134,8 +142,11 @@ class PretrainTab(RunTab):
         label.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
 
     def sceneClosed(self):
-        """The curves are gone with the scene."""
-        self.curves.forget()
+        """The curves are gone with the scene, unless the training goes on."""
+        if self.running:
+            self.curves.drawAgain()
+        else:
+            self.curves.forget()
         self.update()
 
     def update(self, *_ignored):

@@ -188,6 +188,9 @@ class Widget:
         self._active[slot].onMetric(name, value, fields)
 
     def _onFinished(self, slot, result):
+        if slot is self.logic.training or result["command"] == "segment":
+            # The user's layout again: a result is to be seen in 3D, too.
+            self.desktop.hideChart()
         self._tabOf[result["command"]].showResult(result)
         if result["command"] == "finetune":
             self._newModel = result["model"]
@@ -197,11 +200,15 @@ class Widget:
         self.update()
 
     def _onFailed(self, slot, message, hint):
+        if slot is self.logic.training:
+            self.desktop.hideChart()
         self._active[slot].status.fail(message, hint)
         self.addToLog(f"{message} {hint}")
         self.update()
 
     def _onStopped(self, slot, command):
+        if slot is self.logic.training:
+            self.desktop.hideChart()
         self._tabOf[command].onStopped(command)
         self.update()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Runs import Command
 from MIMSegmentLib.Scene.RankedScene import RankedScene
@@ -70,8 +71,7 @@ class RankRuns:
             return
 
         def makeResult(answer):
-            with open(os.path.join(self._folder, CASES), "w", encoding="utf-8") as stream:
-                json.dump(answer.get("cases") or [], stream)
+            writeJson(os.path.join(self._folder, CASES), answer.get("cases") or [])
             return {"command": "rank", "cases": self.last(), "report": str(answer.get("report") or "")}
 
         self._slot.startForResult(arguments, makeResult)

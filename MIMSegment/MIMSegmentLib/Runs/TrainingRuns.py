@@ -34,6 +34,10 @@ class TrainingRuns:
             self._slot.refuse(fault)
             return
         self._trainings.current = request
+        if request.resume:
+            # What was measured before belongs to the same curve, and to the best so far.
+            for name, step, value in self._trainings.measured(request):
+                self._slot.metric.emit(name, value, {"step": step})
         self._slot.start(request.arguments(), lambda answer: self._onDone(request, answer))
 
     def resume(self, kind, name, minutes=None, finish=False):

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import re
@@ -7,6 +8,7 @@ from dataclasses import asdict, replace
 
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Runs.Command import FinetuneRequest, PretrainRequest
 
@@ -91,14 +93,12 @@ class Trainings:
         if minutes is not None:
             request = replace(request, minutes=float(minutes))
             self._keep(kind, name, request)
-        if finish:
-            return self.finishing(request)
-        return replace(request, resume=True)
+        return self.finishing(request) if finish else replace(request, resume=True)
 
     @staticmethod
     def finishing(request):
         """The request to make the model of what was trained so far."""
-        return replace(request, finish=True)
+        return replace(request, resume=True, finish=True)
 
     @staticmethod
     def hasCheckpoint(request):
@@ -161,6 +161,16 @@ class Trainings:
                 return json.load(stream).get("scores") or {}
         except (OSError, ValueError, AttributeError):
             return {}
+
+    @staticmethod
+    def measured(request):
+        """What a training has measured so far: list of (name, step, value), in the order of the steps."""
+        folder = request.output + (TRAINING if isinstance(request, FinetuneRequest) else "")
+        try:
+            with open(os.path.join(folder, "log.csv"), encoding="utf-8", newline="") as stream:
+                return [(row["name"], int(row["step"]), float(row["value"])) for row in csv.DictReader(stream)]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
     @staticmethod
     def caseNames(request):
@@ -231,13 +241,7 @@ class Trainings:
         return sorted((n for n in files if os.path.isfile(files[n])), key=lambda n: -os.path.getmtime(files[n]))
 
     def _keep(self, kind, name, request):
-        folder = self._requestFolder(kind, name)
-        _makeFolder(folder)
-        try:
-            with open(os.path.join(folder, REQUEST), "w", encoding="utf-8") as stream:
-                json.dump(asdict(request), stream, indent=1, ensure_ascii=False)
-        except OSError as fault:
-            raise _cannotWrite(folder, fault) from fault
+        writeJson(os.path.join(self._requestFolder(kind, name), REQUEST), asdict(request))
 
     def _read(self, kind, name):
         try:

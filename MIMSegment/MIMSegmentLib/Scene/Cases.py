@@ -5,6 +5,7 @@ import uuid
 
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.LabelFile import LabelFile, findPairs, stem
 from MIMSegmentLib.Scene.Labels import Labels
@@ -192,12 +193,8 @@ class Cases:
             for entry in entries
         ]
         cases, labels = os.path.join(folder, TABLE), os.path.join(folder, LABELS)
-        try:
-            os.makedirs(folder, exist_ok=True)
-            _writeJson(cases, listed)
-            _writeJson(labels, [label for label in self.labels().toJson() if label["name"] in used])
-        except OSError as fault:
-            raise _cannotWrite(folder, fault) from fault
+        writeJson(cases, listed)
+        writeJson(labels, [label for label in self.labels().toJson() if label["name"] in used])
         return cases, labels
 
     # -- files
@@ -206,13 +203,9 @@ class Cases:
         self._write(labels, [*self.entries(), entry])
 
     def _write(self, labels, entries):
-        try:
-            os.makedirs(self.folder, exist_ok=True)
-            # Values of structures that no case has any more stay reserved: a label file is never written twice.
-            _writeJson(os.path.join(self.folder, LABELS), labels.toJson() if entries else [])
-            _writeJson(os.path.join(self.folder, TABLE), entries)
-        except OSError as fault:
-            raise _cannotWrite(self.folder, fault) from fault
+        # Values of structures that no case has any more stay reserved: a label file is never written twice.
+        writeJson(os.path.join(self.folder, LABELS), labels.toJson() if entries else [])
+        writeJson(os.path.join(self.folder, TABLE), entries)
 
     def _newIdentifier(self, name):
         """A new name that is a file name everywhere; never used again, since a stopped training may refer to it."""
@@ -233,17 +226,3 @@ def _readJson(path, default):
     except (OSError, ValueError):
         return default
     return content if isinstance(content, type(default)) else default
-
-
-def _writeJson(path, content):
-    temporary = f"{path}.part"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1, ensure_ascii=False)
-    os.replace(temporary, path)
-
-
-def _cannotWrite(folder, fault):
-    return Problem(
-        _("The folder {folder} cannot be written to ({reason}).").format(folder=folder, reason=fault.strerror or fault),
-        _("Choose a folder that you may write to, on a disk with free space."),
-    )

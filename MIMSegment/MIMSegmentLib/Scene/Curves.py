@@ -1,3 +1,4 @@
+import slicer
 import vtk
 from slicer.i18n import tr as _
 
@@ -6,26 +7,39 @@ COLORS = {
     "validation_loss": (1.0, 0.5, 0.05),
     "validation_dice": (0.17, 0.63, 0.17),
 }
+# Room above the highest point.
+MARGIN = 1.05
 
 
 class Curves:
-    """Measured numbers of a training as a plot in the scene, growing while it runs."""
+    """Measured numbers of a training as a plot in the scene, growing while it runs.
+
+    The points are kept here, so that the plot can be made again in a new scene.
+    """
 
     def __init__(self, scene, title):
         self._scene = scene
         self._title = title
+        self._training = ""
+        self._points = {}
         self._tables = {}
         self._offset = self._last = 0
         self.chart = None
 
-    def begin(self):
-        """Start afresh; the chart of an earlier training stays in the scene."""
-        self._tables = {}
+    def begin(self, training="", resumed=False):
+        """Start afresh; the chart of an earlier training stays in the scene.
+
+        :param training: its name.
+        :param resumed: it goes on: in its chart, if that is still there. Its earlier points are added again.
+        """
+        same = resumed and training == self._training and self.chart is not None
+        self._training = training
+        self._points = {}
         self._offset = self._last = 0
-        self.chart = self._scene.AddNewNodeByClass("vtkMRMLPlotChartNode", self._scene.GenerateUniqueName(self._title))
-        self.chart.SetTitle(self._title)
-        self.chart.SetXAxisTitle(_("Step"))
-        self.chart.SetYAxisTitle(_("Value"))
+        if not same:
+            self._makeChart()
+        for table in self._tables.values():
+            table.GetTable().SetNumberOfRows(0)
 
     def nextPart(self):
         """Another training of the same run begins, whose steps are counted from 0 again."""
@@ -35,25 +49,56 @@ class Curves:
         """Add a point; numbers of unknown names are not drawn."""
         if self.chart is None or name not in COLORS or step is None or value is None:
             return
+        point = (float(self._offset + step), float(value))
         self._last = max(self._last, self._offset + step)
+        self._points.setdefault(name, []).append(point)
+        self._draw(name, [point])
+
+    def points(self, name):
+        """The points `(step, value)` of one curve."""
+        return list(self._points.get(name, ()))
+
+    def forget(self):
+        """The scene was closed, and no training goes on."""
+        self._points, self._tables = {}, {}
+        self.chart = None
+
+    def drawAgain(self):
+        """The scene was closed while the training goes on: the same curves in a new chart."""
+        self._makeChart()
+        for name, points in self._points.items():
+            self._draw(name, points)
+
+    def _makeChart(self):
+        self._tables = {}
+        self.chart = self._scene.AddNewNodeByClass("vtkMRMLPlotChartNode", self._scene.GenerateUniqueName(self._title))
+        self.chart.SetTitle(self._title)
+        self.chart.SetXAxisTitle(_("Step"))
+        self.chart.SetYAxisTitle(_("Value"))
+
+    def _draw(self, name, points):
         if name not in self._tables:
             self._tables[name] = self._addSeries(name)
         node = self._tables[name]
         table = node.GetTable()
-        row = table.InsertNextBlankRow()
-        table.SetValue(row, 0, vtk.vtkVariant(float(self._offset + step)))
-        table.SetValue(row, 1, vtk.vtkVariant(float(value)))
+        for x, y in points:
+            row = table.InsertNextBlankRow()
+            table.SetValue(row, 0, vtk.vtkVariant(x))
+            table.SetValue(row, 1, vtk.vtkVariant(y))
         table.Modified()
         node.Modified()
+        self._fitAxes()
 
-    def points(self, name):
-        """Number of points of one curve."""
-        return self._tables[name].GetTable().GetNumberOfRows() if name in self._tables else 0
-
-    def forget(self):
-        """The scene was closed."""
-        self._tables = {}
-        self.chart = None
+    def _fitAxes(self):
+        """A plot view leaves its axes as they were when its first point came, unless the chart says otherwise."""
+        everything = [point for points in self._points.values() for point in points]
+        steps, values = zip(*everything, strict=True)
+        with slicer.util.NodeModify(self.chart):
+            self.chart.SetXAxisRangeAuto(False)
+            self.chart.SetYAxisRangeAuto(False)
+            self.chart.SetXAxisRange(min(0.0, *steps, 0.0), max(1.0, *steps))
+            highest = max(values)
+            self.chart.SetYAxisRange(min(0.0, min(values)), highest * MARGIN if highest > 0 else 1.0)
 
     def _addSeries(self, name):
         title = {

@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 import SimpleITK as sitk
+from slicer.i18n import tr as _
 
+from MIMSegmentLib.Files import replacing
 from MIMSegmentLib.Scene.Labels import codesOfEntry
 
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -31,8 +33,11 @@ class LabelFile:
         :param values: voxel value by segment ID.
         """
         image = _relabel(self._image, self.segments, values)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        sitk.WriteImage(image, path, useCompression=True)
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, temporary, useCompression=True)
+            written = sitk.GetArrayFromImage(sitk.ReadImage(temporary))
+            if not np.array_equal(written, sitk.GetArrayViewFromImage(image)):
+                raise OSError(_("the file came out incomplete; the disk may be full"))
         return set(_valuesOf(image)) - {0}
 
 

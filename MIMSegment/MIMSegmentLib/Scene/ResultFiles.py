@@ -5,6 +5,7 @@ import re
 
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Files import writeText
 from MIMSegmentLib.Problem import Problem
 
 FORMATS = (".nii.gz", ".nrrd", ".seg.nrrd", "labelmap")
@@ -63,17 +64,8 @@ class ResultFiles:
             values.values(), self._scene.volumes(segmentationNode), strict=True
         ):
             writer.writerow([name, value, f"{milliliters:.4f}", voxels])
-        temporary = f"{path}.part"
-        try:
-            # The mark lets spreadsheet programs read umlauts.
-            with open(temporary, "w", encoding="utf-8-sig", newline="") as stream:
-                stream.write(text.getvalue())
-            os.replace(temporary, path)
-        except OSError as fault:
-            raise Problem(
-                _("{path} cannot be written ({reason}).").format(path=path, reason=fault.strerror or fault),
-                _("Close it in other programs, or choose another folder."),
-            ) from fault
+        # The mark lets spreadsheet programs read umlauts.
+        writeText(path, text.getvalue(), encoding="utf-8-sig")
         return path
 
 

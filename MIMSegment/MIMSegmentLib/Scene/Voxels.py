@@ -6,11 +6,13 @@ The nodes are never changed.
 import os
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
+from MIMSegmentLib.Files import replacing
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Labels import codesOfEntry
 
@@ -139,22 +141,44 @@ def _labelmap(segmentationNode, segmentID, reference=None, applyTransforms=False
 
 
 def writeNode(storage, node, path):
-    """Write a node with a storage node; the file is complete or absent."""
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f"part-{os.getpid()}-{name}")
-    storage.SetFileName(temporary)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        if not os.access(folder, os.W_OK) or not storage.WriteData(node) or not os.path.isfile(temporary):
+    """Write a node with a storage node; the file is complete or absent.
+
+    A storage node reports success on a full disk: what was written is read again and compared.
+
+    :raises Problem: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        storage.SetFileName(temporary)
+        if not storage.WriteData(node) or not os.path.isfile(temporary):
             raise OSError(_("the folder is not writable, or the disk is full"))
-        os.replace(temporary, path)
-    except OSError as fault:
-        if os.path.isfile(temporary):
-            os.remove(temporary)
-        raise Problem(
-            _("{path} cannot be written ({reason}).").format(path=path, reason=fault.strerror or fault),
-            _("Choose a folder that you may write to, on a disk with free space."),
-        ) from fault
+        if not _isWhole(node, temporary, storage.GetUseCompression() or path.endswith(".gz")):
+            raise OSError(_("the file came out incomplete; the disk may be full"))
+
+
+def _isWhole(node, path, compressed):
+    """True if a file holds the voxels of a node: as many, and the same ones in whatever order of the axes."""
+    segments = node.IsA("vtkMRMLSegmentationNode")
+    expected = None if segments else _scalars(node.GetImageData())
+    if not segments and not compressed:
+        return os.path.getsize(path) >= expected.nbytes
+    try:
+        found = sitk.GetArrayFromImage(sitk.ReadImage(path))
+    except RuntimeError:
+        return False
+    if segments:
+        # Segments that overlap lie in layers of their own.
+        return int(np.count_nonzero(found)) == sum(voxels for _name, _milliliters, voxels in volumes(node))
+    return found.size == expected.size and np.array_equal(_histogram(found), _histogram(expected))
+
+
+def _histogram(array):
+    """How often each byte occurs."""
+    values = np.ascontiguousarray(array).view(np.uint8).ravel()
+    counts = np.zeros(256, np.int64)
+    # In parts: numpy makes 64-bit numbers of the bytes.
+    for start in range(0, values.size, 1 << 22):
+        counts += np.bincount(values[start : start + (1 << 22)], minlength=256)
+    return counts
 
 
 def imageFromArray(array):
