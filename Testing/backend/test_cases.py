@@ -73,7 +73,8 @@ def test_a_case_list_names_files_relative_to_itself(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"label": "x"}]', "names no image"),
+        ('[{"id": "x"}]', "names neither an image nor a label"),
+        ('[{"label": "missing.nii"}]', "does not exist"),
         ('[{"image": "missing.nii"}]', "does not exist"),
         ("[]", "no case"),
         ("{", "not readable as JSON"),
@@ -273,3 +274,12 @@ def test_scans_beside_their_labels_are_a_data_set(tmp_path: Path) -> None:
         ("c.mha", "c-label.mha"),
     ]
     assert [flaw.files for flaw in dataset.flaws] == [("alone.nii.gz",)]
+
+
+def test_cases_without_images_are_for_training_only(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    (tmp_path / "cases.csv").write_text("label,subject\na.nii.gz,s1\n")
+    (case,) = load_dataset(tmp_path / "cases.csv", without_images=True).cases
+    assert (case.identifier, case.images, case.label) == ("a", (), tmp_path / "a.nii.gz")
+    with pytest.raises(UserError, match="without an image"):
+        load_dataset(tmp_path / "cases.csv")

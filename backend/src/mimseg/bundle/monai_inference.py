@@ -120,6 +120,9 @@ def _intensity(intensity: Intensity) -> list[dict[str, Any]]:
             {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True, "channel_wise": True},
             _range(-ZSCORE_LIMIT, ZSCORE_LIMIT, -ZSCORE_LIMIT, ZSCORE_LIMIT),
         ]
+    if intensity.kind == "robust":
+        settings = {"lower": intensity.lower, "upper": intensity.upper}
+        return [{"_target_": "mimseg.bundle.monai_transforms.RobustIntensityd", "keys": "image", **settings}]
     mean, std = (0.0, 1.0) if intensity.kind == "window" else (intensity.mean, intensity.std)
     if intensity.kind == "window":
         return [_range(intensity.lower, intensity.upper, 0.0, 1.0)]

@@ -86,7 +86,7 @@ def _value_range(description: Description) -> list[float]:
     intensity = description.preprocessing.intensity
     if intensity.kind == "zscore":
         return [-ZSCORE_LIMIT, ZSCORE_LIMIT]
-    if intensity.kind == "window":
+    if intensity.kind in ("window", "robust"):
         return [0.0, 1.0]
     return [(bound - intensity.mean) / intensity.std for bound in (intensity.lower, intensity.upper)]
 

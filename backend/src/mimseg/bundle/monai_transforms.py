@@ -11,6 +11,8 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, zoom_affine
 from monai.transforms import MapTransform
 
+from mimseg.data.intensity import Intensity
+
 
 class SquareAxesd(MapTransform):
     """Make the axes of an image exactly perpendicular.
@@ -35,6 +37,29 @@ class SquareAxesd(MapTransform):
             squared = zoom_affine(affine, affine_to_spacing(affine), diagonal=False)
             squared[:3, 3] = affine[:3, 3]
             changed[key] = MetaTensor(image, torch.as_tensor(squared), image.meta, image.applied_operations)
+        return changed
+
+
+class RobustIntensityd(MapTransform):
+    """Scale scans of any kind as `mimseg.data.intensity.Intensity` of the kind `robust` does.
+
+    Args:
+        keys: Images `(C, x, y, z)`.
+        lower: Of the window for scans with air in HU.
+        upper: Likewise.
+    """
+
+    def __init__(self, keys: KeysCollection, lower: float, upper: float) -> None:
+        super().__init__(keys)
+        self._intensity = Intensity("robust", lower, upper)
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """The data with scaled images."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            array = np.array(changed[key], np.float32)
+            self._intensity.scale(array)
+            changed[key] = MetaTensor(torch.from_numpy(array), meta=changed[key].meta)
         return changed
 
 

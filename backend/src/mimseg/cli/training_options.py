@@ -68,6 +68,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mirror half of the crops; only where no structure is named left or right",
     )
+    group.add_argument(
+        "--flip-pairs",
+        action="store_true",
+        help="mirror half of the crops and swap the structures that are named left and right",
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
     group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
@@ -120,7 +125,9 @@ def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
     """The preset's augmentation, mirrored if asked."""
     from mimseg.training.crops.augmentation import AugmentationSettings
 
-    return AugmentationSettings(**arguments.augmentation, flip_left_right=arguments.flip_left_right)
+    return AugmentationSettings(
+        **arguments.augmentation, flip_left_right=arguments.flip_left_right, flip_pairs=arguments.flip_pairs
+    )
 
 
 def network_from(arguments: argparse.Namespace) -> NetworkSettings:

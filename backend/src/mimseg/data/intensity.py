@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from mimseg.errors import UserError
 
-KINDS = ("window", "percentile", "zscore")
+KINDS = ("window", "percentile", "zscore", "robust")
 # z-scores are cut at this many standard deviations: one bright vessel or metal must not set the scale.
 ZSCORE_LIMIT = 5.0
+# `robust` takes a scan for CT if so many of its voxels are air in HU; percentiles come from so many voxels.
+AIR_BELOW, AIR_SHARE, SAMPLED_VOXELS = -500.0, 0.01, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Intensity:
         kind: `window`: (x - lower) / (upper - lower), cut to 0..1. `percentile`: cut to lower..upper (0.5 and
             99.5 percentile of the training foreground, HU), then (x - mean) / std with the stored numbers.
             `zscore`: per channel and volume, mean and standard deviation over voxels that are not 0, which stay 0;
-            cut to -5..5.
+            cut to -5..5. `robust`, for scans of any kind: the 0.5 and 99.5 percentile of each channel become 0 and 1
+            and the rest is cut off; a scan with air in HU is cut to lower..upper before.
         lower: Lower bound, in the unit of the scan (HU for CT); unused by `zscore`.
         upper: Upper bound.
         mean: Subtracted after cutting; `percentile` only.
@@ -52,7 +55,12 @@ class Intensity:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary with the entries that `kind` uses."""
-        used = {"window": ("lower", "upper"), "percentile": ("lower", "upper", "mean", "std"), "zscore": ()}
+        used = {
+            "window": ("lower", "upper"),
+            "percentile": ("lower", "upper", "mean", "std"),
+            "zscore": (),
+            "robust": ("lower", "upper"),
+        }
         return {"kind": self.kind, **{name: getattr(self, name) for name in used[self.kind]}}
 
     @classmethod
@@ -78,14 +86,24 @@ class Intensity:
             )
         return settings
 
+    @property
+    def shown(self) -> tuple[float, float] | None:
+        """The range of a scan's values to show as black to white; None where it follows from each scan."""
+        return (self.lower, self.upper) if self.kind in ("window", "percentile") else None
+
     def foreground(self, array: NDArray) -> NDArray[np.bool_]:
         """Voxels `(x, y, z)` of unscaled `array` `(C, x, y, z)` that are not background in some channel.
 
-        Background is 0 for `zscore` (MR), anything up to `lower` for the two CT kinds.
+        Background is 0 for `zscore` (MR), anything up to `lower` for the two CT kinds, and for `robust` what is darker
+        than a fiftieth of the range.
         """
         mask = np.zeros(array.shape[1:], bool)
         for channel in array:
-            mask |= channel != 0 if self.kind == "zscore" else channel > self.lower
+            if self.kind == "robust":
+                low, high = self._bounds(channel)
+                mask |= channel > low + 0.02 * (high - low)
+            else:
+                mask |= channel != 0 if self.kind == "zscore" else channel > self.lower
         return mask
 
     def scale(self, array: NDArray[np.float32]) -> None:
@@ -94,6 +112,13 @@ class Intensity:
             for channel in array:
                 _zscore(channel)
             return
+        if self.kind == "robust":
+            for channel in array:
+                low, high = self._bounds(channel)
+                np.clip(channel, low, high, out=channel)
+                channel -= np.float32(low)
+                channel /= np.float32(high - low)
+            return
         np.clip(array, self.lower, self.upper, out=array)
         if self.kind == "window":
             array -= np.float32(self.lower)
@@ -101,6 +126,15 @@ class Intensity:
         else:
             array -= np.float32(self.mean)
             array /= np.float32(self.std)
+
+    def _bounds(self, channel: NDArray) -> tuple[float, float]:
+        """What becomes 0 and 1 by `robust`."""
+        step = max(1, round((channel.size / SAMPLED_VOXELS) ** (1 / 3)))
+        sample = channel[::step, ::step, ::step]
+        if float((sample < AIR_BELOW).mean()) > AIR_SHARE:
+            sample = np.clip(sample, self.lower, self.upper)
+        low, high = np.percentile(sample, (0.5, 99.5))
+        return float(low), float(max(high, low + 1e-6))
 
 
 def _zscore(channel: NDArray[np.float32]) -> None:

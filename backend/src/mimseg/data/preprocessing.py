@@ -45,6 +45,12 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         check_orientation(self.orientation)
+        if self.crop_foreground and self.intensity.kind == "robust":
+            raise UserError(
+                "Scans whose intensities are scaled by `robust` cannot be cropped to their foreground.",
+                'Set "crop_foreground" to false.',
+                code="bad-preprocessing",
+            )
         if self.spacing is not None and (len(self.spacing) != 3 or not all(0 < edge < 1e3 for edge in self.spacing)):
             raise UserError(
                 f"The working spacing {self.spacing} is not usable.",

@@ -14,6 +14,8 @@ from mimseg.training.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
 # Cube root of the most voxels of a planned window, by device.
+# HU that show soft tissue: what a model for scans of any kind sees of a CT.
+HEAD_WINDOW = (0.0, 80.0)
 LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
 
 
@@ -29,6 +31,7 @@ def choose_preprocessing(
     modality: str | None,
     spacing: tuple[float, float, float] | None,
     sample: Callable[[], Sequence[Volume]],
+    drawn: bool = False,
 ) -> tuple[str, Preprocessing]:
     """Modality and preprocessing: those of the start weights, else of the preset, else planned from the data.
 
@@ -38,12 +41,16 @@ def choose_preprocessing(
         modality: `CT`, `MR`, or None; only asked for where neither start weights nor preset decide.
         spacing: Target spacing in mm; overrides the others' where given.
         sample: Reads some of the volumes.
+        drawn: Images are drawn from labels: `sample` gives labelmaps, and the model is for scans of any kind.
 
     Raises:
         UserError: There is no such preset.
     """
     if initial is None and preset is None:
-        return plan_preprocessing(sample(), modality, spacing)
+        modality, planned = plan_preprocessing(sample(), modality or ("MR" if drawn else None), spacing)
+        if drawn and modality == "MR":
+            planned = replace(planned, intensity=Intensity("robust", *HEAD_WINDOW))
+        return modality, planned
     if initial is not None:
         modality, kept = initial.modality, initial.preprocessing
     else:

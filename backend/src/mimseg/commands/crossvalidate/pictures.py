@@ -10,9 +10,8 @@ import numpy as np
 
 from mimseg.commands.crossvalidate.scores import worst_case
 from mimseg.commands.finetune.data import LabelledData
-from mimseg.data.cases import Case
-from mimseg.data.cases.images import read_images
 from mimseg.data.labels.structures import Label
+from mimseg.data.preprocessing import restore_probability
 from mimseg.inference.png import write_png
 from mimseg.inference.preview import draw_preview
 from mimseg.networks.settings import NetworkSettings
@@ -26,7 +25,6 @@ LEGEND = (Label(1, "right", (60, 180, 75)), Label(2, "missed", (230, 60, 60)), L
 def draw_worst_case(
     path: Path,
     rows: Sequence[dict[str, Any]],
-    cases: Sequence[Case],
     data: LabelledData,
     network: nn.Module,
     shape: NetworkSettings,
@@ -37,8 +35,7 @@ def draw_worst_case(
     Args:
         path: The PNG.
         rows: Scores of the cases of this fold, numbered from 1.
-        cases: Files of all cases.
-        data: All cases, prepared, in the same order.
+        data: All cases, prepared, in the order of their numbers.
         network: Has seen none of the fold's cases.
         shape: Its settings.
         overlap: Of windows.
@@ -53,5 +50,5 @@ def draw_worst_case(
     missed, extra = (true & ~found).any(axis=0), (found & ~true).any(axis=0)
     labels = np.array(true.any(axis=0), np.uint8)
     labels[missed], labels[extra & ~missed] = 2, 3
-    image = read_images(cases[number - 1]).array[0]
+    image = restore_probability(case.prepared.array[0], case.prepared)
     write_png(path, draw_preview(image, labels, case.prepared.source_grid, LEGEND))

@@ -111,7 +111,7 @@ def labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
     Raises:
         UserError: Validation cases were chosen.
     """
-    labelled = tuple(case for case in load_dataset(settings.data).cases if case.label is not None)
+    labelled = tuple(case for case in load_dataset(settings.data, without_images=True).cases if case.label is not None)
     if settings.validation:
         raise UserError(
             "--validation and --folds exclude each other.", "Folds use every case for validation once.", "bad-usage"
@@ -216,7 +216,7 @@ def _train_fold(
     rows = [{**row, "case": held_out[row["case"] - 1] + 1} for row in scores["validation"]]
     if arm == START:
         picture = target.with_suffix(".png")
-        draw_worst_case(picture, rows, cases, data, trained.network, trained.shape, settings.overlap)
+        draw_worst_case(picture, rows, data, trained.network, trained.shape, settings.overlap)
     write_json(target, {"rows": rows, "steps": trained.record["finetuning"]["steps"]})
     (training_folder(settings.output) / "checkpoint.pt").unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
+from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.regions import Regions, all_values, read_regions
 from mimseg.data.labels.structures import Label, distinct_color, read_labels
 from mimseg.data.preprocessing import Preprocessing
@@ -17,6 +18,7 @@ from mimseg.events import Reporter
 from mimseg.training.crops.cache import TrainingCase, load_cases
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
+from mimseg.training.synthesis.label_extras import read_label_extras
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,28 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     Raises:
         UserError: The data set, the selection or a case is not usable.
     """
-    dataset = load_dataset(settings.data)
+    dataset = load_dataset(settings.data, without_images=True)
     training, validation = split_cases(dataset, settings)
     if not validation:
         reporter.warning(
             "no-validation",
             "There are too few cases to set some aside: the model is not scored. --folds auto scores every case.",
         )
+    _say_what_is_drawn(training, reporter)
     labels = choose_labels(dataset, settings)
     modality, preprocessing = choose_preprocessing(
-        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training)
+        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training), drawn(training)
     )
     regions = read_regions(settings.labels) if settings.labels else None
     values = all_values(regions) if regions else [label.value for label in labels]
-    prepared = load_cases(training, preprocessing, values, reporter, False, "read training cases", regions=regions)
+    extras = read_label_extras(settings.labels, labels)
+    prepared = load_cases(
+        training, preprocessing, values, reporter, False, "read training cases", regions=regions, extras=extras
+    )
     validating = []
     if validation:
         validating = load_cases(
-            validation, preprocessing, values, reporter, True, "read validation cases", regions=regions
+            validation, preprocessing, values, reporter, True, "read validation cases", regions=regions, extras=extras
         )
     return LabelledData(labels, modality, preprocessing, prepared, validating, regions)
 
@@ -81,13 +87,15 @@ def load_whole_data(
     Raises:
         UserError: A case is not usable.
     """
-    labels = choose_labels(load_dataset(settings.data), settings)
+    _say_what_is_drawn(cases, reporter)
+    labels = choose_labels(load_dataset(settings.data, without_images=True), settings)
     modality, preprocessing = choose_preprocessing(
-        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases)
+        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )
     regions = read_regions(settings.labels) if settings.labels else None
     values = all_values(regions) if regions else [label.value for label in labels]
-    prepared = load_cases(cases, preprocessing, values, reporter, True, "read cases", regions=regions)
+    extras = read_label_extras(settings.labels, labels)
+    prepared = load_cases(cases, preprocessing, values, reporter, True, "read cases", regions=regions, extras=extras)
     return LabelledData(labels, modality, preprocessing, prepared, [], regions)
 
 
@@ -135,6 +143,22 @@ def choose_labels(dataset: Dataset, settings: FinetuneSettings) -> tuple[Label, 
     )
 
 
+def drawn(cases: Sequence[Case]) -> bool:
+    """Whether images of all cases are drawn from their labels."""
+    return not any(case.images for case in cases)
+
+
+def _say_what_is_drawn(cases: Sequence[Case], reporter: Reporter) -> None:
+    count = sum(not case.images for case in cases)
+    if count:
+        reporter.info(
+            f"{count} of {len(cases)} cases have labels but no image: images of every kind of contrast, resolution and "
+            "noise are drawn from their labels while training. The model then suits scans of any kind."
+        )
+
+
 def _sample(cases: Sequence[Case]) -> list[Volume]:
-    """Some of the volumes, to plan from."""
-    return [read_images(case) for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]]
+    """Some of the volumes, to plan from; where there are none, the labelmaps."""
+    chosen = cases if drawn(cases) else [case for case in cases if case.images]
+    chosen = chosen[:: max(1, len(chosen) // SPACING_SAMPLES)]
+    return [read_images(case) if case.images else read_labelmap(case.label) for case in chosen]  # type: ignore[arg-type]

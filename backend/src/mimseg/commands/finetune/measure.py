@@ -21,11 +21,12 @@ def measure_new_model(settings: FinetuneSettings, data: LabelledData, reporter: 
 
     The model is complete without: what fails here, a stop included, is told as a warning.
     """
-    if settings.keep_overlap and not data.validation:
+    what = _what(settings, data)
+    if (settings.keep_overlap and not data.validation) or not what.cases:
         return
     try:
         device = "cpu" if settings.device == "cpu" else "auto"
-        measure_model(settings.output, _what(settings, data), reporter, device)
+        measure_model(settings.output, what, reporter, device)
     except (MimsegError, OSError, RuntimeError) as fault:
         open_bundle(settings.output)  # raises if the model were not complete
         reporter.warning(
@@ -39,7 +40,8 @@ def _what(settings: FinetuneSettings, data: LabelledData) -> What:
     names = {case.identifier for case in data.validation or data.training}
     seconds = None if settings.budget.minutes is None else settings.budget.minutes * 60 * _SHARE_OF_TIME
     return What(
-        cases=[case for case in load_dataset(settings.data).cases if case.identifier in names],
+        # There is no file of a drawn image that the finished model could be run on.
+        cases=[case for case in load_dataset(settings.data, True).cases if case.identifier in names and case.images],
         with_truth=bool(data.validation),
         regions=read_regions(settings.labels) if settings.labels else None,
         overlap=settings.overlap if settings.keep_overlap else None,

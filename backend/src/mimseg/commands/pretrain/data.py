@@ -9,6 +9,7 @@ from pathlib import Path
 from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
 from mimseg.data.cases.images import read_images
+from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
 from mimseg.data.volumes import find_volumes
@@ -49,10 +50,14 @@ def load_unlabelled_data(
         UserError: No volume was found, or none can be read.
     """
     cases = find_cases(settings.data, settings.cases)
+    drawn = not any(case.images for case in cases)
     modality, preprocessing = choose_preprocessing(
-        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases)
+        initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn
     )
-    anonymous = [replace(case, identifier=f"volume {n}", label=None) for n, case in enumerate(cases, start=1)]
+    anonymous = [
+        replace(case, identifier=f"volume {n}", label=None if case.images else case.label)
+        for n, case in enumerate(cases, start=1)
+    ]
     prepared = load_cases(anonymous, preprocessing, (), reporter, skip_unreadable=True)
     channels = prepared[0].image.shape[0]
     odd = next((case for case in prepared if case.image.shape[0] != channels), None)
@@ -77,7 +82,7 @@ def find_cases(data: Sequence[Path], selection: str | None) -> list[Case]:
     cases: list[Case] = []
     for entry in data:
         if is_dataset(entry):
-            cases += load_dataset(entry).cases
+            cases += load_dataset(entry, without_images=True).cases
         else:
             cases += [Case(stem(path), (path,), None) for path in find_volumes(entry)]
     if selection:
@@ -97,7 +102,7 @@ def _sample(cases: Sequence[Case]) -> list[Volume]:
     for case in cases[:: max(1, len(cases) // SPACING_SAMPLES)]:
         check()
         try:
-            sample.append(read_images(case))
+            sample.append(read_images(case) if case.images else read_labelmap(case.label))  # type: ignore
         except UserError:
             continue
     if not sample:

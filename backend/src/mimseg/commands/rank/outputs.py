@@ -67,8 +67,7 @@ def write_maps(
 def draw(volume: Volume, judged: Judged, description: Description) -> tuple[bytes, bytes]:
     """PNG pictures of the scan, with its structures and with its uncertainty in steps from yellow to red."""
     image = volume.array if volume.array.ndim == 3 else volume.array[0]
-    intensity = description.preprocessing.intensity
-    shown = None if intensity.kind == "zscore" else (intensity.lower, intensity.upper)
+    shown = description.preprocessing.intensity.shown
     heat = sum((judged.uncertainty > bound).astype(np.uint8) for bound, _ in _HEAT)
     table = [Label(value, f"above {bound}", color) for value, (bound, color) in enumerate(_HEAT, start=1)]
     structures = draw_preview(image, judged.labels, volume.grid, description.labels, shown)

@@ -60,8 +60,7 @@ def write_case(
     with memory_errors_named(f"write {job.output}"):
         if job.preview is not None:
             image = volume.array if volume.array.ndim == 3 else volume.array[0]
-            intensity = description.preprocessing.intensity
-            shown = None if intensity.kind == "zscore" else (intensity.lower, intensity.upper)
+            shown = description.preprocessing.intensity.shown
             write_png(job.preview, draw_preview(image, labels, volume.grid, kept, shown))
         write_labelmap(job.output, labels, volume.grid, kept)
 

@@ -19,7 +19,7 @@ from mimseg.errors import UserError
 __all__ = ["Case", "Dataset", "Flaw", "is_dataset", "load_dataset", "pick_cases", "stem"]
 
 
-def load_dataset(data: Path) -> Dataset:
+def load_dataset(data: Path, without_images: bool = False) -> Dataset:
     """Find the cases of a data set.
 
     Args:
@@ -27,6 +27,7 @@ def load_dataset(data: Path) -> Dataset:
             and `labelsTr`, a folder of scans with their labelmaps beside them, such a `dataset.json` itself, or a case
             list: CSV with the columns `image` (several channels separated by `|`), `label`, and optionally `id` and
             `subject`, or JSON with a list of such objects. Paths in a list are relative to the list.
+        without_images: A list may have entries with a label only: training draws images from them.
 
     Raises:
         UserError: Nothing usable is there; files named by the description are missing.
@@ -35,6 +36,13 @@ def load_dataset(data: Path) -> Dataset:
     where = data.parent if data.name == "dataset.json" else data
     if not dataset.cases:
         raise UserError(f"{where} holds no case with an image and a label.", "Check the names.", code="no-dataset")
+    empty = [case.identifier for case in dataset.cases if not case.images]
+    if empty and not without_images:
+        raise UserError(
+            f"{data} has {len(empty)} cases without an image, for example {empty[0]}.",
+            "Give each case an image; only a training can draw images from labels.",
+            code="bad-dataset",
+        )
     _refuse_equal_names(dataset.cases, where)
     return dataset
 

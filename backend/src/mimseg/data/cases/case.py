@@ -16,7 +16,8 @@ class Case:
 
     Attributes:
         identifier: Name of the case inside its data set.
-        images: One file for each channel, or one 4D file with all of them (Decathlon).
+        images: One file for each channel, or one 4D file with all of them (Decathlon); none where training is to draw
+            images from the labelmap.
         label: The labelmap, or None.
         subject: Cases of one subject must not be split between training and validation.
         channels: How many channels the data set names; 0 if it does not say.

@@ -41,20 +41,24 @@ def cases_of_list(entries: Sequence[Any], where: Path, channels: int = 0) -> lis
         channels: How many the data set names; 0 if it does not say.
 
     Raises:
-        UserError: An entry names no image, or a file that does not exist.
+        UserError: An entry names neither image nor label, or a file that does not exist.
     """
     cases, named, seen = [], [], _Folders()
     for number, entry in enumerate(entries, start=1):
         images = (entry.get("image") or entry.get("images")) if isinstance(entry, dict) else None
-        if not images:
+        labelled = isinstance(entry, dict) and bool(entry.get("label"))
+        if not images and not labelled:
             raise UserError(
-                f"Entry {number} of {where} names no image.",
-                "Each entry needs the columns or keys image and label.",
+                f"Entry {number} of {where} names neither an image nor a label.",
+                "Each entry needs the columns or keys image and label; from a label alone, training draws images.",
                 code="bad-dataset",
             )
-        files = [str(file) for file in images] if isinstance(images, list) else str(images).split("|")
-        paths = tuple(_existing(file, where) for file in files if len(files) > 1) or _images(files[0], where, seen)
-        label = _existing(str(entry["label"]), where) if entry.get("label") else None
+        if images:
+            files = [str(file) for file in images] if isinstance(images, list) else str(images).split("|")
+            paths = tuple(_existing(file, where) for file in files if len(files) > 1) or _images(files[0], where, seen)
+        else:
+            files, paths = [str(entry["label"])], ()
+        label = _existing(str(entry["label"]), where) if labelled else None
         given = str(entry.get("id") or "").strip()
         cases.append(
             Case(given or stem(_resolve(files[0], where)), paths, label, str(entry.get("subject") or ""), channels)
@@ -116,8 +120,12 @@ def _told_apart(cases: list[Case], named: Sequence[bool]) -> list[Case]:
     """Cases whose files have one name (`sub1/t1.nii.gz`, `sub2/t1.nii.gz`) get that of the folder before it."""
     counted = Counter(case.identifier for case in cases)
     return [
-        replace(case, identifier=f"{case.images[0].absolute().parent.name}_{case.identifier}")
+        replace(case, identifier=f"{_first_file(case).absolute().parent.name}_{case.identifier}")
         if counted[case.identifier] > 1 and not has_id
         else case
         for case, has_id in zip(cases, named, strict=True)
     ]
+
+
+def _first_file(case: Case) -> Path:
+    return case.images[0] if case.images else case.label or Path()

@@ -32,6 +32,7 @@ class AugmentationSettings:
         quarter_turns: Probability of turning by 90, 180 or 270 degrees in the plane of the first two axes, whatever
             the voxels' size.
         offset: Largest random number added to half of the crops.
+        flip_pairs: Mirror half of the crops along x and swap the structures that are named left and right.
     """
 
     rotation: float = 15.0
@@ -44,6 +45,7 @@ class AugmentationSettings:
     flips: float = 0.0
     quarter_turns: float = 0.0
     offset: float = 0.0
+    flip_pairs: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""
@@ -184,6 +186,16 @@ def _vote(corners: list[Tensor], share: Tensor) -> Tensor:
         better = (votes > best) | ((votes == best) & (candidate < winner))
         winner, best = torch.where(better, candidate, winner), torch.where(better, votes, best)
     return winner
+
+
+def swap_sides(label: Tensor, other_side: Tensor) -> Tensor:
+    """Class indices `(1, X, Y, Z)` of a mirrored crop: `other_side` `(classes,)` is each class's mirror image.
+
+    Indices beyond the classes (voxels that nobody labelled) stay.
+    """
+    table = torch.arange(256, dtype=label.dtype)
+    table[: len(other_side)] = other_side.to(label.dtype)
+    return table[label.long()]
 
 
 def change_intensity(crop: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:

@@ -14,13 +14,18 @@ from torch import Tensor
 
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
+from mimseg.data.labels.grid import label_on_grid
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.regions import Regions, membership
-from mimseg.data.preprocessing import Prepared, Preprocessing, prepare
-from mimseg.data.volume import Grid, Volume
+from mimseg.data.orientation import turn_to
+from mimseg.data.preprocessing import Prepared, Preprocessing, prepare, working_grid
+from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
+from mimseg.training.synthesis.drawing import LabelSource, draw_volume
+from mimseg.training.synthesis.label_extras import LabelExtras
+from mimseg.training.synthesis.source import label_source
 
 FOREGROUND_POINTS = 2000
 
@@ -31,14 +36,16 @@ class TrainingCase:
 
     Attributes:
         identifier: Name, for messages only.
-        image: `(C, I, J, K)` float32.
+        image: `(C, I, J, K)` float32; zeros that take no memory where images are drawn.
         label: `(I, J, K)` uint8 class indices, or None.
         points: For each class but background up to 2000 voxel indices `(n, 3)` of it.
         prepared: What brings predictions back to the case's own grid; None unless kept for validation.
         truth: Class indices on the case's own grid; None unless kept for validation.
         membership: `(structures, classes)`: which classes (0 is background) each structure is made of; None without
             labels.
-        sha256: Of the first image file.
+        sha256: Of the first image file, or of the labelmap where there is none.
+        other_side: `(classes,)`: class of each class in a mirrored image; None without labels.
+        source: What images are drawn from; None for a case with images.
     """
 
     identifier: str
@@ -49,24 +56,8 @@ class TrainingCase:
     truth: NDArray | None
     sha256: str
     membership: NDArray[np.bool_] | None = None
-
-
-def label_on_grid(label: Volume, grid: Grid) -> NDArray:
-    """Labels at the voxel centres of `grid`, nearest neighbour.
-
-    Args:
-        label: Labelmap `(i, j, k)`.
-        grid: A grid whose axes are those of the labelmap, permuted, flipped, scaled or shifted.
-    """
-    relation = np.linalg.inv(label.grid.affine) @ grid.affine
-    result = label.array
-    partner = np.abs(relation[:3, :3]).argmax(axis=0)  # source axis of each new axis
-    indices: list[NDArray] = [np.empty(0)] * 3
-    for axis in range(3):
-        source = int(partner[axis])
-        position = relation[source, axis] * np.arange(grid.size[axis]) + relation[source, 3]
-        indices[source] = np.clip(np.floor(position + 0.5 - 1e-6), 0, label.array.shape[source] - 1).astype(np.intp)
-    return np.ascontiguousarray(result[np.ix_(*indices)].transpose(partner))
+    other_side: Tensor | None = None
+    source: LabelSource | None = None
 
 
 def load_case(
@@ -76,6 +67,7 @@ def load_case(
     keep: bool,
     reporter: Reporter,
     regions: Regions | None = None,
+    extras: LabelExtras | None = None,
 ) -> TrainingCase:
     """Read and prepare one case.
 
@@ -86,10 +78,15 @@ def load_case(
         keep: Keep what validation on the case's own grid needs.
         reporter: For warnings.
         regions: Values that make up each structure where structures may overlap; None if each is its own value.
+        extras: Merged values, sides, and what images of a case without any are drawn like.
 
     Raises:
-        UserError: A file is not usable, or the labelmap has values that are not among `values`.
+        UserError: A file is not usable, or the labelmap has values that are not among `values` although there is an
+            image; where images are drawn, such values make image only.
     """
+    extras = extras or LabelExtras()
+    if not case.images and case.label is not None:
+        return _drawn_case(case, case.label, preprocessing, values, keep, regions, extras)
     volume = read_images(case, reporter=reporter)
     prepared = prepare(volume, preprocessing)
     digest = hashlib.sha256(Path(case.images[0]).read_bytes()).hexdigest() if case.images[0].is_file() else ""
@@ -97,7 +94,7 @@ def load_case(
     if case.label is None or not values:
         return TrainingCase(case.identifier, image, None, (), prepared if keep else None, None, digest)
     labelmap = read_labelmap(case.label, like=volume.grid)
-    unknown = sorted(set(np.unique(labelmap.array).tolist()) - {0, *values})
+    unknown = sorted(set(np.unique(labelmap.array).tolist()) - {0, *values, *extras.merged})
     if unknown:
         raise UserError(
             f"{case.label} has the label values {unknown[:8]}, which are not among the structures {list(values)}.",
@@ -107,24 +104,71 @@ def load_case(
     classes = np.zeros(labelmap.array.shape, np.uint8)
     for index, value in enumerate(values, start=1):
         classes[labelmap.array == value] = index
+    for value, owner in extras.merged.items():
+        classes[labelmap.array == value] = 1 + list(values).index(owner)
     on_grid = label_on_grid(Volume(classes, labelmap.grid), prepared.grid)
-    generator = np.random.default_rng(0)
-    points = []
-    for index in range(1, len(values) + 1):
-        found = np.argwhere(on_grid == index)
-        if len(found) > FOREGROUND_POINTS:
-            found = found[generator.choice(len(found), FOREGROUND_POINTS, replace=False)]
-        points.append(torch.from_numpy(found))
     return TrainingCase(
         case.identifier,
         image,
         torch.from_numpy(on_grid),
-        tuple(points),
+        _points(on_grid, len(values)),
         prepared if keep else None,
         classes if keep else None,
         digest,
         membership(values, regions),
+        torch.tensor(extras.other_side(values), dtype=torch.uint8),
     )
+
+
+def _drawn_case(
+    case: Case,
+    path: Path,
+    preprocessing: Preprocessing,
+    values: Sequence[int],
+    keep: bool,
+    regions: Regions | None,
+    extras: LabelExtras,
+) -> TrainingCase:
+    """A case without images: crops are drawn from its labels; for validation one image that is always the same."""
+    labelmap = read_labelmap(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    turned = turn_to(preprocessing.orientation, labelmap.grid).apply_to_grid(labelmap.grid)
+    grid = working_grid(turned, preprocessing.spacing)
+    source, indices = label_source(
+        labelmap, grid, values, extras.merged, preprocessing.intensity, extras.partners, extras.contrasts,
+        extras.stripped, path,
+    )  # fmt: skip
+    on_grid = source.fine_classes[:: source.factor, :: source.factor, :: source.factor].contiguous()
+    prepared, truth = None, None
+    image = torch.zeros(1).expand(1, *grid.size)
+    if keep:
+        drawn = draw_volume(source, indices, labelmap.grid.spacing, int(digest[:8], 16))
+        prepared = prepare(Volume(drawn, labelmap.grid), preprocessing)
+        truth = np.asarray(source.classes, np.uint8)[indices]
+    return TrainingCase(
+        case.identifier,
+        image,
+        on_grid,
+        _points(on_grid.numpy(), len(values)),
+        prepared,
+        truth,
+        digest,
+        membership(values, regions),
+        torch.tensor(extras.other_side(values), dtype=torch.uint8),
+        source,
+    )
+
+
+def _points(classes: NDArray, count: int) -> tuple[Tensor, ...]:
+    """Up to 2000 voxel indices of each class 1 .. `count`."""
+    generator = np.random.default_rng(0)
+    points = []
+    for index in range(1, count + 1):
+        found = np.argwhere(classes == index)
+        if len(found) > FOREGROUND_POINTS:
+            found = found[generator.choice(len(found), FOREGROUND_POINTS, replace=False)]
+        points.append(torch.from_numpy(found))
+    return tuple(points)
 
 
 def load_cases(
@@ -136,19 +180,21 @@ def load_cases(
     phase: str = "read",
     skip_unreadable: bool = False,
     regions: Regions | None = None,
+    extras: LabelExtras | None = None,
 ) -> list[TrainingCase]:
     """Read and prepare cases one after the other, with progress.
 
     Args:
         skip_unreadable: Warn about an unusable case and go on (pre-training on a folder of anything).
         regions: As for `load_case`.
+        extras: As for `load_case`.
     """
     loaded = []
     for number, case in enumerate(cases):
         check()
         reporter.progress(phase, number, len(cases))
         try:
-            loaded.append(load_case(case, preprocessing, values, keep, reporter, regions))
+            loaded.append(load_case(case, preprocessing, values, keep, reporter, regions, extras))
         except UserError as fault:
             if not skip_unreadable:
                 raise

@@ -17,8 +17,10 @@ from mimseg.training.crops.augmentation import (
     sample,
     sample_labels,
     sampling_points,
+    swap_sides,
 )
 from mimseg.training.crops.cache import TrainingCase
+from mimseg.training.synthesis.drawing import draw
 
 Batch = TypeVar("Batch")
 
@@ -94,10 +96,22 @@ def _read(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
     points = sampling_points(window, centre, augmentation, generator)
+    if case.source is not None:
+        image, label = draw(case.source, points, generator)
+        return _mirrored(image, label, case, augmentation, generator)
     image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
     if case.label is None:
         return image, None
-    return image, sample_labels(case.label, points)
+    return _mirrored(image, sample_labels(case.label, points), case, augmentation, generator)
+
+
+def _mirrored(
+    image: Tensor, label: Tensor, case: TrainingCase, augmentation: AugmentationSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Half of the crops mirrored along x, with left and right structures swapped, where `flip_pairs` asks for it."""
+    if not augmentation.flip_pairs or case.other_side is None or torch.rand((), generator=generator) < 0.5:
+        return image, label
+    return image.flip(1), swap_sides(label.flip(1), case.other_side)
 
 
 def cases_of_step(

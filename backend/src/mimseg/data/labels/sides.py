@@ -1,0 +1,37 @@
+"""Left and right: which structures are each other's mirror image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mimseg.data.labels.structures import Label
+
+LEFT_CODE, RIGHT_CODE = "7771000", "24028007"  # SNOMED CT qualifiers
+_SIDE = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
+_SHORT = {"l": "left", "r": "right", "lh": "left", "rh": "right"}
+
+
+def side_of(label: Label) -> str:
+    """`left`, `right` or nothing, by the label's laterality code or its name."""
+    if label.modifier is not None and label.modifier.value in (LEFT_CODE, RIGHT_CODE):
+        return "left" if label.modifier.value == LEFT_CODE else "right"
+    found = _SIDE.search(label.name)
+    return "" if found is None else _SHORT.get(found[0].lower(), found[0].lower())
+
+
+def side_pairs(labels: Sequence[Label]) -> dict[int, int]:
+    """Value of the right-hand structure for the value of each left-hand one that has such a partner."""
+    sides: dict[str, dict[str, int]] = {"left": {}, "right": {}}
+    for label in labels:
+        side = side_of(label)
+        if side:
+            sides[side][_SIDE.sub("", label.name, count=1).lower()] = label.value
+    return {value: sides["right"][name] for name, value in sides["left"].items() if name in sides["right"]}
+
+
+def unpaired(labels: Sequence[Label]) -> list[str]:
+    """Names of structures of one side whose other side is not among `labels`."""
+    pairs = side_pairs(labels)
+    known = set(pairs) | set(pairs.values())
+    return [label.name for label in labels if side_of(label) and label.value not in known]
