@@ -149,7 +149,11 @@ def test_training_asks_for_its_packages_when_it_is_first_used(bare, scene):
     assert not bare.logic.running
 
 
-def test_each_remedy_has_a_button(bare):
+def test_each_remedy_has_a_button_and_a_command_is_for_who_brings_a_python(bare):
+    texts = [widget.text for widget in bare.computerTab._remedies]
+    assert texts == ["Segmenting needs packages: openvino.", "Install", "PyTorch does not use the card."]
+    bare.logic.backend.interpreter = sys.executable
+    tell_missing(bare)
     texts = [widget.text for widget in bare.computerTab._remedies]
     assert texts == [
         "Segmenting needs packages: openvino.",

@@ -8,6 +8,7 @@ from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.Setup import Setup
+from MIMSegmentLib.Runs.Words import inPanelWords
 
 
 class ComputerTab:
@@ -68,7 +69,9 @@ class ComputerTab:
             widget.deleteLater()
         self._remedies = []
         for entry in advice:
-            label = qt.QLabel(escape(entry["problem"]))
+            label = qt.QLabel()
+            label.setTextFormat(qt.Qt.PlainText)
+            label.text = inPanelWords("broken-package", entry["problem"])[0]
             label.wordWrap = True
             button = self._remedyButton(entry)
             self._remedies += [label, button] if button is not None else [label]
@@ -82,7 +85,8 @@ class ComputerTab:
             button = qt.QPushButton(_("Install"))
             button.connect("clicked()", slots[entry["purpose"]])
             return button
-        if not entry["commands"]:
+        if not entry["commands"] or not self.logic.backend.usesOwnInterpreter:
+            # Who brings a Python of his own is at home on the command line.
             return None
         commands = "\n".join(entry["commands"])
         button = qt.QPushButton(_("Copy the command"))

@@ -5,6 +5,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Runs.CheckReport import picturesOf
+from MIMSegmentLib.Runs.Words import hasCommandWords
 
 # Of a picture, in pixels: a tab that was never shown has no width of its own yet.
 LEAST_WIDTH = 360
@@ -56,7 +57,8 @@ class FindingsSection:
         if not 0 <= row < len(self._problems):
             return
         problem = self._problems[row]
-        lines = [f"<b>{escape(_('What to do:'))}</b> {escape(problem['remedy'])}"] if problem.get("remedy") else []
+        remedy = remedyText(problem)
+        lines = [f"<b>{escape(_('What to do:'))}</b> {escape(remedy)}"] if remedy else []
         numbers = "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in _evidence(problem).items())
         lines += [escape(numbers)] if numbers else []
         self.ui.findingLabel.text = "<br>".join(lines)
@@ -92,6 +94,19 @@ def _sentence(problem):
     severity = {"error": _("Error"), "warning": _("Warning"), "note": _("Note")}.get(problem.get("severity"), "")
     where = problem.get("case") or ""
     return ": ".join(part for part in (severity, where, problem["message"]) if part)
+
+
+def remedyText(problem):
+    """What to do about a finding, in the panel's words where the backend speaks of its options."""
+    remedy = problem.get("remedy") or ""
+    if not hasCommandWords(remedy):
+        return remedy
+    own = {
+        "leaking-validation": _("Keep the cases of a patient on one side: remove them from the one or the other."),
+        "label-names-differ": _("Give the same structure the same name in every case."),
+        "unknown-label-value": _("Give the same structure the same value in every case."),
+    }
+    return own.get(problem.get("code"), _("Look at the pictures; remove or correct the case where they show a fault."))
 
 
 def _evidence(problem):

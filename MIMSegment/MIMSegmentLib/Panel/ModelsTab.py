@@ -5,6 +5,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Runs.Words import inPanelWords
 
 
 class ModelsTab:
@@ -41,7 +42,7 @@ class ModelsTab:
             )
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(model.get("fault") or model.get("title") or model["name"])
+                item.setToolTip(_faultText(model) or model.get("title") or model["name"])
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
         self.ui.modelsFolderLabel.text = _("Your models: {folder}").format(folder=self.logic.modelsFolder())
@@ -61,7 +62,7 @@ class ModelsTab:
         if model is None:
             self.ui.modelDetailsLabel.text = _("Select a model to see its card.")
         elif model.get("fault"):
-            self.ui.modelDetailsLabel.text = escape(model["fault"])
+            self.ui.modelDetailsLabel.text = escape(_faultText(model))
         else:
             self.catalog.show(model["name"], self.showCard)
 
@@ -139,3 +140,8 @@ class ModelsTab:
     def _say(self, text):
         self.ui.modelsStatusLabel.text = escape(text)
         self.ui.modelsStatusLabel.visible = True
+
+
+def _faultText(model):
+    """What is wrong with a model, "" if nothing."""
+    return inPanelWords("model-damaged", model["fault"])[0] if model.get("fault") else ""

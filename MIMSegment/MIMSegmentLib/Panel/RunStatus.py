@@ -3,6 +3,7 @@ from html import escape
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Signal import Signal
 
 
 class RunStatus:
@@ -14,6 +15,9 @@ class RunStatus:
         self._warnings = []
         self._extra = ""
         self._step = ""
+        # action(str), a remedy was clicked.
+        self.remedied = Signal("remedied")
+        label.connect("linkActivated(QString)", self.remedied.emit)
 
     def begin(self, text):
         """A run starts; how far it is, is not known yet."""
@@ -55,10 +59,10 @@ class RunStatus:
         lines = [text, *(_("Please note: {warning}").format(warning=warning) for warning in self._warnings)]
         self._write("<br>".join(escape(line) for line in lines if line))
 
-    def fail(self, message, hint):
-        """The run failed: one sentence and one remedy."""
+    def fail(self, message, hint, action=""):
+        """The run failed: one sentence and one remedy, with a link for what a click can do about it."""
         self._bar.visible = False
-        self._write(Texts.problemText(message, hint))
+        self._write(Texts.problemText(message, hint, action))
 
     def hint(self, text):
         """Say something while nothing runs."""

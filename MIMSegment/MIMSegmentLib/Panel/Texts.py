@@ -42,9 +42,17 @@ def durationText(seconds):
     return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
 
 
-def problemText(message, hint=""):
-    """One sentence and one remedy, as rich text."""
-    return f"<b>{escape(message)}</b>" + (f"<br>{escape(hint)}" if hint else "")
+def problemText(message, hint="", action=""):
+    """One sentence and one remedy, as rich text; with a link for an action, see `Words`."""
+    link = {
+        "install": _("Install what is missing"),
+        "train": _("Install what is missing"),
+        "computer": _("Check this computer"),
+        "models": _("Show the models"),
+        "box": _("Add a box"),
+    }.get(action, "")
+    lines = [f"<b>{escape(message)}</b>", escape(hint), f'<a href="{action}">{escape(link)}</a>' if link else ""]
+    return "<br>".join(line for line in lines if line)
 
 
 def sizeText(edges):

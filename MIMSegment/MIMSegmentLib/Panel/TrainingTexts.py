@@ -3,6 +3,7 @@
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Runs.Words import hasCommandWords
 
 # As the backend chooses folds: each subject is left out once up to so many subjects, above there are USUAL_FOLDS.
 LEAVE_ONE_OUT_UP_TO = 6
@@ -106,7 +107,7 @@ def planText(plan):
         )
     )
     lines.append(_lengthText(plan))
-    return "\n".join([*lines, *(str(reason) for reason in plan.get("reasons") or ())])
+    return "\n".join([*lines, *(str(r) for r in plan.get("reasons") or () if not hasCommandWords(str(r)))])
 
 
 def _lengthText(plan):

@@ -13,6 +13,7 @@ from MIMSegmentLib.Panel.RankSection import RankSection
 from MIMSegmentLib.Panel.SegmentTab import SegmentTab
 from MIMSegmentLib.Panel.Setup import Setup
 from MIMSegmentLib.Runs.Install import Install
+from MIMSegmentLib.Runs.Words import actionOf
 
 PAGES = ("segment", "finetune", "pretrain", "models", "computer")
 
@@ -75,6 +76,8 @@ class Widget:
         logic.message.connect(self.addToLog)
         self.installer.message.connect(self.addToLog)
         self.catalog.changed.connect(self._onModels)
+        for tab in self.tabs:
+            tab.status.remedied.connect(self._onRemedy)
         self.segmentTab.deviceChanged.connect(self.update)
         ui.tabWidget.connect("currentChanged(int)", self.onTabChanged)
         self.onTabChanged(ui.tabWidget.currentIndex)
@@ -202,7 +205,7 @@ class Widget:
     def _onFailed(self, slot, message, hint):
         if slot is self.logic.training:
             self.desktop.hideChart()
-        self._active[slot].status.fail(message, hint)
+        self._active[slot].status.fail(message, hint, actionOf(slot.code))
         self.addToLog(f"{message} {hint}")
         self.update()
 
@@ -220,6 +223,15 @@ class Widget:
         if self._newModel:
             self.segmentTab.chooseModel(self._newModel)
             self._newModel = ""
+
+    def _onRemedy(self, action):
+        """A remedy was clicked below a failure."""
+        if action in ("install", "train"):
+            self.setup.install("segment" if action == "install" else "train")
+        elif action == "box":
+            self.segmentTab.onAddBox()
+        if action in PAGES or action in ("install", "train"):
+            self.ui.tabWidget.setCurrentIndex(PAGES.index(action if action in PAGES else "computer"))
 
     # -- the panel itself
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Runs.Words import inPanelWords
+
 EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -62,7 +64,7 @@ def problemText(exitCode, error=None):
     :param error: fields of the backend's own error event, which knows more.
     """
     if error and error.get("message"):
-        return str(error["message"]), str(error.get("hint") or "")
+        return inPanelWords(str(error.get("code") or "bug"), str(error["message"]), str(error.get("hint") or ""))
     if exitCode == EXIT_KILLED:
         return (
             _("The computation was ended from outside before it was done."),

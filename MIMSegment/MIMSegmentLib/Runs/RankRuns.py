@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Runs.Words import warningInPanelWords
 from MIMSegmentLib.Scene.RankedScene import RankedScene
 
 REPORT = "report"
@@ -95,7 +96,10 @@ def _rankedCase(entry):
         image=entry["images"][0],
         uncertainty=float(entry["uncertainty"]),
         proposed=bool(entry.get("proposed")),
-        warnings=tuple(str(warning["message"]) for warning in entry.get("warnings") or ()),
+        warnings=tuple(
+            warningInPanelWords(str(warning.get("code")), str(warning["message"]))
+            for warning in entry.get("warnings") or ()
+        ),
         segmentation=entry.get("segmentation") or "",
         uncertaintyMap=entry.get("uncertainty_map") or "",
     )

@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Runs.BackendRun import BackendRun
 from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Runs.Words import warningInPanelWords
 from MIMSegmentLib.Signal import Signal
 
 SIGNALS = (
@@ -37,6 +38,8 @@ class RunSlot:
         self._makeRunner = makeRunner
         self._run = None
         self._command = ""
+        # Why the last run failed, in the backend's terms; "" if it was something else.
+        self.code = ""
         self._outcome = None
         self._translate = str
 
@@ -60,6 +63,7 @@ class RunSlot:
         if self._command:
             raise RuntimeError(f"'{self._command}' is running: wait for it, or cancel it.")
         self._command = command
+        self.code = ""
         self._translate = str
         self._run = self._newRun()
         self.started.emit(command)
@@ -137,6 +141,7 @@ class RunSlot:
         command = self._command
         if answer.stopped:
             return lambda: self.stopped.emit(command)
+        self.code = answer.code
         message, hint = self._translate(answer.message), self._translate(answer.hint)
         return lambda: self.failed.emit(message, hint)
 
@@ -178,7 +183,8 @@ class RunSlot:
         elif event.kind == "model":
             self.modelReady.emit(str(fields.get("path")))
         elif event.kind == "warning":
-            self.warning.emit(str(fields.get("code")), self._translate(str(fields.get("message"))))
+            code = str(fields.get("code"))
+            self.warning.emit(code, self._translate(warningInPanelWords(code, str(fields.get("message")))))
         elif event.kind == "start":
             facts = ", ".join(f"{name}: {value}" for name, value in fields.items() if value not in (None, ""))
             self.message.emit(facts)

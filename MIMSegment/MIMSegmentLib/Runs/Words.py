@@ -1,0 +1,205 @@
+"""The panel's words for what the backend says: a sentence, a remedy and an action for each of its codes.
+
+The backend speaks to whoever types commands. Its own sentence is kept where it holds none of them, since it names the
+file or the number; its remedies are always told in the panel's words.
+"""
+
+import re
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+COMMAND_WORDS = re.compile(r"(^|[\s(])--?[a-z]|`|\bmimseg\b|\bpip\b|\bconda\b|\[train\]|CPU index|\bstdin\b")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the panel says.
+
+    :param action: what a click can do about it: "install", "train" (install for training), "computer", "models", "box".
+    """
+
+    sentence: str
+    remedy: str
+    action: str = ""
+
+
+def hasCommandWords(text):
+    """True if a text speaks of the command line."""
+    return COMMAND_WORDS.search(text) is not None
+
+
+def inPanelWords(code, message, hint=""):
+    """`(message, hint)` as the panel says them.
+
+    :param code: of the backend's error or warning; "" for what the panel says itself.
+    """
+    words = wordsOf(code)
+    if words is None:
+        if not code:
+            return message, hint
+        words = Words(_("The computation cannot go on."), _("See the log for details."))
+        hint = hint if not hasCommandWords(hint) else words.remedy
+    else:
+        hint = words.remedy
+    return (message if message and not hasCommandWords(message) else words.sentence), hint
+
+
+def warningInPanelWords(code, message):
+    """A warning as the panel says it."""
+    if not hasCommandWords(message):
+        return message
+    words = wordsOf(code)
+    return words.sentence if words else _("The backend has a note on this run; see the log.")
+
+
+def actionOf(code):
+    """What a click can do about a code, "" if nothing."""
+    words = wordsOf(code)
+    return words.action if words else ""
+
+
+def wordsOf(code):
+    """The `Words` for a code, or None."""
+    for codes, words in _table():
+        if code in codes.split():
+            return words
+    return None
+
+
+def _table():
+    """Codes of one meaning to the user, and the words for them. A function: the language is known at run time only."""
+    again = _("Load the scan again from its original files; the log tells more.")
+    model = _("Import the model again, or choose another one.")
+    cases = _("Look at the cases on the Fine-tune tab, and check the data there.")
+    own = _("Choose other options, or leave them as they were proposed.")
+    report = _("Try again; if it happens again, report it with the text of the log.")
+    return (
+        # -- scans
+        ("empty constant", Words(_("The scan is empty or has one value everywhere."), _("Choose another scan."))),
+        ("non-finite", Words(_("The scan holds values that are no numbers; they count as the lowest."), again)),
+        (
+            "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt",
+            Words(_("A file cannot be read, or not as a whole."), again),
+        ),
+        (
+            "unsupported-format",
+            Words(_("A file has a format that is not known."), _("Save it as NIfTI or NRRD and add it again.")),
+        ),
+        (
+            "not-3d needs-frame no-such-frame",
+            Words(_("The scan is no single volume."), _("Choose one volume; sequences have an option of their own.")),
+        ),
+        ("not-scalar", Words(_("The scan has colors or vectors."), _("Choose a scan with one gray value a voxel."))),
+        (
+            "bad-geometry other-transform",
+            Words(_("The scan's geometry cannot be used."), _("Resample it to straight, equal slices (Crop Volume).")),
+        ),
+        (
+            "dicom-irregular-spacing dicom-missing-slices dicom-several-orientations dicom-several-series"
+            " dicom-several-sizes dicom-single-file dicom-uneven-frames dicom-skipped no-dicom",
+            Words(_("The DICOM series is not one complete volume."), _("Load it with the DICOM module and use that.")),
+        ),
+        (
+            "field-of-view",
+            Words(
+                _("The scan is much larger than what the model was made for."),
+                _("Add a box for each structure, then segment again."),
+                "box",
+            ),
+        ),
+        ("modality not-mr not-hounsfield", Words(_("The scan is of another kind than the model's."), model)),
+        ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
+        (
+            "wrong-channels channel-count no-features",
+            Words(_("The model needs other volumes."), _("Check the volumes that the model's card lists.")),
+        ),
+        (
+            "no-images file-missing not-found beside-image",
+            Words(_("A file or folder is not there."), _("Choose one that is, or put it back.")),
+        ),
+        ("grid-mismatch", Words(_("Files do not lie on the same grid."), _("Use those that belong together."))),
+        (
+            "same-name ambiguous-case unknown-case",
+            Words(_("Names of cases do not tell them apart."), _("Give each its own.")),
+        ),
+        ("cases-failed case-skipped", Words(_("Some scans could not be used."), _("The log tells which, and why."))),
+        # -- models
+        (
+            "no-such-model not-a-model",
+            Words(_("This is not a model that MIMSegment knows."), _("Choose another one, or import it."), "models"),
+        ),
+        (
+            "model-damaged bad-model bad-card bad-weights bad-archive unsafe-archive unsafe-model bad-checkpoint",
+            Words(_("The model is damaged or incomplete."), model, "models"),
+        ),
+        (
+            "model-version unsupported-network shape-unknown unknown-weights ambiguous-weights import-needs"
+            " transfer-incomplete",
+            Words(_("This version of MIMSegment cannot use the model."), _("Update MIMSegment, or use another model.")),
+        ),
+        ("model-exists", Words(_("There is a model of this name already."), _("Replace it, or give another name."))),
+        ("shipped-model", Words(_("Models that came with MIMSegment stay."), _("Choose one of yours."))),
+        (
+            "models-differ trained-on training-cases-unknown",
+            Words(_("The models do not agree with the cases."), _("Choose models of the same structures.")),
+        ),
+        ("no-quick-mode overlap", Words(_("The model cannot be used in this way."), own)),
+        ("unknown-label", Words(_("The model has no structure of this name."), _("Check the list of structures."))),
+        # -- cases for training
+        (
+            "no-cases no-dataset bad-dataset too-few-cases no-validation few-negatives no-labels no-label-file",
+            Words(_("There are too few cases that can be used."), cases),
+        ),
+        (
+            "bad-labels not-a-labelmap unknown-label-value bad-json",
+            Words(_("Labels of a case cannot be used."), cases),
+        ),
+        ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),
+        (
+            "settings-differ bad-run run-missing bad-study not-finishable",
+            Words(_("The training cannot be continued."), _("Start a new one under another name.")),
+        ),
+        (
+            "output-exists bad-name bad-output",
+            Words(_("The name is taken or cannot be used."), _("Choose another name.")),
+        ),
+        (
+            "too-few-minutes not-scored not-measured",
+            Words(_("The time does not suffice for everything."), _("Give it more minutes.")),
+        ),
+        ("bad-usage bad-input usage bad-preprocessing bad-window", Words(_("These choices do not go together."), own)),
+        # -- computer
+        (
+            "missing-package no-engine",
+            Words(_("A needed package is missing."), _("Install it; nothing of Slicer's is replaced."), "install"),
+        ),
+        (
+            "training-runtime-missing",
+            Words(_("Training needs packages that are missing."), _("Install them, once; they are large."), "train"),
+        ),
+        (
+            "broken-package",
+            Words(_("A package is damaged."), _("Install it again; restart 3D Slicer if that fails."), "computer"),
+        ),
+        (
+            "no-gpu no-device gpu-not-used engine precision",
+            Words(_("The graphics card cannot be used for this."), _("Choose Automatic as the device."), "computer"),
+        ),
+        (
+            "out-of-memory gpu-out-of-memory memory-ran-out",
+            Words(
+                _("The memory of this computer does not suffice."),
+                _("Close other programs, choose a smaller region (ROI), or choose another device."),
+            ),
+        ),
+        (
+            "cannot-write no-locks",
+            Words(
+                _("A file cannot be written."),
+                _("Choose a folder that you may write to, on a disk with free space."),
+            ),
+        ),
+        ("bug", Words(_("The computation failed by a fault of MIMSegment's own."), report)),
+        ("import stopped", Words(_("The computation ended early."), report)),
+    )
