@@ -152,7 +152,7 @@ def _table():
             Words(_("There are too few cases that can be used."), cases),
         ),
         (
-            "bad-labels not-a-labelmap unknown-label-value bad-json",
+            "bad-labels not-a-labelmap unknown-label-value bad-json too-many-values",
             Words(_("Labels of a case cannot be used."), cases),
         ),
         ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),
