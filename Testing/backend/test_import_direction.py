@@ -35,10 +35,10 @@ MAY_IMPORT = {
     "bundle": BASE | {"data", "networks"},
     "importers": BASE | {"data", "networks", "bundle"},
     "inference": BASE | {"data", "networks", "bundle"},
-    "studies": BASE | {"data", "networks", "metrics"},
+    "studies": BASE | {"data", "networks", "metrics", "reports"},
     "checks": BASE | {"data"},
     "training": BASE | {"data", "networks", "bundle", "inference", "metrics"},
-    "reports": BASE,
+    "reports": BASE | {"data"},
     "commands": BASE
     | {"data", "networks", "bundle", "inference", "training", "metrics", "computer", "importers", "studies", "checks"}
     | {"reports"},

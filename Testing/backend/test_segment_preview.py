@@ -9,7 +9,7 @@ from tiny_model import LABELS
 
 from mimseg.data.volume import Grid
 from mimseg.inference import preview
-from mimseg.inference.png import encode_png
+from mimseg.reports.pictures import encode_png
 
 
 def test_the_picture_is_a_readable_png(tmp_path):

@@ -87,7 +87,7 @@ def test_the_pictures_of_findings_are_taken_from_the_backends_own_report(tmp_pat
         Finding("Kopf & <1>", "note", "c", "No picture.", "Nothing."),
     ]
     path = tmp_path / "check.html"
-    path.write_text(make_page(findings, 2, dict.fromkeys(spots, PNG)), encoding="utf-8")
+    path.write_text(make_page(findings, 2, dict.fromkeys(spots, png)), encoding="utf-8")
     assert picturesOf(str(path)) == {
         ("Kopf & <1>", 'The label is "odd" & small.'): [("Kopf & <1>: left", png), ("Kopf & <1>: right", png)],
         ("", "Spacing differs."): [("Kopf & <1>: left", png)],

@@ -9,7 +9,6 @@ enters its folder by a rename at the end, so a refused one leaves nothing behind
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import shutil
 import stat
@@ -24,6 +23,7 @@ from mimseg.bundle.foreign_files import ZIP_FAULTS, check_checkpoint, check_onnx
 from mimseg.bundle.locations import DESCRIPTION_FILE, user_folder
 from mimseg.bundle.reader import CHECKPOINT_FILE, IGNORED_NAMES, WEIGHTS_FILE, Bundle, list_files, open_bundle
 from mimseg.errors import UserError
+from mimseg.files import replacing
 
 LARGEST_UNPACKED = 4 * 1024**3
 LARGEST_RATIO = 100
@@ -56,19 +56,13 @@ def export_zip(folder: Path, target: Path) -> Path:
         target = target / f"{bundle.description.name}-{bundle.description.version}.zip"
     if target.suffix.lower() != ".zip":
         raise UserError(f"{target} does not end in .zip.", "Choose a name that does.", "bad-name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, path in list_files(bundle.path).items():
-                # A fixed date: the same model gives the same file.
-                entry = zipfile.ZipInfo(f"{bundle.description.name}/{name}", (1980, 1, 1, 0, 0, 0))
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                archive.writestr(entry, path.read_bytes())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in list_files(bundle.path).items():
+            # A fixed date: the same model gives the same file.
+            entry = zipfile.ZipInfo(f"{bundle.description.name}/{name}", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, path.read_bytes())
     return target
 
 

@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
+
+from mimseg.errors import UserError
+from mimseg.files import write_bytes
 
 # A larger compiled network is not kept.
 LARGEST_BYTES = 64 << 20
@@ -80,20 +82,12 @@ class CompiledCache:
         path = self._path(key)
         if path is None or len(content) > LARGEST_BYTES:
             return
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(".tmp", prefix=".", dir=path.parent)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(hashlib.sha256(content).digest())
-                stream.write(content)
-            os.replace(temporary, path)
+        # A read-only or full disk, or another process that tidies up: nothing is kept.
+        with contextlib.suppress(OSError, UserError):
+            write_bytes(path, hashlib.sha256(content).digest() + content)
             entries = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda entry: entry.stat().st_mtime)
             for entry in entries[:-MOST_ENTRIES]:
                 entry.unlink(missing_ok=True)
-        except OSError:  # A read-only or full disk, or another process that tidies up: nothing is kept.
-            if temporary is not None:
-                _remove(Path(temporary))
 
     def drop(self, *key: str) -> None:
         """Forget an entry that turned out to be of no use."""

@@ -1,1 +1,1 @@
-"""What all report pages share. For others: `files`."""
+"""What all reports share: `page` (skeleton and style of HTML files that need no other file), `pictures`, `preview`."""

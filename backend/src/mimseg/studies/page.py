@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
-from mimseg import __version__
+from mimseg.reports.page import NOTICE, bullets, figure, page, section, small, table
 from mimseg.studies.findings import Findings, Table, comparison_table, structure_table
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Plan
 from mimseg.studies.results import Results
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.verdict { background: #eff6ff; border-left: 4px solid #2563eb; padding: .7rem 1rem; font-size: 1.05rem; }
-.notice { color: #92400e; font-size: .9rem; } .missing { background: #fef2f2; padding: .5rem 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #e5e7eb; text-align: left; vertical-align: top; }
-td:not(:first-child) { white-space: nowrap; } th { background: #f9fafb; font-weight: 600; }
-figure { margin: 1rem 0; } img { max-width: 100%; } figcaption, .note { color: #6b7280; font-size: .86rem; }
-code { background: #f3f4f6; padding: .1rem .3rem; overflow-wrap: anywhere; }
-"""
-NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment."
 STATISTICS = (
     "Dice: mean over the structures of a case, on the case's own grid (2 |A ∩ B| / (|A| + |B|); a structure that is in "
     "neither counts in no mean), of the averaged weights that validated best.",
@@ -47,26 +34,22 @@ def make_page(results: Results, findings: Findings, question: str, figures: Sequ
     """
     plan = results.plan
     tables = [*findings.tables, comparison_table(findings.comparisons), structure_table(results)]
-    parts = [
-        f"<h1>{escape(question)}</h1>",
-        f'<p class="notice">{NOTICE}</p>',
-        f'<p class="verdict"><b>Verdict.</b> {escape(findings.verdict)}</p>',
-        _how_many_missing(results),
-        *(_figure(caption, image) for caption, image in figures),
-        *(_table(table) for table in tables if table.rows),
-        _missing(results),
-        _list("How it was done", _method(results)),
-        _list("Definitions", [*findings.definitions, *STATISTICS]),
-        f"<h2>Command</h2><p><code>{escape(plan.command)}</code></p>",
-        '<p class="note">Words in capitals stand for files, folders and selections of cases, which a report does not '
-        f"name. Every number was computed from the files of finished runs, by mimseg {__version__}.</p>",
-    ]
-    title = f"mimseg study {plan.design.claim}"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n<body>\n'
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
+    return page(
+        f"mimseg study {plan.design.claim}",
+        question,
+        NOTICE,
+        ("Verdict.", findings.verdict),
+        [
+            _how_many_missing(results),
+            *(figure(image, caption) for caption, image in figures),
+            *(_table(each) for each in tables if each.rows),
+            _missing(results),
+            section("How it was done", bullets(_method(results))),
+            section("Definitions", bullets([*findings.definitions, *STATISTICS])),
+            section("Command", f"<p><code>{escape(plan.command)}</code></p>"),
+        ],
+        "Words in capitals stand for files, folders and selections of cases, which a report does not name. Every "
+        "number was computed from the files of finished runs.",
     )
 
 
@@ -130,28 +113,13 @@ def _missing(results: Results) -> str:
     if not results.missing:
         return ""
     words = {PRETRAINING: "pre-training", FINETUNING: "fine-tuning"}
-    return _list(
-        "Missing runs",
-        [f"{words[run.kind]} of {run.variant}, seed {run.seed}: {reason}" for run, reason in results.missing],
-    )
+    lines = [f"{words[run.kind]} of {run.variant}, seed {run.seed}: {reason}" for run, reason in results.missing]
+    return section("Missing runs", bullets(lines))
 
 
-def _figure(caption: str, image: bytes) -> str:
-    data = base64.b64encode(image).decode("ascii")
-    text = escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    rows = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<h2>{escape(table.title)}</h2><div class="wide">{rows}</div>{note}'
-
-
-def _list(title: str, sentences: Iterable[str]) -> str:
-    return f"<h2>{escape(title)}</h2><ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+def _table(content: Table) -> str:
+    note = small(content.note) if content.note else ""
+    return section(content.title, table(content.columns, content.rows), note)
 
 
 def _numbers(values: Sequence[float]) -> str:

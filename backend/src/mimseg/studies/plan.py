@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mimseg.errors import UserError
+from mimseg.files import write_text
 from mimseg.studies.design import Complete, Design, Spacing, Variant
 
 FORMAT = "mimseg-study"
@@ -211,10 +211,7 @@ def _finetuning(design: Design, variant: Variant, seed: int, facts: Facts, initi
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write `plan.json`, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps(plan.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(plan.to_json(), indent=1, ensure_ascii=False))
 
 
 def read_plan(path: Path) -> Plan:

@@ -9,11 +9,11 @@ import csv
 import io
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from mimseg import __version__
+from mimseg.files import write_bytes, write_text
 from mimseg.studies.claims import load_claim
 from mimseg.studies.findings import Figure, Findings
 from mimseg.studies.page import make_page
@@ -41,14 +41,11 @@ def write_report(folder: Path, results: Results) -> tuple[Path, str]:
     figures = {figure.name: (figure.caption, _png(figure)) for figure in findings.figures}
     content = _plain(to_json(results, findings, claim.QUESTION))
     page = make_page(results, findings, claim.QUESTION, list(figures.values()))
-    _write(folder / "results.csv", _table(results).encode())
-    _write(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
-    _write(folder / "report.html", page.encode())
+    write_text(folder / "results.csv", _table(results))
+    write_text(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False))
+    write_text(folder / "report.html", page)
     for name, (_, image) in figures.items():
-        _write(folder / "figures" / f"{name}.png", image)
-    for path in (folder / "figures").glob("*.png"):
-        if path.stem not in figures:
-            path.unlink(missing_ok=True)  # of an earlier report
+        write_bytes(folder / "figures" / f"{name}.png", image)
     return folder / "report.html", findings.verdict
 
 
@@ -133,14 +130,6 @@ def _png(figure: Figure) -> bytes:
     image = io.BytesIO()
     figure.draw(image)
     return image.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is complete or absent, also when another process writes the same report."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def _plain(value: Any) -> Any:

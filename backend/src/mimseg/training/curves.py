@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 import time
 from pathlib import Path
 from typing import Any
 
 from mimseg.events import Reporter
+from mimseg.files import replacing, write_text
 
 LOSS_EVERY = 10
 # A picture costs more than many steps of a small network.
@@ -53,13 +54,11 @@ class Curves:
 
     def write(self, final: bool = True) -> None:
         """Write `log.csv` and, if matplotlib is there, `curves.png`: at the end, and else not too often."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / "log.csv.part"
-        with open(temporary, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, ["step", "seconds", "name", "value"])
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(temporary, self._folder / "log.csv")
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["step", "seconds", "name", "value"])
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self._folder / "log.csv", text.getvalue())
         if final or time.monotonic() - self._drawn >= DRAW_SECONDS:
             self._draw()
             self._drawn = time.monotonic()
@@ -83,6 +82,5 @@ class Curves:
             axes.set_xlabel("step")
             axes.set_ylabel(name)
             axes.grid(alpha=0.3)
-        temporary = self._folder / "curves.part.png"
-        figure.savefig(temporary, dpi=80)
-        os.replace(temporary, self._folder / "curves.png")
+        with replacing(self._folder / "curves.png") as temporary:
+            figure.savefig(temporary, dpi=80)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mimseg.files import replacing
 from mimseg.networks.positions import mask_volume
 from mimseg.networks.reconstruction import MaskedReconstruction
 
@@ -42,6 +42,5 @@ def draw_reconstruction(path: Path, network: MaskedReconstruction, crops: Tensor
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(title)
-    temporary = path.with_name(path.stem + ".part.png")
-    figure.savefig(temporary, dpi=70)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=70)

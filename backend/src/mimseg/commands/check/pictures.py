@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,16 +13,16 @@ from mimseg.checks.reading import load_case
 from mimseg.data.cases import Case
 from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.events import Reporter
-from mimseg.inference.png import encode_png
-from mimseg.inference.preview import draw_preview
+from mimseg.reports.pictures import encode_png, halved
+from mimseg.reports.preview import draw_preview
 from mimseg.stopping import check as check_stop
 
 # A report that nobody can open helps nobody: about 80 kB each.
 MOST_PICTURES = 120
 
 
-def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter: Reporter) -> dict[Spot, str]:
-    """PNG pictures of the first findings' spots, base64; each case is read once more.
+def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter: Reporter) -> dict[Spot, bytes]:
+    """PNG pictures of the first findings' spots; each case is read once more.
 
     Args:
         findings: In the order in which they are shown.
@@ -35,7 +34,7 @@ def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter:
     """
     wanted = list(dict.fromkeys(spot for finding in findings for spot in finding.spots))[:MOST_PICTURES]
     names = list(dict.fromkeys(spot.case for spot in wanted))
-    pictures: dict[Spot, str] = {}
+    pictures: dict[Spot, bytes] = {}
     for number, name in enumerate(names):
         check_stop()
         reporter.progress("pictures", number, len(names))
@@ -44,7 +43,7 @@ def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter:
             continue
         for spot in wanted:
             if spot.case == name:
-                pictures[spot] = base64.b64encode(encode_png(_draw(loaded, spot))).decode("ascii")
+                pictures[spot] = encode_png(_draw(loaded, spot))
     return pictures
 
 
@@ -56,11 +55,4 @@ def _draw(case: LoadedCase, spot: Spot) -> NDArray[np.uint8]:
         inside[near] = labels[near]
         labels = inside
     table = [Label(value, str(value), distinct_color(index)) for index, value in enumerate(sorted(case.structures))]
-    return _halved(draw_preview(case.volume.array[0], labels, case.volume.grid, table))
-
-
-def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Half as high and wide, each pixel the mean of four."""
-    rows, columns = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-    blocks = picture[:rows, :columns].astype(np.uint16).reshape(rows // 2, 2, columns // 2, 2, 3)
-    return (blocks.sum(axis=(1, 3)) // 4).astype(np.uint8)
+    return halved(draw_preview(case.volume.array[0], labels, case.volume.grid, table))

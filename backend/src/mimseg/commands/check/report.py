@@ -15,19 +15,9 @@ from mimseg.checks.finding import SEVERITIES, Finding, Spot
 from mimseg.commands.check.pictures import draw_spots
 from mimseg.data.cases import Case
 from mimseg.events import Reporter
-from mimseg.reports.files import write_report_files
+from mimseg.files import write_text
+from mimseg.reports.page import SHOWS_CASES, figure, page, section
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.notice { color: #92400e; font-size: .9rem; } .verdict { background: #eff6ff; padding: .7rem 1rem; font-size: 1.05rem; }
-.finding { border-left: 5px solid #9ca3af; padding: .3rem 0 .3rem .9rem; margin: .9rem 0; }
-.error { border-color: #dc2626; } .warning { border-color: #f59e0b; } .note { border-color: #9ca3af; }
-.finding p { margin: .2rem 0; } .tag { font-size: .8rem; text-transform: uppercase; letter-spacing: .04em; }
-.error .tag { color: #b91c1c; } .warning .tag { color: #92400e; } .numbers { color: #6b7280; font-size: .82rem; }
-figure { margin: .5rem 0; } figure img { max-width: 100%; border-radius: 4px; }
-figcaption { color: #6b7280; font-size: .82rem; } code { background: #f3f4f6; padding: 0 .25rem; }
-"""
 _WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
 
 
@@ -50,7 +40,8 @@ def write_report(
     pictures = draw_spots(findings, {case.identifier: case for case in cases}, reporter)
     contents = {".html": make_page(findings, len(cases), pictures), ".json": _as_json(findings, len(cases), context)}
     paths = [base.with_name(base.name + suffix) for suffix in contents]
-    write_report_files(dict(zip(paths, contents.values(), strict=True)))
+    for path, text in zip(paths, contents.values(), strict=True):
+        write_text(path, text)
     return paths[0], paths[1]
 
 
@@ -63,52 +54,43 @@ def summary(findings: Sequence[Finding], cases: int) -> str:
     return f"{', '.join(parts)} in {_count(cases, ('case', 'cases'))}."
 
 
-def make_page(findings: Sequence[Finding], cases: int, pictures: Mapping[Spot, str]) -> str:
+def make_page(findings: Sequence[Finding], cases: int, pictures: Mapping[Spot, bytes]) -> str:
     """The whole page.
 
     Args:
         findings: In the order in which they are shown; those of one case are put together.
         cases: How many were read.
-        pictures: Base64 PNG by spot.
+        pictures: PNG by spot.
     """
     by_case: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_case[finding.case].append(finding)
-    sections = [
-        f"<h2>{escape(case) if case else 'The whole data set'}</h2>"
-        + "".join(_section(finding, pictures) for finding in found)
-        for case, found in by_case.items()
-    ]
     advice = (
         "Errors must be solved before training; warnings should be looked at; notes are probably harmless."
         if findings
         else "Nothing speaks against training on it."
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mimseg check</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
-        "<h1>Check of a labelled data set</h1>\n"
-        '<p class="notice">For research use only. This page shows images and names of cases: handle it like the data.'
-        f'</p>\n<p class="verdict"><b>{escape(summary(findings, cases))}</b> {advice}</p>\n'
-        + "\n".join(sections)
-        + '\n<p class="numbers">Each case was compared with the median of the others. Pictures: axial, coronal and '
-        "sagittal plane, the patient's right on the left; a second row enlarges the labels. Made by mimseg "
-        f"{escape(__version__)}.</p>\n</body></html>\n"
+    return page(
+        "mimseg check",
+        "Check of a labelled data set",
+        SHOWS_CASES,
+        (summary(findings, cases), advice),
+        [
+            section(case or "The whole data set", *(_finding(finding, pictures) for finding in found))
+            for case, found in by_case.items()
+        ],
+        "Each case was compared with the median of the others. Pictures: axial, coronal and sagittal plane, the "
+        "patient's right on the left; a second row enlarges the labels.",
     )
 
 
-def _section(finding: Finding, pictures: Mapping[Spot, str]) -> str:
-    figures = "".join(
-        f'<figure><img alt="{escape(_caption(spot))}" src="data:image/png;base64,{pictures[spot]}">'
-        f"<figcaption>{escape(_caption(spot))}</figcaption></figure>"
-        for spot in finding.spots
-        if spot in pictures
-    )
+def _finding(finding: Finding, pictures: Mapping[Spot, bytes]) -> str:
+    figures = "".join(figure(pictures[spot], _caption(spot)) for spot in finding.spots if spot in pictures)
     numbers = "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in finding.evidence.items())
     return (
         f'<div class="finding {finding.severity}"><p><span class="tag">{finding.severity}</span> '
         f"{escape(finding.message)}</p><p><b>What to do:</b> {escape(finding.remedy)}</p>"
-        f'<p class="numbers"><code>{escape(finding.code)}</code> {escape(numbers)}</p>{figures}</div>'
+        f'<p class="small"><code>{escape(finding.code)}</code> {escape(numbers)}</p>{figures}</div>'
     )
 
 

@@ -12,9 +12,9 @@ from mimseg.commands.crossvalidate.scores import worst_case
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.data.labels.structures import Label
 from mimseg.data.preprocessing import restore_probability
-from mimseg.inference.png import write_png
-from mimseg.inference.preview import draw_preview
 from mimseg.networks.settings import NetworkSettings
+from mimseg.reports.pictures import write_png
+from mimseg.reports.preview import draw_preview
 
 if TYPE_CHECKING:
     from torch import nn

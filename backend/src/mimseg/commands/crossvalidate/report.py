@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from mimseg import __version__
 from mimseg.commands.crossvalidate.pictures import LEGEND
 from mimseg.commands.crossvalidate.scores import NAMES, case_dice
-from mimseg.studies.page import NOTICE, STYLE
+from mimseg.files import write_text
+from mimseg.reports.page import SHOWS_CASES, bullets, figure, page, section, small, table
 
 _COLUMNS = {
     "dice": "Dice",
@@ -63,12 +60,9 @@ def write_fold_report(
     """
     worst = scores["summary"]["worst_case"]
     picture = work / f"fold-{folds[worst - 1] + 1}-start.png"
-    page = make_page(rows, scores, names, picture.read_bytes() if picture.is_file() else None)
-    target = work / "report.html"
-    temporary = work / "report.html.part"
-    temporary.write_text(page, encoding="utf-8", newline="")
-    os.replace(temporary, target)
-    return target
+    text = make_page(rows, scores, names, picture.read_bytes() if picture.is_file() else None)
+    write_text(work / "report.html", text)
+    return work / "report.html"
 
 
 def make_page(
@@ -82,23 +76,20 @@ def make_page(
         f"{_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
     )
     structures = [[name, *(_number(values.get(key)) for key in _LABEL_COLUMNS)] for name, values in _labels(summary)]
-    parts = [
-        "<h1>Cross-validation of a segmentation model</h1>",
-        f'<p class="notice">{NOTICE} This page shows an image and names of cases: handle it like the data.</p>',
-        f'<p class="verdict"><b>{escape(first)}</b> {escape(scores.get("verdict", ""))}</p>',
-        f'<p class="note">{escape(scores["method"])}.</p>',
-        _table("Dice over cases", _ARM_COLUMNS, _arms(rows, names)),
-        _table("Structures", ["structure", *_LABEL_COLUMNS.values()], structures),
-        _picture(picture, names[summary["worst_case"] - 1], summary["worst_dice"]),
-        _table("Cases", ["case", "structure", *_COLUMNS.values()], _cases(rows["start"], names)),
-        "<h2>Definitions</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in _DEFINITIONS) + "</ul>",
-        f'<p class="note">Every number was computed from the files of finished runs, by mimseg {__version__}.</p>',
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mimseg cross-validation</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n<body>\n'
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
+    return page(
+        "mimseg cross-validation",
+        "Cross-validation of a segmentation model",
+        SHOWS_CASES,
+        (first, scores.get("verdict", "")),
+        [
+            small(f"{scores['method']}."),
+            section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names))),
+            section("Structures", table(["structure", *_LABEL_COLUMNS.values()], structures)),
+            _picture(picture, names[summary["worst_case"] - 1], summary["worst_dice"]),
+            section("Cases", table(["case", "structure", *_COLUMNS.values()], _cases(rows["start"], names))),
+            section("Definitions", bullets(_DEFINITIONS)),
+        ],
+        "Every number was computed from the files of finished runs.",
     )
 
 
@@ -132,22 +123,11 @@ def _cases(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[list[st
 def _picture(picture: bytes | None, name: str, dice: float) -> str:
     if picture is None:
         return ""
-    colours = ", ".join(f"{label.name}: #{bytes(label.color).hex()}" for label in LEGEND)
-    swatches = ", ".join(
+    colours = ", ".join(
         f'<span style="color: #{bytes(label.color).hex()}">&#9632;</span> {label.name}' for label in LEGEND
     )
-    data = base64.b64encode(picture).decode("ascii")
-    return (
-        f'<h2>The worst case</h2><figure><img alt="{escape(colours)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(name)}, Dice {_number(dice)}: {swatches}. Axial, coronal and sagittal plane, "
-        "the patient's right on the left.</figcaption></figure>"
-    )
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<h2>{escape(title)}</h2><div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+    caption = f"{name}, Dice {_number(dice)}. Axial, coronal and sagittal plane, the patient's right on the left: "
+    return section("The worst case", figure(picture, caption, colours))
 
 
 def _number(value: Any) -> str:

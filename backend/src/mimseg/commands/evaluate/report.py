@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mimseg import __version__
+from mimseg.files import write_text
 from mimseg.metrics.summary import CaseScores, Evaluation, Summary
 
 COLUMNS = (
@@ -46,18 +46,10 @@ def write_report(output: Path, evaluation: Evaluation) -> tuple[Path, Path]:
     base = output / "evaluation" if output.is_dir() else output
     if base.suffix.lower() in (".csv", ".json"):
         base = base.with_suffix("")
-    base.parent.mkdir(parents=True, exist_ok=True)
     contents = {".csv": _table(evaluation), ".json": json.dumps(to_json(evaluation), indent=1, ensure_ascii=False)}
     paths = [base.with_name(base.name + suffix) for suffix in contents]
-    partial = [path.with_name(path.name + ".part") for path in paths]
-    try:
-        for path, text in zip(partial, contents.values(), strict=True):
-            path.write_text(text, encoding="utf-8", newline="")
-        for source, target in zip(partial, paths, strict=True):
-            os.replace(source, target)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+    for path, text in zip(paths, contents.values(), strict=True):
+        write_text(path, text)
     return paths[0], paths[1]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mimseg.bundle.description import Description
 from mimseg.commands.rank.case import Judged
@@ -16,8 +15,8 @@ from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
 from mimseg.data.writing import write_map
 from mimseg.errors import UserError
-from mimseg.inference.png import encode_png
-from mimseg.inference.preview import draw_preview
+from mimseg.reports.pictures import encode_png, halved
+from mimseg.reports.preview import draw_preview
 
 # Steps of the map: finer ones would be noise that does not compress.
 _STEPS = 200
@@ -72,11 +71,4 @@ def draw(volume: Volume, judged: Judged, description: Description) -> tuple[byte
     table = [Label(value, f"above {bound}", color) for value, (bound, color) in enumerate(_HEAT, start=1)]
     structures = draw_preview(image, judged.labels, volume.grid, description.labels, shown)
     doubt = draw_preview(image, np.asarray(heat), volume.grid, table, shown)
-    return encode_png(_halved(structures)), encode_png(_halved(doubt))
-
-
-def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Half as high and wide, each pixel the mean of four."""
-    rows, columns = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-    blocks = picture[:rows, :columns].astype(np.uint16).reshape(rows // 2, 2, columns // 2, 2, 3)
-    return (blocks.sum(axis=(1, 3)) // 4).astype(np.uint8)
+    return encode_png(halved(structures)), encode_png(halved(doubt))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -14,22 +13,12 @@ from typing import Any
 
 from mimseg import __version__
 from mimseg.commands.rank.result import RankedCase, Ranking
-from mimseg.reports.files import write_report_files
+from mimseg.files import write_text
+from mimseg.reports.page import SHOWS_CASES, bullets, figure, page, section, small, table
 
 # A report that nobody can open helps nobody: two pictures of about 60 kB for each case.
 MOST_PICTURED = 60
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.notice { color: #92400e; font-size: .9rem; } .verdict { background: #eff6ff; padding: .7rem 1rem; font-size: 1.05rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #e5e7eb; text-align: left; } th { background: #f9fafb; }
-.next td { background: #f0fdf4; }
-.warning { border-left: 5px solid #f59e0b; padding: .3rem 0 .3rem .9rem; margin: .9rem 0; }
-figure { margin: .5rem 0; display: inline-block; max-width: 49%; } figure img { max-width: 100%; border-radius: 4px; }
-figcaption, .numbers { color: #6b7280; font-size: .82rem; }
-"""
 _DEFINITIONS = (
     "Uncertainty: 1 − probability of the most probable class, mean over the voxels of the structures found; 1 where "
     "nothing was found.",
@@ -64,9 +53,9 @@ def write_report(folder: Path, ranking: Ranking) -> Report:
         UserError: They cannot be written.
     """
     report = Report(folder / "rank.html", folder / "rank.json", folder / "rank.csv")
-    write_report_files(
-        {report.html: make_page(ranking), report.json: _as_json(ranking), report.csv: _as_table(ranking)}
-    )
+    write_text(report.html, make_page(ranking))
+    write_text(report.json, _as_json(ranking))
+    write_text(report.csv, _as_table(ranking))
     return report
 
 
@@ -81,44 +70,39 @@ def make_page(ranking: Ranking) -> str:
         *([f"Left out, because they could not be read: {', '.join(ranking.left_out)}."] if ranking.left_out else []),
         *_DEFINITIONS,
     ]
-    warned = "".join(
-        f'<div class="warning"><b>{escape(case.name)}</b>: {escape(message)}</div>'
+    warned = [
+        f'<div class="finding warning"><b>{escape(case.name)}</b>: {escape(message)}</div>'
         for case in ranking.cases
         for _, message in case.warnings
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mimseg rank</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
-        "<h1>Which case to label next</h1>\n"
-        '<p class="notice">For research use only. This page shows images and names of cases: handle it like the data.'
-        f'</p>\n<p class="verdict"><b>Label next: {escape(names)}.</b> {_count(len(ranking.cases), "case")} ranked.'
-        "</p>\n"
-        + (f"<h2>Look at these first</h2>{warned}\n" if warned else "")
-        + "\n".join(_section(case) for case in proposed[:MOST_PICTURED])
-        + f'\n<h2>All cases</h2><div class="wide">{_table(ranking.cases)}</div>\n'
-        + f"<h2>How</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in how)}</ul>\n"
-        + f'<p class="numbers">Made by mimseg {escape(__version__)}.</p>\n</body></html>\n'
+    ]
+    return page(
+        "mimseg rank",
+        "Which case to label next",
+        SHOWS_CASES,
+        (f"Label next: {names}.", f"{_count(len(ranking.cases), 'case')} ranked."),
+        [
+            section("Look at these first", *warned) if warned else "",
+            *(_section(case) for case in proposed[:MOST_PICTURED]),
+            section("All cases", _table(ranking.cases)),
+            section("How", bullets(how)),
+        ],
     )
 
 
 def _section(case: RankedCase) -> str:
-    figures = "".join(
-        f'<figure><img alt="{escape(case.name)}: {caption}" src="data:image/png;base64,'
-        f'{base64.b64encode(picture).decode("ascii")}"><figcaption>{caption}</figcaption></figure>'
-        for caption, picture in zip(("structures found", "uncertainty"), case.pictures, strict=False)
-    )
-    volumes = ", ".join(f"{escape(name)} {value:.2f} mL" for name, value in case.volumes_ml.items() if value)
-    return (
-        f"<h2>{case.rank}. {escape(case.name)}</h2>{figures}"
-        f'<p class="numbers">uncertainty {case.doubt.uncertainty:.3f}; {volumes or "nothing found"}</p>'
+    captions = ("structures found", "uncertainty")
+    figures = "".join(figure(png, caption) for caption, png in zip(captions, case.pictures, strict=False))
+    volumes = ", ".join(f"{name} {value:.2f} mL" for name, value in case.volumes_ml.items() if value)
+    return section(
+        f"{case.rank}. {case.name}",
+        f'<div class="pair">{figures}</div>',
+        small(f"uncertainty {case.doubt.uncertainty:.3f}; {volumes or 'nothing found'}"),
     )
 
 
 def _table(cases: Sequence[RankedCase]) -> str:
-    head = ("#", "case", "uncertainty", "disagreement", "distance", "found (mL)", "")
-    rows = []
-    for case in cases:
-        cells = (
+    rows = [
+        (
             str(case.rank),
             case.name,
             f"{case.doubt.uncertainty:.3f}",
@@ -127,9 +111,10 @@ def _table(cases: Sequence[RankedCase]) -> str:
             f"{sum(case.volumes_ml.values()):.2f}",
             "; ".join(code for code, _ in case.warnings),
         )
-        kind = ' class="next"' if case.proposed else ""
-        rows.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    return f"<table><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>{''.join(rows)}</table>"
+        for case in cases
+    ]
+    columns = ("#", "case", "uncertainty", "disagreement", "distance", "found (mL)", "")
+    return table(columns, rows, {number for number, case in enumerate(cases) if case.proposed})
 
 
 def _as_json(ranking: Ranking) -> str:

@@ -18,9 +18,9 @@ from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.inference.png import write_png
-from mimseg.inference.preview import draw_preview
 from mimseg.memory import memory_errors_named
+from mimseg.reports.pictures import write_png
+from mimseg.reports.preview import draw_preview
 
 # A scan this many times longer than those a model was trained on shows anatomy that the model never saw.
 _TOO_LARGE = 1.75

@@ -1,4 +1,8 @@
-"""Writing a PNG picture with the standard library (ISO/IEC 15948: 8-bit RGB, one filterless zlib stream)."""
+"""PNG pictures in memory and in files, with the standard library (ISO/IEC 15948: 8-bit RGB, one filterless stream).
+
+ITK's writer is not used: it writes files only, which pages with pictures inside do not want, and opens them by a C
+function that on Windows fails in folders with other than ASCII characters in their names.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,13 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
         UserError: The file cannot be written.
     """
     write_bytes(path, encode_png(picture))
+
+
+def halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half as high and wide, each pixel the mean of four."""
+    rows, columns = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+    blocks = picture[:rows, :columns].astype(np.uint16).reshape(rows // 2, 2, columns // 2, 2, 3)
+    return (blocks.sum(axis=(1, 3)) // 4).astype(np.uint8)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
