@@ -67,7 +67,9 @@ def test_validation_cases_are_measured_and_without_any_the_overlap_of_training_c
     settings, network = trained
     assert "inference" not in open_bundle(settings.output).description.scores
     # Exporting a network once is enough for all tests.
-    monkeypatch.setattr(finetune, "write_bundle", lambda folder, *_: shutil.copytree(settings.output, folder))
+    monkeypatch.setattr(
+        finetune, "write_bundle", lambda folder, *_: open_bundle(shutil.copytree(settings.output, folder))
+    )
     if not validation:
         network = replace(network, data=replace(network.data, validation=[]))
     reporter, output = Listener(), settings.output.with_name(f"measured-{validation}")
@@ -91,10 +93,11 @@ def test_the_model_stays_if_measuring_is_stopped_or_fails(
     trained: tuple[FinetuneSettings, Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, network = trained
-    before = open_bundle(settings.output).identity
+    bundle = open_bundle(settings.output)
+    before = bundle.identity
     # Data that vanished while it trained are no reason to lose the model either.
     reporter = Listener()
-    finetune_measure.measure_new_model(replace(settings, data=Path("nowhere")), network.data, reporter)
+    finetune_measure.measure_new_model(bundle, replace(settings, data=Path("nowhere")), network.data, reporter)
     assert reporter.codes == ["not-measured"]
     for fault in (Stopped(), OSError("disk full"), RuntimeError("engine")):
 
@@ -103,7 +106,7 @@ def test_the_model_stays_if_measuring_is_stopped_or_fails(
 
         monkeypatch.setattr(finetune_measure, "measure_model", fail)
         reporter = Listener()
-        finetune_measure.measure_new_model(settings, network.data, reporter)
+        finetune_measure.measure_new_model(bundle, settings, network.data, reporter)
         assert reporter.codes == ["not-measured"]
         assert "mimseg measure" in reporter.warnings[0][1]
     assert open_bundle(settings.output).identity == before

@@ -206,7 +206,7 @@ def test_a_stop_and_a_failure_leave_the_model_as_it_was(made, tmp_path, monkeypa
     assert main(["measure", str(model), str(made / "slopes"), "--quiet"]) == 130
     stopping.clear()
     monkeypatch.undo()
-    monkeypatch.setattr("mimseg.bundle.update.write_hashes", lambda folder: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr("mimseg.bundle.update.write_hashes", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     assert main(["measure", str(model), str(made / "slopes"), "--quiet", "--cases", "case_0"]) == 2
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

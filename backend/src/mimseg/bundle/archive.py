@@ -17,11 +17,23 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mimseg.bundle.checked_folder import (
+    CHECKPOINT_FILE,
+    IGNORED_NAMES,
+    NETWORK_FOLDER,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    describe_folder,
+    list_files,
+    open_folder,
+    verify_files,
+)  # fmt: skip
+from mimseg.bundle.description import read_description
 from mimseg.bundle.documents import write_configuration, write_hashes
 from mimseg.bundle.folders import replace_folder, temporary_sibling
 from mimseg.bundle.foreign_files import ZIP_FAULTS, check_checkpoint, check_onnx, check_safetensors
 from mimseg.bundle.locations import DESCRIPTION_FILE, user_folder
-from mimseg.bundle.reader import CHECKPOINT_FILE, IGNORED_NAMES, WEIGHTS_FILE, Bundle, list_files, open_bundle
 from mimseg.errors import UserError
 from mimseg.files import replacing
 
@@ -50,7 +62,7 @@ def export_zip(folder: Path, target: Path) -> Path:
     Raises:
         UserError: The model is damaged, or the target cannot be written.
     """
-    bundle = open_bundle(folder)
+    bundle = open_folder(folder)
     target = Path(target)
     if target.is_dir():
         target = target / f"{bundle.description.name}-{bundle.description.version}.zip"
@@ -85,7 +97,7 @@ def import_model(source: Path, replace: bool = False) -> Bundle:
         if target.exists() and not replace:
             raise UserError(f"There is a model {name} already.", "Give --replace, or remove it before.", "model-exists")
         replace_folder(temporary, target)
-    return open_bundle(target)
+    return describe_folder(target)
 
 
 def take_in(source: Path, folder: Path) -> str:
@@ -101,15 +113,16 @@ def take_in(source: Path, folder: Path) -> str:
         _copy_folder(source, folder)
     else:
         _unpack(source, folder)
-    bundle = open_bundle(folder)
-    check_safetensors(bundle.weights_path)
-    check_onnx(bundle.onnx_path, PurePosixPath(WEIGHTS_FILE).name)
+    known = verify_files(folder)
+    description = read_description(folder / DESCRIPTION_FILE)
+    check_safetensors(folder / WEIGHTS_FILE)
+    check_onnx(folder / ONNX_FILE, PurePosixPath(WEIGHTS_FILE).name)
     if (folder / CHECKPOINT_FILE).exists():
         check_checkpoint(folder / CHECKPOINT_FILE)
     shutil.rmtree(folder / "configs", ignore_errors=True)
-    write_configuration(folder, bundle.description)
-    write_hashes(folder)
-    return bundle.description.name
+    write_configuration(folder, description)
+    write_hashes(folder, {name: value for name, value in known.items() if name.startswith(NETWORK_FOLDER)})
+    return description.name
 
 
 def unpack_temporarily(path: Path) -> Path:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mimseg.bundle.checked_folder import HASH_FILE, list_files, sha256_of
 from mimseg.bundle.description import Description
 from mimseg.bundle.locations import DESCRIPTION_FILE
 from mimseg.bundle.model_card import licence_text, model_card
 from mimseg.bundle.monai_inference import inference_configuration
 from mimseg.bundle.monai_metadata import metadata
-from mimseg.bundle.reader import HASH_FILE, list_files, sha256_of
 
 
 def write_documents(folder: Path, description: Description) -> None:
@@ -30,10 +31,16 @@ def write_configuration(folder: Path, description: Description) -> None:
     _write_json(folder / "configs" / "inference.json", inference_configuration(description))
 
 
-def write_hashes(folder: Path) -> None:
-    """Write `sha256.json` over all other files of the folder."""
-    hashes = {name: sha256_of(path) for name, path in list_files(folder).items() if name != HASH_FILE}
-    _write_json(folder / HASH_FILE, hashes)
+def write_hashes(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Write `sha256.json` over all other files of the folder.
+
+    Args:
+        folder: Of the model.
+        known: SHA-256 by name of files that were hashed already and stayed as they are; large files are read once.
+    """
+    known = known or {}
+    names = {name: path for name, path in list_files(folder).items() if name != HASH_FILE}
+    _write_json(folder / HASH_FILE, {name: known.get(name) or sha256_of(path) for name, path in names.items()})
 
 
 def _write_json(path: Path, content: Any) -> None:

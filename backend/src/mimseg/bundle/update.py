@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from mimseg.bundle.checked_folder import NETWORK_FOLDER, Bundle, describe_folder, list_files, verify_files
 from mimseg.bundle.description import Description
 from mimseg.bundle.documents import write_documents, write_hashes
 from mimseg.bundle.folders import replace_folder, temporary_sibling
-from mimseg.bundle.reader import Bundle, list_files, open_bundle, verify_files
 from mimseg.errors import UserError
 
 
@@ -25,19 +25,20 @@ def update_description(folder: Path, description: Description) -> Bundle:
         UserError: The model is damaged, or the folder cannot be written.
     """
     folder = folder.resolve()
-    verify_files(folder)
     try:
         with temporary_sibling(folder) as temporary:
             for name, path in list_files(folder).items():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, temporary / name)
+            # The copy is checked: damage of the model and of the copying are found by reading its files once.
+            known = verify_files(temporary, folder)
             write_documents(temporary, description)
-            write_hashes(temporary)
-            open_bundle(temporary)
+            write_hashes(temporary, {name: value for name, value in known.items() if name.startswith(NETWORK_FOLDER)})
+            describe_folder(temporary)
             replace_folder(temporary, folder)
     except OSError as fault:
         raise cannot_update(folder, fault) from fault
-    return open_bundle(folder)
+    return describe_folder(folder)
 
 
 def check_updatable(folder: Path) -> None:

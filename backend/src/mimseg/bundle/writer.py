@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimseg import __version__
+from mimseg.bundle.checked_folder import CHECKPOINT_FILE, ONNX_FILE, WEIGHTS_FILE, Bundle, describe_folder
 from mimseg.bundle.description import Description
 from mimseg.bundle.documents import write_documents, write_hashes
 from mimseg.bundle.folders import refuse_foreign_folder, replace_folder, temporary_sibling
-from mimseg.bundle.reader import CHECKPOINT_FILE, ONNX_FILE, WEIGHTS_FILE, Bundle, open_bundle
 from mimseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def write_bundle(folder: Path, network: torch.nn.Module, description: Descriptio
         _write_network(temporary, network, description, half)
         write_documents(temporary, description)
         write_hashes(temporary)
-        open_bundle(temporary)
+        describe_folder(temporary)  # raises where it could not be read again
         replace_folder(temporary, folder)
-    return open_bundle(folder)
+    return describe_folder(folder)
 
 
 def _write_network(folder: Path, network: torch.nn.Module, description: Description, half: bool) -> None:

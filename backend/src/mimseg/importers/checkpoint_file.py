@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mimseg.bundle.checked_folder import sha256_of
 from mimseg.bundle.foreign_files import ZIP_FAULTS, check_safetensors
-from mimseg.bundle.reader import sha256_of
 from mimseg.errors import UserError
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")

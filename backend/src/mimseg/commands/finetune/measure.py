@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mimseg.bundle.reader import open_bundle
+from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import FinetuneSettings
-from mimseg.commands.measure.run import What, measure_model
+from mimseg.commands.measure.run import MeasurementData, measure_model
 from mimseg.data.cases import load_dataset
 from mimseg.data.labels.regions import read_regions
 from mimseg.errors import MimsegError
@@ -16,19 +16,19 @@ _SHARE_OF_TIME = 0.1
 _SECONDS_AT_FINISH = 120.0
 
 
-def measure_new_model(settings: FinetuneSettings, data: LabelledData, reporter: Reporter) -> None:
+def measure_new_model(bundle: Bundle, settings: FinetuneSettings, data: LabelledData, reporter: Reporter) -> None:
     """Measure the model that was just written on the validation cases; without any, the overlap on training cases.
 
     The model is complete without: what fails here, a stop included, is told as a warning.
     """
-    what = _what(settings, data)
-    if (settings.keep_overlap and not data.validation) or not what.cases:
+    if settings.keep_overlap and not data.validation:
         return
     try:
-        device = "cpu" if settings.device == "cpu" else "auto"
-        measure_model(settings.output, what, reporter, device)
+        what = _measurement_data(settings, data)
+        if what.cases:
+            measure_model(bundle, what, reporter, "cpu" if settings.device == "cpu" else "auto")
     except (MimsegError, OSError, RuntimeError) as fault:
-        open_bundle(settings.output)  # raises if the model were not complete
+        open_bundle(bundle.path)  # raises if the model were not complete
         reporter.warning(
             "not-measured",
             f"The model is complete, but its overlap and quick mode were not measured ({fault}). `mimseg measure` "
@@ -36,10 +36,10 @@ def measure_new_model(settings: FinetuneSettings, data: LabelledData, reporter: 
         )
 
 
-def _what(settings: FinetuneSettings, data: LabelledData) -> What:
+def _measurement_data(settings: FinetuneSettings, data: LabelledData) -> MeasurementData:
     names = {case.identifier for case in data.validation or data.training}
     seconds = None if settings.budget.minutes is None else settings.budget.minutes * 60 * _SHARE_OF_TIME
-    return What(
+    return MeasurementData(
         # There is no file of a drawn image that the finished model could be run on.
         cases=[case for case in load_dataset(settings.data, True).cases if case.identifier in names and case.images],
         with_truth=bool(data.validation),

@@ -243,10 +243,10 @@ def write_model(
         more: Further outputs to name there.
     """
     description = describe(settings, trained.shape, trained.data, scores, trained.record)
-    write_bundle(settings.output, trained.network.cpu(), description)
+    bundle = write_bundle(settings.output, trained.network.cpu(), description)
     remove_provisional(training_folder(settings.output))
     if settings.measure:
-        measure_new_model(settings, trained.data, reporter)
+        measure_new_model(bundle, settings, trained.data, reporter)
     dice = scores.get("summary", {}).get("mean_dice")
     steps = trained.record["finetuning"]["steps"]
     reporter.result(model=str(settings.output), validation_dice=dice, steps=steps, **more)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import stopping
+from mimseg.bundle.checked_folder import sha256_of
 from mimseg.bundle.description import Description
-from mimseg.bundle.reader import sha256_of
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap

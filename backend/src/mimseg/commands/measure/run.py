@@ -55,7 +55,7 @@ class MeasureSettings:
 
 
 @dataclass(frozen=True)
-class What:
+class MeasurementData:
     """What a model is measured on, and how far.
 
     Attributes:
@@ -105,8 +105,8 @@ def measure_inference(settings: MeasureSettings, reporter: Reporter) -> Bundle:
             "no-label-file",
             "The structures of this model may overlap: without --labels, only the windows' overlap can be measured.",
         )
-    what = What(unseen or cases, bool(unseen) and comparable, regions)
-    bundle = measure_model(folder, what, reporter, settings.device, settings.engine, settings.threads)
+    what = MeasurementData(unseen or cases, bool(unseen) and comparable, regions)
+    bundle = measure_model(bundle, what, reporter, settings.device, settings.engine, settings.threads)
     changed = bundle.description
     reporter.result(
         model=str(bundle.path),
@@ -118,8 +118,8 @@ def measure_inference(settings: MeasureSettings, reporter: Reporter) -> Bundle:
 
 
 def measure_model(
-    folder: Path,
-    what: What,
+    bundle: Bundle,
+    what: MeasurementData,
     reporter: Reporter,
     device: str = "auto",
     engine: str = "auto",
@@ -128,21 +128,21 @@ def measure_model(
     """Measure a model and renew its description; raises as `measure_inference` does.
 
     Args:
-        folder: The model.
+        bundle: The model; its folder is renewed.
         what: Cases, and how far they may be used.
         reporter: Receives the progress and the outcome in words.
         device: As for `open_engine`.
         engine: Likewise.
         threads: Likewise.
     """
-    check_updatable(folder)
+    check_updatable(bundle.path)
     # The engine is gone before the folder is replaced: on Windows, files that it has open could not be moved.
-    description = _measure(open_bundle(folder), what, reporter, device, engine, threads)
-    return update_description(folder, description)
+    description = _measure(bundle, what, reporter, device, engine, threads)
+    return update_description(bundle.path, description)
 
 
 def _measure(
-    bundle: Bundle, what: What, reporter: Reporter, device: str, engine: str, threads: int | None
+    bundle: Bundle, what: MeasurementData, reporter: Reporter, device: str, engine: str, threads: int | None
 ) -> Description:
     predict = open_engine(bundle, device, engine, threads, reporter)
     half = None
@@ -152,7 +152,7 @@ def _measure(
 
 
 def measured(
-    description: Description, predict: Predict, what: What, reporter: Reporter, half: Predict | None = None
+    description: Description, predict: Predict, what: MeasurementData, reporter: Reporter, half: Predict | None = None
 ) -> Description:
     """The description with the overlap, the quick mode and the table that are measured; raises as `measure_model`.
 
@@ -198,7 +198,7 @@ def measured(
     return replace(description, overlap=overlap, quick=quick, scores=scores)
 
 
-def _why_not_quick(what: What, description: Description) -> str:
+def _why_not_quick(what: MeasurementData, description: Description) -> str:
     if description.preprocessing.spacing is None:
         return "None: the model works at the spacing of the scan, whatever it is."
     return "None: its loss would have to be measured on labelled cases that the model was not trained on."
