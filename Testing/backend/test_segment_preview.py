@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from tiny_model import LABELS
 
 from mimseg.data.volume import Grid
-from mimseg.inference import preview
+from mimseg.reports import preview
 from mimseg.reports.pictures import encode_png
 
 
