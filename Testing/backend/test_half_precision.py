@@ -9,7 +9,7 @@ from tiny_model import write_tiny_bundle
 from mimseg.bundle.half_precision import bf16_changes_nothing
 from mimseg.bundle.reader import open_bundle
 from mimseg.bundle.update import update_description
-from mimseg.commands.measure.run import What, measured
+from mimseg.commands.measure.run import MeasurementData, measured
 from mimseg.data.cases import load_dataset
 from mimseg.events import Reporter
 from mimseg.inference import engine as engines
@@ -67,13 +67,13 @@ def prepared(tmp_path):
 
 def test_the_card_says_what_16_bit_arithmetic_changes(prepared):
     description, cases = prepared
-    alike = measured(description, thresholds, What(cases), Reporter(), thresholds)
+    alike = measured(description, thresholds, MeasurementData(cases), Reporter(), thresholds)
     assert alike.scores["inference"]["bf16"] == {"cases": 2, "dice_loss": 0.0, "largest_change": 0.0}
     assert bf16_changes_nothing(alike.scores)
     worse = measured(
         description,
         thresholds,
-        What(cases),
+        MeasurementData(cases),
         Reporter(),
         lambda batch: thresholds(batch) * 0 + [[[[[1]]], [[[0]]], [[[0]]]]],
     )
@@ -83,4 +83,4 @@ def test_the_card_says_what_16_bit_arithmetic_changes(prepared):
 
 def test_without_16_bit_arithmetic_nothing_is_said_of_it(prepared):
     description, cases = prepared
-    assert "bf16" not in measured(description, thresholds, What(cases), Reporter()).scores["inference"]
+    assert "bf16" not in measured(description, thresholds, MeasurementData(cases), Reporter()).scores["inference"]

@@ -18,7 +18,7 @@ from mimseg.bundle.update import update_description
 from mimseg.cli.main import main
 from mimseg.commands.measure import variants as measure_variants
 from mimseg.commands.measure.cases import read_scan, spread
-from mimseg.commands.measure.run import What, measured
+from mimseg.commands.measure.run import MeasurementData, measured
 from mimseg.data.cases import Case, load_dataset
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
@@ -50,7 +50,7 @@ def measure(made, data, run, reporter=None, **what):
     engine = Counting(run)
     description = open_bundle(made / "tiny").description
     cases = load_dataset(made / data).cases
-    found = measured(description, engine, What(cases, **what), reporter or Reporter())
+    found = measured(description, engine, MeasurementData(cases, **what), reporter or Reporter())
     return found, found.scores["inference"], engine.windows
 
 
