@@ -273,3 +273,47 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     write_labelmap(tmp_path / "a" / "b" / "l.nii.gz", some_labels(), OBLIQUE)
     assert (tmp_path / "a" / "b" / "l.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("step", "codes"), [(1e-5, []), (0.01, ["beside-image"]), (0.06, ["beside-image"]), (0.1, None), (2.0, None)]
+)
+def test_labels_a_little_beside_their_image_count_as_on_it(
+    tmp_path: Path, step: float, codes: list[str] | None
+) -> None:
+    """The smallest voxel edge is 0.7 mm: up to 0.07 mm are taken."""
+    grid = Grid(OBLIQUE.size, (0.7, 1.1, 3.0), (0.0, 0.0, 0.0))
+    beside = Grid(grid.size, grid.spacing, (step, 0.0, 0.0))
+    write_labelmap(tmp_path / "l.nrrd", some_labels(grid), beside)
+    reporter = RecordingReporter()
+    if codes is None:
+        with pytest.raises(UserError) as caught:
+            read_labelmap(tmp_path / "l.nrrd", grid, reporter)
+        assert caught.value.code == "grid-mismatch"
+        return
+    volume = read_labelmap(tmp_path / "l.nrrd", grid, reporter)
+    assert volume.grid is grid
+    assert np.array_equal(volume.array, some_labels(grid))
+    assert reporter.codes == codes
+
+
+def test_labels_saved_by_the_other_transform_of_their_image_are_taken(tmp_path: Path) -> None:
+    """As nibabel does, which keeps the sform only."""
+    nibabel = pytest.importorskip("nibabel")
+    labels = some_labels().astype(np.uint8)
+    image = nibabel.Nifti1Image(labels, None)
+    image.header.set_qform(np.diag([1, 1, 1, 1]), 1)
+    sform = np.diag([1.0, 1, 1, 1])
+    sform[:3, 3] = 4, 5, 6
+    image.header.set_sform(sform, 2)
+    nibabel.save(image, tmp_path / "image.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, sform), tmp_path / "labels.nii.gz")
+    grid = read_volume(tmp_path / "image.nii.gz").grid
+    reporter = RecordingReporter()
+    assert np.array_equal(read_labelmap(tmp_path / "labels.nii.gz", grid, reporter).array, labels)
+    assert reporter.codes == ["other-transform"]
+    sform[0, 3] = 9
+    nibabel.save(nibabel.Nifti1Image(labels, sform), tmp_path / "labels.nii.gz")
+    with pytest.raises(UserError) as caught:
+        read_labelmap(tmp_path / "labels.nii.gz", grid)
+    assert caught.value.code == "grid-mismatch"

@@ -45,6 +45,9 @@ FORMATS = (
     Format(".mhd", "MetaImage, header and data apart"),
 )
 
+# Where the axes of a file run that does not say so: method 1 of the NIfTI standard. ITK and 3D Slicer take LPS.
+UNSAID_ORIENTATION = "RAS"
+
 IMAGES = tuple(each.ending for each in FORMATS if each.image)
 LABELS_READ = tuple(each.ending for each in FORMATS if each.labels)
 LABELS_WRITTEN = tuple(each.ending for each in FORMATS if each.writer)

@@ -55,7 +55,7 @@ def load_case(case: Case) -> tuple[LoadedCase | None, list[Finding]]:
         )
     else:
         try:
-            labels = read_labelmap(case.label, like=volume.grid, reporter=collector)
+            labels = read_labelmap(case.label, volume.grid, collector, case.orientation)
             names = read_segment_names(case.label)
             loaded = LoadedCase(case, volume, labels.array, names, _stored_type(case.label))
         except UserError as fault:
@@ -77,7 +77,7 @@ def _refused(case: Case, fault: UserError, volume: Volume | None = None) -> Find
     remedy = without_folders(fault.hint, case) or "Export it again, or leave the case out."
     evidence: dict[str, object] = {}
     if fault.code == "grid-mismatch" and volume is not None and case.label is not None:
-        evidence = _how_far_apart(volume.grid, read_labelmap(case.label).grid)
+        evidence = _how_far_apart(volume.grid, read_labelmap(case.label, orientation=case.orientation).grid)
     return Finding(case.identifier, "error", fault.code, without_folders(fault.message, case), remedy, evidence)
 
 

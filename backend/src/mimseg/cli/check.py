@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mimseg.cli.output import print_out
+from mimseg.cli.reading_options import add_orientation_option
 from mimseg.events import Reporter
 
 HELP = "look for problems in a labelled data set before training"
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("CT", "MR"), help="of the data (default: that of the model, if given)")
     parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key (default: all)")
     parser.add_argument("--validation", help="validation cases, likewise")
+    add_orientation_option(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         arguments.cases,
         arguments.validation,
         arguments.output,
+        arguments.orientation,
     )
     checked = check(settings, reporter)
     if not arguments.json_lines:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimseg.cli.presets import FINETUNE, METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
+from mimseg.cli.reading_options import add_orientation_option
 from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key")
     parser.add_argument("--validation", help="validation cases, likewise (default: every fifth case)")
     parser.add_argument("--labels", type=Path, help="JSON file with value, name, color and codes of each structure")
+    add_orientation_option(parser)
     parser.add_argument("--name", help="name of the model (default: that of its folder)")
     parser.add_argument("--title", default="", help="one line about the model")
     parser.add_argument("--licence", default="Not stated", help="licence of the model")
@@ -136,6 +138,7 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         notes=_read_card(arguments.card),
         resume=arguments.resume or arguments.finish,
         **shared_settings(arguments),
+        orientation=arguments.orientation,
         finish=arguments.finish,
     )
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.cli.reading_options import add_orientation_option
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segment only this box, in mm, RAS as 3D Slicer shows them; may be repeated; a turned box has twelve "
         "numbers: a corner and the three edges that meet there",
     )
+    add_orientation_option(parser)
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D file, from 0")
     parser.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring windows, default the model's")
     parser.add_argument(
@@ -103,6 +105,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         table=arguments.table,
         preview=arguments.preview,
         frame=arguments.frame,
+        orientation=arguments.orientation,
         overlap=arguments.overlap,
         quick=arguments.quick,
         threads=arguments.threads,

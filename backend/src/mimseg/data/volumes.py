@@ -14,14 +14,13 @@ from mimseg.data.dicom.folder import read_dicom_folder, refuse_single_file
 from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.reading.open import open_image
 from mimseg.data.reading.opened import ImageHeader
-from mimseg.data.reading.placing import DEFAULT_ORIENTATION
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
 
 def read_volume(
-    path: Path, frame: int | None = None, reporter: Reporter | None = None, orientation: str = DEFAULT_ORIENTATION
+    path: Path, frame: int | None = None, reporter: Reporter | None = None, orientation: str = ""
 ) -> Volume:
     """Read one three-dimensional volume.
 
@@ -29,7 +28,7 @@ def read_volume(
         path: A `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd` file, or a folder with one DICOM series.
         frame: Which volume of a series over time (4D), from 0; None where the file holds one volume.
         reporter: Is told what was corrected or is in doubt: non-finite values, gantry tilt, orientation.
-        orientation: How the axes run if the file does not say, e.g. `RAS`; of no effect on others.
+        orientation: How the axes run if the file does not say, e.g. `LPS`; empty for RAS.
 
     Returns:
         Array `(i, j, k)` in the file's own type (float64 becomes float32) with finite values only.
@@ -43,7 +42,7 @@ def read_volume(
     elif path.is_file() and formats.may_be_dicom(path) and is_dicom(path):
         raise refuse_single_file(path)
     else:
-        volume = _read_file(path, frame, reporter, orientation)
+        volume = _read_file(path, frame, reporter, orientation or formats.UNSAID_ORIENTATION)
     check_grid(volume.grid, path)
     return Volume(_finite(volume.array, path, reporter), volume.grid)
 
@@ -52,7 +51,7 @@ def read_channels(
     paths: Sequence[Path],
     frame: int | None = None,
     reporter: Reporter | None = None,
-    orientation: str = DEFAULT_ORIENTATION,
+    orientation: str = "",
 ) -> Volume:
     """Read the channels of one case, each from its own file.
 

@@ -34,6 +34,7 @@ class CheckSettings:
         cases: Selection of the cases to train on, see `mimseg.data.cases.pick_cases`; None for all (others).
         validation: Selection of the cases to validate on, or None.
         report: Where to write `<report>.html` and `<report>.json`, or None.
+        orientation: How the axes run in files that do not say so; empty for RAS.
     """
 
     data: Path
@@ -43,6 +44,7 @@ class CheckSettings:
     cases: str | None = None
     validation: str | None = None
     report: Path | None = None
+    orientation: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     Raises:
         UserError: The data set, the label file, the model or a selection cannot be read.
     """
-    dataset = load_dataset(settings.data)
+    dataset = load_dataset(settings.data, orientation=settings.orientation)
     cases, training, validation = _chosen(dataset, settings)
     context = Context(_names(dataset, settings.labels), dataset.channels, _expected(settings), training, validation)
     reporter.start("check", cases=len(cases))

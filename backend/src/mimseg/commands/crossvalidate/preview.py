@@ -39,7 +39,7 @@ def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Repor
         count = max(assign_folds([case.subject or case.identifier for case in training], settings.folds, chosen.seed))
         runs = (count + 1) * len(settings.arms) + 1
     else:
-        training, validation = split_cases(load_dataset(chosen.data, without_images=True), chosen)  # type: ignore[assignment]
+        training, validation = split_cases(load_dataset(chosen.data, True, chosen.orientation), chosen)  # type: ignore[assignment]
     initial = read_initial_weights(chosen.initial) if chosen.initial else None
     sample = training[:: -(-len(training) // MOST_CASES)]
     data = load_whole_data(chosen, sample, initial, reporter)

@@ -111,7 +111,9 @@ def labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
     Raises:
         UserError: Validation cases were chosen.
     """
-    labelled = tuple(case for case in load_dataset(settings.data, without_images=True).cases if case.label is not None)
+    labelled = tuple(
+        case for case in load_dataset(settings.data, True, settings.orientation).cases if case.label is not None
+    )
     if settings.validation:
         raise UserError(
             "--validation and --folds exclude each other.", "Folds use every case for validation once.", "bad-usage"

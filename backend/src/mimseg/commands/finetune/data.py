@@ -53,7 +53,7 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     Raises:
         UserError: The data set, the selection or a case is not usable.
     """
-    dataset = load_dataset(settings.data, without_images=True)
+    dataset = load_dataset(settings.data, True, settings.orientation)
     training, validation = split_cases(dataset, settings)
     if not validation:
         reporter.warning(
@@ -88,7 +88,7 @@ def load_whole_data(
         UserError: A case is not usable.
     """
     _say_what_is_drawn(cases, reporter)
-    labels = choose_labels(load_dataset(settings.data, without_images=True), settings)
+    labels = choose_labels(load_dataset(settings.data, True, settings.orientation), settings)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )

@@ -41,7 +41,11 @@ def _measurement_data(settings: FinetuneSettings, data: LabelledData) -> Measure
     seconds = None if settings.budget.minutes is None else settings.budget.minutes * 60 * _SHARE_OF_TIME
     return MeasurementData(
         # There is no file of a drawn image that the finished model could be run on.
-        cases=[case for case in load_dataset(settings.data, True).cases if case.identifier in names and case.images],
+        cases=[
+            case
+            for case in load_dataset(settings.data, True, settings.orientation).cases
+            if case.identifier in names and case.images
+        ],
         with_truth=bool(data.validation),
         regions=read_regions(settings.labels) if settings.labels else None,
         overlap=settings.overlap if settings.keep_overlap else None,

@@ -56,6 +56,7 @@ class FinetuneSettings:
         attribution: Whom the training data come from.
         notes: More entries for the bundle's description (intended use, citation, scores of other runs).
         resume: Continue a stopped training.
+        orientation: How the axes run in files that do not say so; empty for RAS.
         finish: With `resume`: train no further, make the model of the best weights so far.
     """
 
@@ -94,6 +95,7 @@ class FinetuneSettings:
     attribution: str = ""
     notes: dict[str, Any] | None = None
     resume: bool = False
+    orientation: str = ""
     finish: bool = False
 
     def __post_init__(self) -> None:

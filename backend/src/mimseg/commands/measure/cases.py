@@ -80,7 +80,7 @@ def read_scan(
     volume = read_images(case, reporter=reporter)
     if not with_truth or case.label is None:
         return Scan(volume)
-    labelmap = read_labelmap(case.label, like=volume.grid, reporter=reporter).array
+    labelmap = read_labelmap(case.label, volume.grid, reporter, case.orientation).array
     values = all_values(regions) if regions else [label.value for label in description.labels]
     unknown = sorted(set(np.unique(labelmap).tolist()) - {0, *values})
     if unknown:

@@ -26,7 +26,7 @@ from mimseg.reports.preview import draw_preview
 _TOO_LARGE = 1.75
 
 
-def read_case(job: Job, frame: int | None, reporter: Reporter) -> Volume:
+def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str = "") -> Volume:
     """The case's volume, `(i, j, k)` or `(C, i, j, k)`.
 
     Raises:
@@ -36,8 +36,9 @@ def read_case(job: Job, frame: int | None, reporter: Reporter) -> Volume:
     stopping.check()
     with memory_errors_named(f"read {job.inputs[0]}"):
         if job.channels == 1:
-            return read_volume(job.inputs[0], frame, reporter)
-        return read_images(Case(job.name, job.inputs, None, channels=job.channels), frame, reporter)
+            return read_volume(job.inputs[0], frame, reporter, orientation)
+        case = Case(job.name, job.inputs, None, channels=job.channels, orientation=orientation)
+        return read_images(case, frame, reporter)
 
 
 def write_case(

@@ -45,6 +45,7 @@ class SegmentSettings:
         table: CSV of volumes to write, or None.
         preview: PNG picture to write, or None.
         frame: Which volume of a 4D file, from 0, or None.
+        orientation: How the axes run in files that do not say so; empty for RAS.
         overlap: Share of a window that its neighbour covers too; None takes the model's.
         quick: Use the model's quick mode: coarser voxels, faster, with a measured loss.
         threads: Processor threads; None takes one for each physical core, or this rank's share of them.
@@ -63,6 +64,7 @@ class SegmentSettings:
     table: Path | None = None
     preview: Path | None = None
     frame: int | None = None
+    orientation: str = ""
     overlap: float | None = None
     quick: bool = False
     threads: int | None = None
@@ -208,7 +210,7 @@ class _Run:
 
     def read(self, job: Job, reporter: Reporter) -> Volume:
         """Read a case; called in a thread."""
-        return read_case(job, self.settings.frame, reporter)
+        return read_case(job, self.settings.frame, reporter, self.settings.orientation)
 
     def compute(self, job: Job, volume: Volume) -> _Computed:
         """Labels of a case."""

@@ -6,6 +6,7 @@ Others use `load_dataset`, `pick_cases`, `Case`, `Dataset`, `Flaw` and `stem`, i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mimseg.data.cases.case import Case, Dataset, Flaw, stem
@@ -19,15 +20,17 @@ from mimseg.errors import UserError
 __all__ = ["Case", "Dataset", "Flaw", "is_dataset", "load_dataset", "pick_cases", "stem"]
 
 
-def load_dataset(data: Path, without_images: bool = False) -> Dataset:
+def load_dataset(data: Path, without_images: bool = False, orientation: str = "") -> Dataset:
     """Find the cases of a data set.
 
     Args:
         data: A folder with `dataset.json` (Medical Segmentation Decathlon or nnU-Net), a folder with `imagesTr`
             and `labelsTr`, a folder of scans with their labelmaps beside them, such a `dataset.json` itself, or a case
-            list: CSV with the columns `image` (several channels separated by `|`), `label`, and optionally `id` and
-            `subject`, or JSON with a list of such objects. Paths in a list are relative to the list.
+            list: CSV with the columns `image` (several channels separated by `|`), `label`, and optionally `id`,
+            `subject` and `orientation` (of files that do not say it), or JSON with a list of such objects. Paths in a
+            list are relative to the list.
         without_images: A list may have entries with a label only: training draws images from them.
+        orientation: How the axes run in files that do not say so, unless a list says it for the case.
 
     Raises:
         UserError: Nothing usable is there; files named by the description are missing.
@@ -44,7 +47,9 @@ def load_dataset(data: Path, without_images: bool = False) -> Dataset:
             code="bad-dataset",
         )
     _refuse_equal_names(dataset.cases, where)
-    return dataset
+    return replace(
+        dataset, cases=tuple(replace(case, orientation=case.orientation or orientation) for case in dataset.cases)
+    )
 
 
 def is_dataset(data: Path) -> bool:

@@ -21,6 +21,7 @@ class Case:
         label: The labelmap, or None.
         subject: Cases of one subject must not be split between training and validation.
         channels: How many channels the data set names; 0 if it does not say.
+        orientation: How the axes run in files of the case that do not say so, e.g. `LPS`; empty for RAS.
     """
 
     identifier: str
@@ -28,6 +29,7 @@ class Case:
     label: Path | None
     subject: str = ""
     channels: int = 0
+    orientation: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def read_images(case: Case, frame: int | None = None, reporter: Reporter | None 
         UserError: A channel cannot be read, lies on another grid, or a 4D file holds another number of them.
     """
     if frame is not None or not holds_channels(case.images, case.channels):
-        return read_channels(case.images, frame, reporter)
+        return read_channels(case.images, frame, reporter, case.orientation)
     (path,) = case.images
     found = count_frames(path)
     if found != case.channels:
@@ -39,7 +39,7 @@ def read_images(case: Case, frame: int | None = None, reporter: Reporter | None 
             "Correct the names of the channels, or split the file.",
             "channel-count",
         )
-    volumes = [read_volume(path, number, reporter) for number in range(found)]
+    volumes = [read_volume(path, number, reporter, case.orientation) for number in range(found)]
     return Volume(np.stack([volume.array for volume in volumes]), volumes[0].grid)
 
 

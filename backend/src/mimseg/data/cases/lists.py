@@ -1,4 +1,4 @@
-"""Case lists: CSV or JSON with `image`, `label`, and optionally `id` and `subject`."""
+"""Case lists: CSV or JSON with `image`, `label`, and optionally `id`, `subject` and `orientation`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from mimseg.data.cases.case import Case, stem
 from mimseg.data.cases.folders import channel_of
+from mimseg.data.orientation import check_orientation
 from mimseg.data.text_files import read_text
 from mimseg.errors import UserError
 from mimseg.formats import ending_of
@@ -33,7 +34,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def cases_of_list(entries: Sequence[Any], where: Path, channels: int = 0) -> list[Case]:
-    """Cases of a list of objects with `image` (or `images`), `label`, and optionally `id` and `subject`.
+    """Cases of a list of objects with `image` (or `images`), `label`, and optionally `id`, `subject`, `orientation`.
 
     Args:
         entries: The objects; several images of a case are a list, or separated by `|`.
@@ -60,9 +61,11 @@ def cases_of_list(entries: Sequence[Any], where: Path, channels: int = 0) -> lis
             files, paths = [str(entry["label"])], ()
         label = _existing(str(entry["label"]), where) if labelled else None
         given = str(entry.get("id") or "").strip()
-        cases.append(
-            Case(given or stem(_resolve(files[0], where)), paths, label, str(entry.get("subject") or ""), channels)
-        )
+        name = given or stem(_resolve(files[0], where))
+        orientation = str(entry.get("orientation") or "").strip().upper()
+        if orientation:
+            check_orientation(orientation)
+        cases.append(Case(name, paths, label, str(entry.get("subject") or ""), channels, orientation))
         named.append(bool(given))
     return _told_apart(cases, named)
 

@@ -15,7 +15,6 @@ from mimseg.data.labels.structures import Label
 from mimseg.data.nifti.placement import grids_of
 from mimseg.data.reading.open import open_image
 from mimseg.data.reading.opened import ImageFile
-from mimseg.data.reading.placing import DEFAULT_ORIENTATION
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import check_grid, describe_grid
 from mimseg.data.writing import check_volume
@@ -31,7 +30,7 @@ def read_labelmap(
     path: Path,
     like: Grid | None = None,
     reporter: Reporter | None = None,
-    orientation: str = DEFAULT_ORIENTATION,
+    orientation: str = "",
 ) -> Volume:
     """Read a labelmap, or a Slicer segmentation as one labelmap.
 
@@ -42,7 +41,7 @@ def read_labelmap(
         path: A labelmap in any image format, or a `.seg.nrrd` file.
         like: The grid it has to lie on, normally the image's; None accepts any.
         reporter: Is told of overlaps and of what is in doubt.
-        orientation: How the axes run if the file does not say, as of the image.
+        orientation: How the axes run if the file does not say, as of the image; empty for RAS.
 
     Returns:
         Array `(i, j, k)`, uint8 or uint16, on `like` if that is given.
@@ -53,7 +52,7 @@ def read_labelmap(
     path, reporter = Path(path), reporter or Reporter()
     file = open_image(path)
     _refuse_what_is_no_labelmap(file, path)
-    array, grid = file.read(0, orientation, reporter)
+    array, grid = file.read(0, orientation or formats.UNSAID_ORIENTATION, reporter)
     check_grid(grid, path)
     segments = read_segments(file.header.metadata)
     if segments:

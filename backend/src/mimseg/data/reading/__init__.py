@@ -1,4 +1,4 @@
 """Image files, opened by header and read by frame.
 
-For others: `open.open_image`, `opened.ImageFile` (what it gives), `placing.DEFAULT_ORIENTATION`.
+For others: `open.open_image`, `opened.ImageFile` (what it gives).
 """

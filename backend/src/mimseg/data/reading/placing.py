@@ -6,9 +6,8 @@ import numpy as np
 
 from mimseg.data.orientation import check_orientation, vectors_of
 from mimseg.data.volume import Grid
+from mimseg.formats import UNSAID_ORIENTATION
 
-# Method 1 of the NIfTI standard; ITK, and with it 3D Slicer, takes LPS.
-DEFAULT_ORIENTATION = "RAS"
 _TOWARDS = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
 
 
@@ -36,7 +35,7 @@ def in_doubt(path: object, what_is_missing: str, orientation: str) -> tuple[str,
         f"{axis} to the {_TOWARDS[letter]}"
         for axis, letter in zip(("first axis", "second", "third"), orientation, strict=True)
     )
-    why = "as NIfTI's method 1 says" if orientation == DEFAULT_ORIENTATION else "as was asked for"
+    why = "as NIfTI's method 1 says" if orientation == UNSAID_ORIENTATION else "as was asked for"
     return (
         "no-orientation",
         f"{path} does not say how it is oriented ({what_is_missing}). It was read as {orientation}, {why}: {ways} of "

@@ -93,7 +93,7 @@ def load_case(
     image = torch.from_numpy(np.ascontiguousarray(prepared.array, dtype=np.float32))
     if case.label is None or not values:
         return TrainingCase(case.identifier, image, None, (), prepared if keep else None, None, digest)
-    labelmap = read_labelmap(case.label, like=volume.grid)
+    labelmap = read_labelmap(case.label, like=volume.grid, orientation=case.orientation)
     unknown = sorted(set(np.unique(labelmap.array).tolist()) - {0, *values, *extras.merged})
     if unknown:
         raise UserError(
