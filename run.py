@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Two commands for a fresh clone: `python3 run.py demo` and `python3 run.py test`.
 
-Only the standard library is needed. Locked packages are installed in `.venv` next to this file and nowhere else.
+Only the standard library is needed. Locked packages are installed in `.venv` next to this file and nowhere else; `test`
+also makes `.venv-segment`, and `.venv-declared` from nothing but what mimseg's wheel declares, as users' pip does.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -157,6 +159,9 @@ def test() -> int:
         print(f"\n== {name}")
         if environment.python(arguments):
             failed.append(name)
+    print("\n== demo")
+    failed += ["demo"] if demo() else []
+    failed += test_documents(full, trains)
     minutes = (time.monotonic() - started) / 60
     print(f"run.py test: {'failed: ' + ', '.join(failed) if failed else 'everything passed'} ({minutes:.1f} minutes)")
     if not trains:
@@ -164,6 +169,25 @@ def test() -> int:
     if without_panel:
         print(f"Not tested: the panel for 3D Slicer. {without_panel}")
     return 1 if failed else 0
+
+
+def test_documents(builder: "Environment", trains: bool) -> "list[str]":
+    """Install the wheel as users do, by what it declares and without locks, and run the documents' commands there.
+
+    Returns:
+        The names of the checks that failed.
+    """
+    declared, failed = Environment(ROOT / ".venv-declared"), []
+    runner = str(ROOT / "Testing" / "documents" / "run_commands.py")
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = builder.build_wheel(Path(folder))
+        for extra in ("", "train") if trains else ("",):
+            print(f"\n== commands of the documents, pip install mimseg{f'[{extra}]' if extra else ''}")
+            declared.install_as_declared(wheel, extra)
+            options = ["--train"] if extra else []
+            if builder.python([runner, str(declared.folder), *options]):
+                failed.append("commands of the documents" + (", training" if extra else ""))
+    return failed
 
 
 def provide_qt_libraries(environment: "Environment") -> str:
@@ -254,6 +278,32 @@ class Environment:
         """Install mimseg itself, as an editable checkout or as the wheel that users get."""
         source = ["--editable", str(BACKEND)] if editable else ["--force-reinstall", str(BACKEND)]
         self._pip("--no-index", "--no-build-isolation", "--no-deps", *source)
+
+    def build_wheel(self, folder: Path) -> Path:
+        """Build mimseg's wheel.
+
+        Raises:
+            SetupError: it cannot be built.
+        """
+        command = [str(self.executable("python")), "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        if subprocess.run(command, cwd=BACKEND, env=self._variables(), check=False).returncode:
+            raise SetupError("the package's wheel cannot be built (the message is above).")
+        return next(folder.glob("*.whl"))
+
+    def install_as_declared(self, wheel: Path, extra: str) -> None:
+        """Install a wheel and what it declares, newest versions; without an extra, in an environment made anew."""
+        self.marker.unlink(missing_ok=True)
+        if not extra:
+            self._create()
+        else:
+            self._install_torch()
+        self._pip(f"{wheel}[{extra}]" if extra else str(wheel))
+        self._pip_check()
+
+    def _pip_check(self) -> None:
+        command = [str(self.executable("python")), "-m", "pip", "check"]
+        if subprocess.run(command, env=self._variables(), check=False).returncode:
+            raise SetupError("what mimseg declares does not fit together (the message is above).")
 
     def mimseg(self, arguments: "list[str]") -> int:
         """Run the command `mimseg`, showing it first."""

@@ -1,0 +1,112 @@
+"""mimseg for Python programs: read a scan, segment it, write the labels; without PyTorch.
+
+What stands here is also in `mimseg` itself, which loads it when it is asked for: `mimseg.read`, `mimseg.open_model`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.bundle.locations import find_bundle
+from mimseg.bundle.reader import Bundle, open_bundle
+from mimseg.commands.segment.cases import choose_labels, label_values
+from mimseg.commands.segment.volume_table import measure
+from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.labels.structures import Label
+from mimseg.data.regions import box_from_ras
+from mimseg.data.volume import Grid, Volume
+from mimseg.data.volumes import read_volume
+from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.pipeline import segment_volume
+
+
+def read(path: str | os.PathLike[str]) -> Volume:
+    """Read one three-dimensional scan: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
+
+    Returns:
+        `array` `(i, j, k)` in the file's own numbers (CT: HU), and `grid`, which says where its voxels lie in mm.
+
+    Raises:
+        UserError: The input is not one readable, scalar, three-dimensional volume.
+    """
+    return read_volume(Path(path))
+
+
+def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", threads: int | None = None) -> Model:
+    """Load a model for any number of scans.
+
+    Args:
+        name_or_path: A name that `mimseg models list` shows, a folder or a `.zip` file.
+        device: `auto`, `cpu`, `cuda` or `mps`; the last two need PyTorch.
+        threads: Processor threads; None takes one for each physical core.
+
+    Raises:
+        UserError: There is no such model, it is damaged, or the device is not available.
+    """
+    bundle = open_bundle(find_bundle(name_or_path))
+    return Model(bundle, open_engine(bundle, device, threads=threads))
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of a scan.
+
+    Attributes:
+        array: `(i, j, k)` of whole numbers on the scan's own grid; 0 is background.
+        grid: Where the voxels lie.
+        labels: Value, name, colour and codes of each structure.
+    """
+
+    array: NDArray[np.integer]
+    grid: Grid
+    labels: tuple[Label, ...]
+
+    def volumes(self) -> dict[str, float]:
+        """Volume of each structure in mL, by its name."""
+        return {row.label: row.ml for row in measure(self.array, self.grid, self.labels)}
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write a labelmap, or a segmentation of 3D Slicer (`.seg.nrrd`); the ending says which.
+
+        Raises:
+            UserError: The ending is not supported, or the file cannot be written.
+        """
+        write_labelmap(Path(path), self.array, self.grid, self.labels)
+
+
+class Model:
+    """A loaded model; see `open_model`."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self._bundle = bundle
+        self._engine = engine
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The structures that it segments."""
+        return self._bundle.description.labels
+
+    def segment(self, scan: Volume, boxes: Sequence[Sequence[float]] = (), names: Sequence[str] = ()) -> Segmentation:
+        """Segment a scan.
+
+        Args:
+            scan: What `read` returned.
+            boxes: Segment only these: from x, to x, from y, to y, from z, to z in mm, RAS as 3D Slicer shows them.
+                Empty: the whole scan.
+            names: Structures to keep; empty keeps all.
+
+        Raises:
+            UserError: A box lies outside of the scan, or the model has no such structure.
+            OutOfMemory: Memory ran out.
+        """
+        description = self._bundle.description
+        kept = choose_labels(description, names)
+        regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
+        classes = segment_volume(scan, description, self._engine, regions)
+        return Segmentation(label_values(classes, description.labels, kept), scan.grid, kept)
