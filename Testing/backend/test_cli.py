@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +49,30 @@ def test_help_of_every_command_shows_an_example(capsys: pytest.CaptureFixture):
         assert main([name, "--help"]) == 0
         text = capsys.readouterr().out
         assert f"mimseg {name} " in text.split("example", 1)[1]
-        assert "--json-lines" in text
+
+
+@pytest.mark.parametrize("name", ["finetune", "pretrain", "study"])
+def test_long_commands_show_everyday_options_first_and_all_when_asked(name: str, capsys: pytest.CaptureFixture):
+    assert main([name, "--help"]) == 0
+    short = capsys.readouterr().out
+    assert main([name, "--help-all"]) == 0
+    whole = capsys.readouterr().out
+    module = importlib.import_module(f"mimseg.cli.{name}")
+    listed = set(re.findall(r"^ .*?(--[a-z-]+)", short.split("\noptions:")[1].split("\nexample")[0], re.MULTILINE))
+    assert listed == {*module.EVERYDAY, "--help", "--help-all"}
+    assert len(module.EVERYDAY) == 12
+    # Whatever is declared is in the whole help.
+    plain = argparse.ArgumentParser(add_help=False)
+    module.add_arguments(plain)
+    assert set(re.findall(r"--[a-z-]+", plain.format_usage())) <= set(re.findall(r"--[a-z-]+", whole))
+    assert f"mimseg {name} --help-all" in short
+
+
+@pytest.mark.parametrize("command", ["segment", "rank"])
+@pytest.mark.parametrize("box", ["-45,-5,-40,6,-33,15", "-.5,1,2,3,4,5", "-1e1,1,2,3,4,5"])
+def test_a_box_that_begins_with_a_minus_needs_no_equals_sign(command: str, box: str):
+    parsed = build_parser(command).parse_args([command, "a.nii", "-m", "m", "-o", "out", "--roi", box, "--frame", "1"])
+    assert (parsed.roi, parsed.frame) == ([box], 1)
 
 
 def test_general_help_lists_all_commands_and_says_research_use_only(capsys: pytest.CaptureFixture):

@@ -26,6 +26,22 @@ EPILOG = """examples:
   mimseg finetune cases.csv -o my-model --init hippocampus-mr --pretrain-on scans/ --pretrain-minutes 60 \\
       --folds auto --compare --minutes 240"""
 
+# What --help shows; --help-all shows the rest.
+EVERYDAY = (
+    "--output",
+    "--init",
+    "--minutes",
+    "--labels",
+    "--cases",
+    "--validation",
+    "--folds",
+    "--compare",
+    "--plan-only",
+    "--resume",
+    "--finish",
+    "--device",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -53,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often to score the validation cases and keep the best weights (default: %(default)s); 0 keeps the "
         "last ones, whose scores are then not chosen",
     )
-    parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: 0.9)")
-    parser.add_argument("--foreground-share", type=float, help="share of crops around a structure (default: 0.33)")
+    parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: the preset's)")
+    parser.add_argument("--foreground-share", type=float, help="share of crops at a structure (default: the preset's)")
     parser.add_argument(
         "--allow-incomplete", action="store_true", help="accept start weights that lack parts of the encoder"
     )

@@ -12,12 +12,13 @@ import io
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn, TextIO, cast
+from typing import TextIO, cast
 
 from mimseg import __version__, stopping
 from mimseg.cli import failures
 from mimseg.cli.output import Output, QuietReporter, make_output_robust
-from mimseg.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, Stopped, UserError
+from mimseg.cli.parser import ArgumentParser
+from mimseg.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, Stopped
 from mimseg.events import JsonLinesReporter, Reporter, TerminalReporter
 
 COMMANDS = ("segment", "pretrain", "check", "finetune", "measure", "rank", "study", "evaluate", "models", "doctor")
@@ -29,18 +30,6 @@ example:
 
 exit codes: 0 done, 1 a fault of mimseg (a log file is named), 2 bad usage or input, 3 out of memory, 130 stopped
 """
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like all others, so that they reach the JSON lines too."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError(f"{message[:1].upper()}{message[1:]}.", f"See `{self.prog} --help`.", code="usage")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +81,8 @@ def build_parser(only: str | None = None) -> ArgumentParser:
         )
         module.add_arguments(command)
         _add_common_options(command)
+        if hasattr(module, "EVERYDAY"):
+            command.show_only(module.EVERYDAY)
         command.set_defaults(module=module)
     return parser
 

@@ -30,6 +30,22 @@ settings of the methods, for --set NAME=VALUE:
 # Options of their own for what is changed most; everything else goes through --set.
 FREQUENT = ("mask_ratio", "decoder_layers", "decoder_size", "decoder_heads")
 
+# What --help shows; --help-all shows the rest.
+EVERYDAY = (
+    "--output",
+    "--minutes",
+    "--steps",
+    "--method",
+    "--mask-ratio",
+    "--cases",
+    "--init",
+    "--preset",
+    "--window",
+    "--spacing",
+    "--resume",
+    "--device",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -39,15 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", default="none", help="pre-training run or model to go on from (default: none)")
     group = parser.add_argument_group("method")
     group.add_argument("--method", choices=tuple(METHODS), default="mae", help="default: %(default)s")
-    group.add_argument("--mask-ratio", type=float, help="share of patches hidden (default: 0.75)")
+    group.add_argument("--mask-ratio", type=float, help="share of patches hidden (default: the method's)")
     group.add_argument(
         "--decoder",
         metavar="WxL[xH]",
         help="MAE: width, blocks and heads of the decoder at once: 512x8 and 768x1 are those of Chen et al.",
     )
-    group.add_argument("--decoder-layers", type=int, help="MAE: transformer blocks of the decoder (default: 1)")
-    group.add_argument("--decoder-size", type=int, help="MAE: width of the decoder's tokens (default: 192)")
-    group.add_argument("--decoder-heads", type=int, help="MAE: attention heads of the decoder (default: 6)")
+    group.add_argument("--decoder-layers", type=int, help="MAE: transformer blocks of the decoder")
+    group.add_argument("--decoder-size", type=int, help="MAE: width of the decoder's tokens")
+    group.add_argument("--decoder-heads", type=int, help="MAE: attention heads of the decoder")
     group.add_argument(
         "--set",
         action="append",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from mimseg import formats
@@ -23,8 +22,6 @@ correct. The report shows images and names of cases: handle it like the data. Ne
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    # Lets `--roi -45,-5,...` through, which argparse takes for an option; `--roi=-45,...` works without.
-    parser._negative_number_matcher = re.compile(r"^-\.?\d[\d.,eE+-]*$")  # type: ignore[assignment]
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="INPUT", help="files, folders of files or DICOM series, case lists"
     )

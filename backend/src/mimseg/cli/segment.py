@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from mimseg import formats
@@ -28,8 +27,6 @@ The result lies exactly on the scan's grid. Formats by ending: .nii.gz .nii .nrr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    # Lets `--roi -45,-5,...` through, which argparse takes for an option; `--roi=-45,...` works without.
-    parser._negative_number_matcher = re.compile(r"^-\.?\d[\d.,eE+-]*$")  # type: ignore[assignment]
     parser.add_argument(
         "inputs",
         nargs="+",

@@ -38,6 +38,22 @@ when the same command is given again; several processes may share the runs of on
 PRIVATE = {"runs": "RUNS", "labels": "LABELS", "pool": "POOL", "validation": "VALIDATION"}
 NOT_SHOWN = {"command", "module", "claim", "data", "output", "report_only", "json_lines", "quiet", "stop_with_stdin"}
 
+# What --help shows; --help-all shows the rest.
+EVERYDAY = (
+    "--output",
+    "--minutes",
+    "--steps",
+    "--pretrain-steps",
+    "--seeds",
+    "--labelled",
+    "--labels",
+    "--pool",
+    "--validation",
+    "--runs",
+    "--report-only",
+    "--device",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""

@@ -18,6 +18,15 @@ METHODS = {
 }
 
 
+# As papers spell them; a method that is not here is called by its name.
+_TITLES = {"mae": "MAE", "simmim": "SimMIM", "simclr": "SimCLR"}
+
+
+def title_of(name: str) -> str:
+    """What a method is called in tables and texts; needs no torch."""
+    return _TITLES.get(name, name)
+
+
 def load_method(name: str) -> type[PretrainingNetwork]:
     """The class of a method.
 

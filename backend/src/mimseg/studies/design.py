@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mimseg.errors import UserError
+from mimseg.networks.methods import METHODS, title_of
 from mimseg.networks.settings import NetworkSettings
 
 Spacing = tuple[float, float, float]
 SCRATCH = "scratch"
-TITLES = {SCRATCH: "scratch", "mae": "MAE", "simmim": "SimMIM", "simclr": "SimCLR"}
+
+
+def title_of_start(method: str) -> str:
+    """What a start is called in tables: `scratch`, or the title of a pre-training method."""
+    return method if method == SCRATCH else title_of(method)
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,12 @@ class Design:
         lists = (self.seeds, self.methods, self.mask_ratios, self.patch_sizes, self.spacings, self.sizes)
         if not all(lists) or any(len(set(values)) < len(values) for values in (*lists, self.decoders, self.heads)):
             raise UserError("A list of the study is empty or names something twice.", "Give each value once.", "usage")
-        unknown = set(self.methods) - set(TITLES)
+        known = (SCRATCH, *METHODS)
+        unknown = set(self.methods) - set(known)
         if unknown or (self.reference and self.reference not in self.methods):
             named = ", ".join(sorted(unknown)) or self.reference
             raise UserError(
-                f"{named} is not among the methods {', '.join(TITLES if unknown else self.methods)}.",
+                f"{named} is not among the methods {', '.join(known if unknown else self.methods)}.",
                 "Choose --methods and --reference from them.",
                 code="usage",
             )

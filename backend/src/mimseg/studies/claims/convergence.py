@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from mimseg.studies.design import SCRATCH, TITLES, Design, Variant
+from mimseg.studies.design import SCRATCH, Design, Variant, title_of_start
 from mimseg.studies.figures import Curve, draw_convergence, draw_estimates
 from mimseg.studies.findings import (
     MISSING,
@@ -33,7 +33,7 @@ NOT_REACHED = "not reached"
 def variants(design: Design) -> tuple[Variant, ...]:
     """One row a start."""
     return tuple(
-        Variant(TITLES[method], {"start": TITLES[method]}, None if method == SCRATCH else method)
+        Variant(title_of_start(method), {"start": title_of_start(method)}, None if method == SCRATCH else method)
         for method in design.methods
     )
 
@@ -74,7 +74,7 @@ def conclude(results: Results) -> Findings:
     """Speed against the reference, and the end against all that is not masked image modelling."""
     design = results.plan.design
     rows = results.plan.variants
-    reference = TITLES[design.threshold_from]
+    reference = title_of_start(design.threshold_from)
     thresholds = _thresholds(results, reference)
     speeds = {row.name: _speed(results, row, reference, thresholds) for row in rows}
     masked = [row for row in rows if row.name in MASKED]
