@@ -17,7 +17,7 @@ from mimseg.data.volume import Grid
 from mimseg.data.writing import is_whole, write_map
 from mimseg.errors import UserError
 from mimseg.formats import LABELS_WRITTEN
-from mimseg.inference.png import write_png
+from mimseg.reports.pictures import write_png
 
 GRID = Grid((40, 41, 42), (0.7, 1.1, 3.0), (-11.5, 20.25, 30.0))
 NOISE = np.random.default_rng(0).integers(0, 200, GRID.size).astype(np.uint8)
