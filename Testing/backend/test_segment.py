@@ -8,7 +8,8 @@ from tiny_model import LABELS, write_tiny_bundle
 
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.segment import run as segment_task
-from mimseg.commands.segment.run import choose_labels, segment
+from mimseg.commands.segment.cases import choose_labels
+from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.volume_table import measure
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from mimseg.bundle.locator import Locator
 from mimseg.bundle.quick_mode import QuickMode
 from mimseg.data.labels.structures import Label, labels_from_json
 from mimseg.data.preprocessing import Preprocessing
@@ -45,6 +46,7 @@ class Description:
         multilabel: Structures may overlap: channels are independent (sigmoid) and there is no background channel.
         overlap: Share of a window that its neighbour covers too.
         quick: A coarser mode with its measured loss, or None.
+        locator: How it finds its region in a scan much larger than `field_of_view_mm`, or None.
         field_of_view_mm: Usual extent of the training volumes along x, y, z, or None if unknown.
         training: How it was trained: pre-training, fine-tuning, transfer report, hashes of the cases (no names).
         scores: Measured accuracy, per case and in summary.
@@ -68,6 +70,7 @@ class Description:
     multilabel: bool = False
     overlap: float = 0.5
     quick: QuickMode | None = None
+    locator: Locator | None = None
     field_of_view_mm: tuple[float, float, float] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -92,10 +95,12 @@ class Description:
         content.update({entry.name: getattr(self, entry.name) for entry in fields(self)})
         content["preprocessing"] = self.preprocessing.to_json()
         content["labels"] = [label.to_json() for label in self.labels]
-        if self.quick is None:
-            del content["quick"]  # readers older than the quick mode know no such entry
-        else:
-            content["quick"] = self.quick.to_json()
+        for name in ("quick", "locator"):
+            entry = getattr(self, name)
+            if entry is None:
+                del content[name]  # readers older than the quick mode or the locator know no such entry
+            else:
+                content[name] = entry.to_json()
         return _plain(content)
 
     def in_quick_mode(self) -> Description:
@@ -127,7 +132,7 @@ class Description:
         """
         _check_format(content, where)
         values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
-        values.setdefault("quick", None)
+        values = {"quick": None, "locator": None, **values}
         known = {entry.name for entry in fields(cls)}
         wrong = known.symmetric_difference(values)
         if wrong:
@@ -141,6 +146,7 @@ class Description:
             values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
             values["labels"] = labels_from_json(values["labels"], where)
             values["quick"] = None if values["quick"] is None else QuickMode.from_json(values["quick"])
+            values["locator"] = None if values["locator"] is None else Locator.from_json(values["locator"])
             return cls(**values)
         except UserError as fault:
             raise UserError(f"{where}: {fault.message}", fault.hint, "bad-model") from fault
@@ -201,6 +207,8 @@ def _check_consistency(description: Description) -> None:
         f"the network has {network.channels} channels, not {len(description.channels)}": network.channels
         == len(description.channels),
         f"the network has {network.classes} classes, not {classes}": network.classes == classes,
+        "there is a locator, but no field of view for its boxes": description.locator is None
+        or description.field_of_view_mm is not None,
         f"the field of view is {description.field_of_view_mm}": description.field_of_view_mm is None
         or all(0 < extent < 1e5 for extent in description.field_of_view_mm),
         "title, version or intended use is empty": all(

@@ -59,6 +59,7 @@ def _facts(description: Description) -> str:
         "Window": " x ".join(str(edge) for edge in description.window) + " voxels",
         "Overlap of windows": f"{description.overlap:g}",
         "Quick mode": description.quick_in_words(),
+        "Large scans": f"{description.locator.in_words()}." if description.locator else "",
         "Made with": ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items())),
     }
     return _table(["", ""], [[name, value] for name, value in rows.items() if value])

@@ -170,6 +170,8 @@ def format_bundle(bundle: Bundle) -> str:
         lines.append(f"Accuracy:   mean Dice {dice:.3f} on its validation cases")
     if description.quick:
         lines.append(f"Quick mode: {description.quick_in_words()}")
+    if description.locator:
+        lines.append(f"Locator:    {description.locator.in_words()}.")
     lines += [
         f"Licence:    {description.licence}",
         *([f"Cite:       {description.citation}"] if description.citation else []),

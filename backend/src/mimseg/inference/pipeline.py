@@ -24,6 +24,7 @@ def segment_volume(
     regions: Sequence[Box] = (),
     overlap: float | None = None,
     reporter: Reporter | None = None,
+    phase: str = "segment",
 ) -> NDArray[np.integer]:
     """Class indices of a volume, on its own grid.
 
@@ -35,6 +36,7 @@ def segment_volume(
             box's structures stay. Empty: everything.
         overlap: Share of a window that its neighbour covers too; None takes the model's.
         reporter: Receives the progress.
+        phase: Name of the progress.
 
     Returns:
         `(i, j, k)`, uint8 or uint16: 0 background, k the structure `description.labels[k - 1]`.
@@ -45,8 +47,8 @@ def segment_volume(
     """
     labels = np.zeros(volume.grid.size, label_type(len(description.labels) + 1))
     for number, region in enumerate(regions or [None], start=1):
-        phase = "segment" if len(regions) < 2 else f"segment region {number}"
-        prepared, found = _segment_region(volume, description, predict, region, overlap, reporter, phase)
+        name = phase if len(regions) < 2 else f"{phase} region {number}"
+        prepared, found = _segment_region(volume, description, predict, region, overlap, reporter, name)
         inside = labels[prepared.region.slices]
         np.copyto(inside, found, where=inside == 0)
     return labels

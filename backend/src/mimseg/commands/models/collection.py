@@ -44,6 +44,7 @@ class ModelEntry:
             "version": self.description.version,
             "modality": self.description.modality,
             "labels": [label.name for label in self.description.labels],
+            "locator": None if self.description.locator is None else self.description.locator.to_json(),
             "quick": None if self.description.quick is None else self.description.quick.to_json(),
         }
 

@@ -18,12 +18,10 @@ from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.inference.locating import is_larger_than_trained
 from mimseg.memory import memory_errors_named
 from mimseg.reports.pictures import write_png
 from mimseg.reports.preview import draw_preview
-
-# A scan this many times longer than those a model was trained on shows anatomy that the model never saw.
-_TOO_LARGE = 1.75
 
 
 def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str = "") -> Volume:
@@ -99,11 +97,7 @@ def warn_of_misfit(volume: Volume, job: Job, description: Description, has_regio
     """Tell the user when the scan is hardly what the model was trained on."""
     extent = sorted(n * s for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
     usual = description.field_of_view_mm
-    if (
-        usual is not None
-        and not has_region
-        and any(have > _TOO_LARGE * trained for have, trained in zip(extent, sorted(usual), strict=True))
-    ):
+    if usual is not None and not has_region and is_larger_than_trained(volume.grid, description):
         reporter.warning(
             "field-of-view",
             f"{job.inputs[0]} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "

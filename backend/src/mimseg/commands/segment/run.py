@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import choose_labels, label_values, read_case, warn_of_misfit, write_case
+from mimseg.commands.segment.cases import label_values, read_case, warn_of_misfit, write_case
+from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import Locked, Stages, overlapped
 from mimseg.commands.segment.shared_table import add_to_table
@@ -25,6 +26,7 @@ from mimseg.data.volume import Volume
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
 
 
@@ -127,16 +129,16 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
     inputs = expand_folders(settings.inputs, channels)
     jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
     check_table(settings.table)
-    kept = choose_labels(bundle.description, settings.labels)
+    finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)
     rank = rank_of_process()
     with Shares(jobs, rank, settings.resume, reporter) as shares:
-        run = _Run(settings, bundle, kept, rank, len(jobs), shares, reporter)
+        run = _Run(settings, bundle, finder, rank, len(jobs), shares, reporter)
         stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
         results = dict(overlapped(shares.take(), stages, reporter, run.open))
         if run.begun == 0:
             reporter.start("segment", model=bundle.description.name, version=bundle.description.version)
         if settings.table is not None:
-            _write_table(settings.table, jobs, results, shares, rank, kept)
+            _write_table(settings.table, jobs, results, shares, rank, finder)
     if run.failures:
         raise UserError(
             f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
@@ -157,7 +159,7 @@ def _write_table(
     results: Mapping[Job, SegmentResult],
     shares: Shares,
     rank: Rank,
-    kept: Sequence[Label],
+    finder: Finder,
 ) -> None:
     if rank.count == 1 and not shares.finished_before:
         write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
@@ -165,7 +167,7 @@ def _write_table(
     finished_before = shares.finished_before if rank.number == 0 else []
     own = {job: result.volumes for job, result in results.items()}
     with shares.table_lock():
-        add_to_table(path, jobs, own, finished_before, kept)
+        add_to_table(path, jobs, own, finished_before, finder.kept)
 
 
 @dataclass
@@ -174,6 +176,7 @@ class _Computed:
 
     volume: Volume
     labels: NDArray[np.integer]
+    kept: tuple[Label, ...]
     began: float
 
 
@@ -183,7 +186,7 @@ class _Run:
 
     settings: SegmentSettings
     bundle: Bundle
-    kept: tuple[Label, ...]
+    finder: Finder
     rank: Rank
     cases: int
     shares: Shares
@@ -195,7 +198,7 @@ class _Run:
     def open(self) -> None:
         """Load the network; the first case is being read meanwhile."""
         description = self.bundle.description
-        engine = self._open(self.settings.device, self.settings.engine)
+        engine = self._open(self.bundle, self.settings.device, self.settings.engine)
         self._engine = engine
         self.reporter.start(
             "segment", model=description.name, version=description.version, engine=engine.name, device=engine.device
@@ -217,16 +220,25 @@ class _Run:
         began = time.perf_counter()
         regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
         description = self.bundle.description
-        warn_of_misfit(volume, job, description, bool(regions), self.reporter)
+        located = self.finder.runs_on(volume.grid)
+        warn_of_misfit(volume, job, description, bool(regions) or located, self.reporter)
         classes = self._classes(volume, regions)
-        return _Computed(volume, label_values(classes, description.labels, self.kept), began)
+        kept = self.finder.kept(volume.grid)
+        labels = label_values(classes, self.finder.labels(volume.grid), kept)
+        if not labels.any():
+            self.reporter.warning(
+                "nothing-found",
+                f"{description.name} finds none of its structures in {job.inputs[0]}: the result is empty. Check that "
+                "the scan shows that part of the body.",
+            )
+        return _Computed(volume, labels, kept, began)
 
     def write(self, job: Job, computed: _Computed) -> tuple[Job, SegmentResult]:
         """Write a case; called in a thread."""
         grid, labels = computed.volume.grid, computed.labels
-        write_case(job, computed.volume, labels, self.kept, self.bundle.description)
+        write_case(job, computed.volume, labels, computed.kept, self.bundle.description)
         self.shares.finished(job)
-        volumes = tuple(measure(labels, grid, self.kept))
+        volumes = tuple(measure(labels, grid, computed.kept))
         name = f"{job.name}, " if self.cases > 1 else ""
         lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
         self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
@@ -240,21 +252,26 @@ class _Run:
         self.failures.append(job.name)
         self.reporter.warning(fault.code, f"{fault} This case is left out.")
 
-    def _open(self, device: str, engine: str) -> Engine:
+    def _open(self, bundle: Bundle, device: str, engine: str) -> Engine:
         threads = self.settings.threads or self.rank.processors
-        return open_engine(
-            self.bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local
-        )
+        return open_engine(bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local)
 
     def _classes(self, volume: Volume, regions: Sequence[Box]) -> NDArray[np.integer]:
-        description, overlap = self.bundle.description, self.settings.overlap
-        if self._engine is None:
-            self._engine = self._open(self.settings.device, self.settings.engine)
         try:
-            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)
+            return self._computed(volume, regions, self.settings.device, self.settings.engine)
         except OutOfMemory as fault:
             if fault.code != "gpu-out-of-memory":
                 raise
             self.reporter.warning("gpu-out-of-memory", f"{fault.message} The CPU is used instead.")
-            self._engine = self._open("cpu", "auto")
-            return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)
+            self._engine = None
+            self.finder.forget_engine()
+            return self._computed(volume, regions, "cpu", "auto")
+
+    def _computed(self, volume: Volume, regions: Sequence[Box], device: str, engine: str) -> NDArray[np.integer]:
+        description, overlap = self.bundle.description, self.settings.overlap
+        located = self.finder.boxes(volume, lambda bundle: self._open(bundle, device, engine))
+        if self._engine is None:
+            self._engine = self._open(self.bundle, device, engine)
+        if located:
+            return segment_located(volume, description, self._engine, located, overlap, self.reporter)
+        return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mimseg.commands.segment.outputs import Job
 from mimseg.commands.segment.volume_table import COLUMNS, StructureVolume, measure, write_table
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.structures import Label
+from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 
 
@@ -18,7 +19,7 @@ def add_to_table(
     jobs: Sequence[Job],
     own: Mapping[Job, Sequence[StructureVolume]],
     finished_before: Sequence[Job],
-    kept: Sequence[Label],
+    kept: Callable[[Grid], Sequence[Label]],
 ) -> None:
     """Put the rows of this process into the table, which other ranks write, too.
 
@@ -31,7 +32,7 @@ def add_to_table(
         jobs: All cases of the run, in order.
         own: Volumes of the cases of this process.
         finished_before: Cases that were left as they were.
-        kept: Structures of the table.
+        kept: Structures of a case, by its grid.
 
     Raises:
         UserError: The table or a result cannot be read or written.
@@ -41,7 +42,7 @@ def add_to_table(
     for job in finished_before:
         if str(job.inputs[0]) not in rows:
             labels = read_labelmap(job.output)
-            rows[str(job.inputs[0])] = measure(labels.array, labels.grid, kept)
+            rows[str(job.inputs[0])] = measure(labels.array, labels.grid, kept(labels.grid))
     names = [str(job.inputs[0]) for job in jobs]
     write_table(path, [(name, rows[name]) for name in names if name in rows])
 
