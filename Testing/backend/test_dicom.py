@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from conftest import RecordingReporter
 from dicom_files import SERIES, refusal, set_rescale, straight, write_series, write_slice
 
 from mimseg.data.dicom.geometry import shift_slices
+from mimseg.data.dicom.headers import read_slice_header
 from mimseg.data.volumes import read_volume
 
 
@@ -216,3 +219,62 @@ def test_real_slices_with_different_rescaling_are_each_rescaled(
         (tmp_path / source.name).write_bytes(repaired)
         expected.append(pydicom.dcmread(tmp_path / source.name).pixel_array.T * slopes[index] + intercepts[index])
     assert np.allclose(read_volume(tmp_path).array, np.stack(expected, axis=-1), atol=1e-4)
+
+
+def edited(folder: Path, voxels: np.ndarray, edit: Callable[[Any, int], None], **options: object) -> Path:
+    """A series whose files pydicom has changed, in the order along z."""
+    pydicom = pytest.importorskip("pydicom")
+    write_series(folder, voxels, straight(8), **options)  # type: ignore[arg-type]
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        edit(dataset, int(dataset.InstanceNumber) - 1)
+        dataset.save_as(path)
+    return folder
+
+
+@pytest.mark.parametrize(("modality", "codes"), [("CT", []), ("MR", ["monochrome1"])])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_reversed_display_reverses_no_numbers(
+    tmp_path: Path, modality: str, codes: list[str], compressed: bool
+) -> None:
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (16, 16, 8)).astype(np.int16)
+
+    def edit(dataset: Any, number: int) -> None:
+        dataset.PhotometricInterpretation, dataset.Modality = "MONOCHROME1", modality
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1024
+        if compressed:
+            dataset.compress("1.2.840.10008.1.2.5", generate_instance_uid=False)
+
+    reporter = RecordingReporter()
+    volume = read_volume(edited(tmp_path, voxels, edit), reporter=reporter)
+    assert np.array_equal(volume.array, 2.0 * voxels - 1024)
+    assert reporter.codes == codes
+
+
+@pytest.mark.parametrize("shared_by", [8, 2])
+def test_slices_that_share_one_instance_uid_all_count(tmp_path: Path, voxels: np.ndarray, shared_by: int) -> None:
+    def edit(dataset: Any, number: int) -> None:
+        dataset.SOPInstanceUID = f"1.2.3.{number // shared_by}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+
+    folder = edited(tmp_path, voxels, edit)
+    assert np.array_equal(read_volume(folder).array, voxels)
+    for path in list(folder.iterdir()):
+        (folder / f"copy of {path.name}").write_bytes(path.read_bytes())
+    assert np.array_equal(read_volume(folder).array, voxels)
+
+
+def test_the_grid_remembers_its_slices_in_order(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path, voxels, straight(8))
+    source = read_volume(tmp_path).grid.source
+    assert source is not None
+    assert [path.name.rpartition("-")[2] for path in source.slices] == [f"{k}.dcm" for k in range(8)]
+
+
+def test_no_name_of_a_patient_is_read(tmp_path: Path, voxels: np.ndarray) -> None:
+    def edit(dataset: Any, number: int) -> None:
+        dataset.PatientName, dataset.PatientID = "Doe^Jane", "12345"
+
+    for path in edited(tmp_path, voxels, edit).iterdir():
+        assert "Doe" not in repr(read_slice_header(path))
+        assert "12345" not in repr(read_slice_header(path))

@@ -77,7 +77,7 @@ REFUSED = {
     f"{SINGLE}/MR_small_jp2klossless.dcm": ("dicom-single-file", "one slice"),
     f"{SINGLE}/MR_small_jpeg_ls_lossless.dcm": ("dicom-single-file", "one slice"),
     f"{SINGLE}/MR_small_padded.dcm": ("dicom-single-file", "one slice"),
-    f"{SINGLE}/MR_truncated.dcm": ("unreadable", "damaged"),
+    f"{SINGLE}/MR_truncated.dcm": ("dicom-single-file", "one slice"),
     f"{SINGLE}/no_meta.dcm": ("unreadable", "damaged"),
     f"{SINGLE}/meta_missing_tsyntax.dcm": ("unreadable", "unknown kind"),
     f"{SINGLE}/badVR.dcm": ("dicom-not-an-image", "an RT dose"),

@@ -35,6 +35,12 @@ def read_dicom_folder(folder: Path, frame: int | None, reporter: Reporter) -> Vo
     stack = stack_of(slices, folder)
     if stack.note:
         reporter.warning(stack.note_code, f"{folder}: {stack.note}")
+    if any(part.reversed_display and part.modality != "CT" for part in slices):
+        reporter.warning(
+            "monochrome1",
+            f"{folder}: low numbers are shown bright in this series (MONOCHROME1). The numbers were taken as they are "
+            "stored; if the model expects them the other way round, results are wrong.",
+        )
     return stack.assemble(read_pixels(stack.slices))
 
 

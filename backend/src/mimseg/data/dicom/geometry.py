@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.dicom.headers import Slice
+from mimseg.data.source import Source
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 
@@ -60,7 +61,9 @@ class Stack:
         direction = np.stack([*first.axes, first.normal], axis=1)
         size = (int(array.shape[0]), int(array.shape[1]), int(array.shape[2]))
         place = (float(origin[0]), float(origin[1]), float(origin[2]))
-        return Volume(array, Grid(size, (*first.spacing, self.distance), place, direction))
+        # Planes that were interpolated or moved are no longer those of the files.
+        files = () if self.sheared or self.irregular else tuple(part.path for part in self.slices)
+        return Volume(array, Grid(size, (*first.spacing, self.distance), place, direction, Source(slices=files)))
 
 
 def stack_of(slices: Sequence[Slice], folder: Path) -> Stack:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 _SOP_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.([0-9.]*[0-9])")
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _KINDS = {
     "481.3": "an RT structure set (contours, no image)",
     "481.2": "an RT dose",
@@ -34,19 +35,25 @@ _KINDS_BY_MODALITY = {
 _ENHANCED = {"2.1", "2.2", "4.1", "4.3", "4.4", "130", "128.1"}
 _NEED_IMAGES = "Give the folder with the CT or MR images themselves."
 
-# Tags by which the frames of one series may differ, most telling first.
-FRAME_TAGS = {
-    "0020|0100": "TemporalPositionIdentifier",
-    "0020|9128": "TemporalPositionIndex",
-    "0018|9087": "DiffusionBValue",
-    "0018|0081": "EchoTime",
-    "0018|0086": "EchoNumbers",
-    "0018|1060": "TriggerTime",
-    "0020|0012": "AcquisitionNumber",
-    "0008|0032": "AcquisitionTime",
-    "0008|0033": "ContentTime",
-    "0008|0008": "ImageType",
-}
+# Elements by which the frames of one series may differ, most telling first.
+FRAME_TAGS = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "DiffusionBValue",
+    "EchoTime",
+    "EchoNumbers",
+    "TriggerTime",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "ContentTime",
+    "ImageType",
+)
+# Nothing else is read: no name and no number of a patient ever gets into this program.
+_READ = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "NumberOfFrames", "Rows",
+    "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", *FRAME_TAGS,
+)  # fmt: skip
 
 
 class NotAnImage(Exception):
@@ -74,6 +81,8 @@ class Slice:
         position: LPS mm of the first pixel's centre.
         axes: 2x3; unit vectors along a row (axis i) and along a column (axis j).
         size, spacing: Pixels and mm along i and j.
+        bits: Of a stored pixel.
+        reversed_display: Low numbers are shown bright (MONOCHROME1).
         frame_tags: Values of `FRAME_TAGS` that the file has.
     """
 
@@ -86,6 +95,8 @@ class Slice:
     axes: NDArray[np.float64]
     size: tuple[int, int]
     spacing: tuple[float, float]
+    bits: int
+    reversed_display: bool
     frame_tags: dict[str, str]
 
     @property
@@ -105,76 +116,106 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def slice_reader(path: Path) -> sitk.ImageFileReader:
-    """A reader bound to GDCM that does not look at private tags."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.LoadPrivateTagsOff()
-    reader.SetFileName(str(path))
-    return reader
-
-
 def read_slice_header(path: Path) -> Slice:
     """Read the header of one file.
 
     Raises:
         NotAnImage: The file is damaged, another kind of object, multi-frame, mosaic, in colour, or has no position.
     """
-    reader = slice_reader(path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as fault:
-        raise _unreadable(path) from fault
-    tags = {key: reader.GetMetaData(key).strip("\0 ") for key in reader.GetMetaDataKeys()}
-    _refuse_other_objects(tags, reader)
-    axes, position = _geometry(tags)
-    size, spacing = reader.GetSize(), reader.GetSpacing()
+    fields = _read_fields(path)
+    sop_class = fields.get("SOPClassUID", "")
+    if not sop_class.startswith(_STORAGE):
+        raise _unreadable(path)
+    _refuse_other_objects(fields)
+    rows, columns = _integer(fields.get("Rows", "")), _integer(fields.get("Columns", ""))
+    if not rows or not columns:
+        raise _unreadable(path)
+    axes, position = _geometry(fields)
+    between_rows, between_columns = (float(part) for part in fields["PixelSpacing"].split("\\"))
     return Slice(
         path=path,
-        series=tags.get("0020|000e", ""),
-        instance=tags.get("0008|0018", ""),
-        modality=tags.get("0008|0060", ""),
-        number=_integer(tags.get("0020|0013", "")),
+        series=fields.get("SeriesInstanceUID", ""),
+        instance=fields.get("SOPInstanceUID", ""),
+        modality=fields.get("Modality", ""),
+        number=_integer(fields.get("InstanceNumber", "")),
         position=position,
         axes=axes,
-        size=(size[0], size[1]),
-        spacing=(spacing[0], spacing[1]),
-        frame_tags={key: tags[key] for key in FRAME_TAGS if tags.get(key)},
+        size=(columns, rows),
+        spacing=(between_columns, between_rows),
+        bits=_integer(fields.get("BitsAllocated", "")) or 16,
+        reversed_display=fields.get("PhotometricInterpretation", "") == "MONOCHROME1",
+        frame_tags={name: fields[name] for name in FRAME_TAGS if fields.get(name)},
     )
 
 
-def _refuse_other_objects(tags: dict[str, str], reader: sitk.ImageFileReader) -> None:
-    sop_class = tags.get("0008|0016", "").removeprefix("1.2.840.10008.5.1.4.1.1.")
-    kind = _kind(sop_class) or _KINDS_BY_MODALITY.get(tags.get("0008|0060", ""))
+def _read_fields(path: Path) -> dict[str, str]:
+    """The elements of `_READ` that are there, as text; several values are separated by backslashes.
+
+    Raises:
+        NotAnImage: This is no DICOM file, or its header is damaged.
+    """
+    # Not above: runs on other formats need not load it.
+    import pydicom
+
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+            file.seek(0)
+            # Files without the mark begin with their first group right away.
+            bare = start[:2] in (b"\x02\x00", b"\x08\x00") and start[128:] != b"DICM"
+            with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+                warnings.simplefilter("ignore")
+                found = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=list(_READ))
+                fields = {name: _text(found.get(name)) for name in _READ}
+                # Some anonymisers empty the one and leave the other.
+                fields["SOPClassUID"] = fields["SOPClassUID"] or _text(found.file_meta.get("MediaStorageSOPClassUID"))
+    except Exception as fault:  # A damaged header may make pydicom raise anything.
+        raise _unreadable(path) from fault
+    return {name: text for name, text in fields.items() if text}
+
+
+def _text(value: object) -> str:
+    """An element's value as it stands in the file."""
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
+        return "\\".join(_text(part) for part in value)  # type: ignore[attr-defined]
+    return str(value).strip("\0 ")
+
+
+def _refuse_other_objects(fields: dict[str, str]) -> None:
+    sop_class = fields["SOPClassUID"].removeprefix(_STORAGE)
+    kind = _kind(sop_class) or _KINDS_BY_MODALITY.get(fields.get("Modality", ""))
     if kind:
         raise NotAnImage(f"is {kind}", _NEED_IMAGES, "dicom-not-an-image")
-    frames = _integer(tags.get("0028|0008", "")) or 1
-    if sop_class in _ENHANCED or frames > 1 or (reader.GetDimension() > 2 and reader.GetSize()[2] > 1):
+    frames = _integer(fields.get("NumberOfFrames", "")) or 1
+    if sop_class in _ENHANCED or frames > 1:
         raise NotAnImage(
             f"is an enhanced (multi-frame) DICOM file with {frames} frames",
             "Convert it to NIfTI or NRRD first, e.g. with dcm2niix or 3D Slicer.",
             "dicom-multiframe",
             blocks_series=True,
         )
-    if "MOSAIC" in tags.get("0008|0008", "").upper().split("\\"):
+    if "MOSAIC" in fields.get("ImageType", "").upper().split("\\"):
         raise NotAnImage(
             "is a Siemens mosaic (all slices side by side in one picture)",
             "Convert it to NIfTI first, e.g. with dcm2niix.",
             "dicom-mosaic",
             blocks_series=True,
         )
-    if reader.GetNumberOfComponents() > 1:
+    if (_integer(fields.get("SamplesPerPixel", "")) or 1) > 1:
         raise NotAnImage("is a colour picture", _NEED_IMAGES, "not-scalar")
 
 
-def _geometry(tags: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _geometry(fields: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Axes `(2, 3)` at right angles and position `(3,)`.
 
     Raises:
         NotAnImage: Position, orientation or pixel spacing is missing or no usable number.
     """
-    position, orientation = _numbers(tags.get("0020|0032", ""), 3), _numbers(tags.get("0020|0037", ""), 6)
-    spacing = _numbers(tags.get("0028|0030", ""), 2)
+    position = _numbers(fields.get("ImagePositionPatient", ""), 3)
+    orientation = _numbers(fields.get("ImageOrientationPatient", ""), 6)
+    spacing = _numbers(fields.get("PixelSpacing", ""), 2)
     if position is None or orientation is None or spacing is None or spacing.min() <= 0:
         raise NotAnImage(
             "does not say where it lies (position, orientation or pixel spacing is missing)",
@@ -193,7 +234,7 @@ def _geometry(tags: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def _unreadable(path: Path) -> NotAnImage:
-    """What a file is that GDCM cannot open, from its first kilobytes."""
+    """What a file is whose header cannot be read, from its first kilobytes."""
     with path.open("rb") as file:
         found = _SOP_CLASS.search(file.read(8192))
     kind = _kind(found[1].decode()) if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +13,14 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mimseg import stopping
-from mimseg.data.dicom.headers import Slice, slice_reader
+from mimseg.data.dicom.headers import Slice
+from mimseg.data.reading.plain_path import plain_path
 from mimseg.errors import UserError
 
 # Pixel data (7FE0,0010): tag, explicit type with two empty bytes or nothing, length.
 _PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\x00\x00)?(.{4})", re.DOTALL)
+# Photometric interpretation (0028,0004) in either byte order: tag, type, length, value.
+_REVERSED = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04).{4}MONOCHROME)1", re.DOTALL)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 
@@ -36,14 +40,31 @@ def read_pixels(slices: Sequence[Slice]) -> list[NDArray]:
 
 def _slice_pixels(part: Slice) -> NDArray:
     stopping.check()
-    reader = slice_reader(part.path)
-    try:
-        array = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as fault:
-        raise _unreadable(part.path) from fault
-    bits = int(reader.GetMetaData("0028|0100")) if reader.HasMetaDataKey("0028|0100") else 16
-    if is_cut_off(part.path.read_bytes(), part.size[0] * part.size[1] * bits // 8):
+    content = part.path.read_bytes()
+    if is_cut_off(content, part.size[0] * part.size[1] * part.bits // 8):
         raise _unreadable(part.path)
+    if not part.reversed_display:
+        return _decode(part.path, part.path)
+    # GDCM turns the numbers of such pictures round, so that they look right; it must not know.
+    with tempfile.TemporaryDirectory(prefix="mimseg-") as folder:
+        copy = Path(folder) / "slice.dcm"
+        changed, count = _REVERSED.subn(rb"\g<1>2", content, count=1)
+        if not count:
+            raise _unreadable(part.path)
+        copy.write_bytes(changed)
+        return _decode(copy, part.path)
+
+
+def _decode(path: Path, named: Path) -> NDArray:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.LoadPrivateTagsOff()
+    with plain_path(path) as name:
+        reader.SetFileName(name)
+        try:
+            array = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as fault:
+            raise _unreadable(named) from fault
     return array.reshape(array.shape[-2:]).T
 
 

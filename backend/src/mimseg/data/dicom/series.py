@@ -17,12 +17,13 @@ _SAME_PLACE_MM = 0.01
 def choose_series(slices: Sequence[Slice], folder: Path) -> list[Slice]:
     """All slices, if they are one series, or several on one grid (each a time point of a 4D scan).
 
-    Files that are copies of each other (same SOP Instance UID) count once.
+    Files that are copies of each other count once: those of one SOP Instance UID at one place and time. The UID alone
+    does not tell, for some anonymisers give all files the same.
 
     Raises:
         UserError: Several series, sizes, pixel spacings or orientations.
     """
-    slices = list({part.instance or str(part.path): part for part in slices}.values())
+    slices = list({_identity(part): part for part in slices}.values())
     series: dict[str, list[Slice]] = defaultdict(list)
     for part in slices:
         series[part.series].append(part)
@@ -37,6 +38,12 @@ def choose_series(slices: Sequence[Slice], folder: Path) -> list[Slice]:
         )
     _refuse_mixtures(slices, folder)
     return slices
+
+
+def _identity(part: Slice) -> tuple:
+    if not part.instance:
+        return (str(part.path),)
+    return (part.instance, part.series, *part.position.tolist(), part.number, *sorted(part.frame_tags.items()))
 
 
 def _on_one_grid(groups: list[list[Slice]]) -> bool:
@@ -136,13 +143,14 @@ def _frame_order(places: list[list[Slice]], folder: Path) -> tuple[Callable[[Sli
     every = [part for place in places for part in place]
     started: dict[str, tuple] = {}
     for part in every:
-        begin = (_sortable(part.frame_tags.get("0008|0032", "")), _sortable(part.frame_tags.get("0020|0012", "")))
+        tags = part.frame_tags
+        begin = (_sortable(tags.get("AcquisitionTime", "")), _sortable(tags.get("AcquisitionNumber", "")))
         started[part.series] = min(started.get(part.series, begin), begin)
     candidates: list[tuple[str, Callable[[Slice], tuple]]] = [
         ("series", lambda part: (*started[part.series], part.series))
     ]
-    for tag, name in FRAME_TAGS.items():
-        candidates.append((name, lambda part, tag=tag: _sortable(part.frame_tags.get(tag, ""))))  # type: ignore[misc]
+    for tag in FRAME_TAGS:
+        candidates.append((tag, lambda part, tag=tag: _sortable(part.frame_tags.get(tag, ""))))  # type: ignore[misc]
     for name, key in candidates:
         values = [sorted(key(part) for part in place) for place in places]
         if len(set(values[0])) == len(values[0]) and all(value == values[0] for value in values):
