@@ -29,7 +29,6 @@ from mimseg.training.crops.draw import ahead
 from mimseg.training.curves import Curves
 from mimseg.training.layout import is_channels_last, lay_out
 from mimseg.training.memory.ladder import MemoryLadder
-from mimseg.training.memory.resizing import fit_checkpoint
 from mimseg.training.optimiser.averaging import AveragedWeights
 from mimseg.training.optimiser.muon import make_optimizer
 from mimseg.training.optimiser.schedule import set_learning_rate, warmup_cosine
@@ -78,7 +77,6 @@ class Task:
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
         divisible: Whether the loss of a batch is the mean of the losses of its parts.
-        grid: Patches of a window along x, y, z; with it a checkpoint of another window can be gone on from.
     """
 
     network: nn.Module
@@ -89,7 +87,6 @@ class Task:
     score: str
     higher_is_better: bool
     divisible: bool = True
-    grid: tuple[int, int, int] | None = None
 
 
 class Training:
@@ -131,7 +128,6 @@ class Training:
         self._average = AveragedWeights(task.network, settings.schedule.average)
         self._curves = Curves(folder, reporter)
         if content is not None:
-            fit_checkpoint(content, task.network, task.groups, task.grid)
             task.network.load_state_dict(content["network"])
             self._average.load(content["average"])
             self.state, self._best = LoopState(**content["state"]), content["best"]
@@ -154,33 +150,12 @@ class Training:
         """What is trained, with its latest weights."""
         return self._task.network
 
-    @property
-    def device_type(self) -> str:
-        """`cpu`, `cuda` or `mps`."""
-        return self._fabric.device.type
-
-    @property
-    def processes(self) -> int:
-        """How many train together."""
-        return self._fabric.world_size
-
-    def save_for(self, window: tuple[int, int, int], done: str) -> None:
-        """Write a checkpoint that is to be gone on from with another window or device.
-
-        Args:
-            window: Voxels along x, y, z.
-            done: What is done and why, in words.
-        """
-        self.state.extra["window"] = list(window)
-        self.state.extra["fallbacks"] = [*self.state.extra.get("fallbacks", []), done]
-        self._save(final=True)
-
     def run(self) -> None:
         """Train until the budget is used up.
 
         Raises:
             Stopped: The user stopped; a checkpoint was written before.
-            OutOfMemory: Memory does not suffice on any rung of the ladder; `state` is that of the last whole step.
+            OutOfMemory: Memory does not suffice on any rung of the ladder; the last whole step is in a checkpoint.
         """
         try:
             self._run()
@@ -219,7 +194,12 @@ class Training:
         began = time.monotonic()
         schedule = self._settings.schedule
         set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
-        loss = self._ladder.backward(self._module, self._optimizer, _move(batch, self._fabric.device))
+        try:
+            loss = self._ladder.backward(self._module, self._optimizer, _move(batch, self._fabric.device))
+        except OutOfMemory:
+            if self.state.step:
+                self._save(final=True)  # weights and optimiser are those of the last whole step
+            raise
         self.state.extra["memory"] = self._ladder.taken
         if schedule.clip:
             self._fabric.clip_gradients(self._module, self._optimizer, max_norm=schedule.clip)
@@ -275,7 +255,6 @@ class Training:
             "state": vars(self.state),
             "best": self._best,
             "curves": self._curves.state(),
-            "grid": list(self._task.grid) if self._task.grid else None,
             "channels_last": is_channels_last(self._task.network),
         }
         save_checkpoint(self._path, content)

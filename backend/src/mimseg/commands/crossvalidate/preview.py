@@ -45,7 +45,7 @@ def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Repor
     data = load_whole_data(chosen, sample, initial, reporter)
     one = replace(chosen, budget=settings.budget_of(runs))
     data = replace(data, validation=data.training[:1] if validation else [])
-    plan, _, _ = plan_training(one, initial, data, choose_device(chosen.device, reporter), reporter)
+    plan, _, _ = plan_training(one, initial, data, choose_device(chosen.device, reporter))
     own = settings.own_pretraining
     plan = of_all_runs(plan, runs, own.budget if own else None)
     plan = replace(plan, cases=len(training), validation_cases=len(validation))

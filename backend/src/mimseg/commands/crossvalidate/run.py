@@ -177,7 +177,7 @@ def _plan(
         return Plan.from_json(stored)
     chosen = replace(settings.finetune, budget=settings.budget_of(runs))
     device = choose_device(chosen.device, reporter)
-    one, _, _ = plan_training(chosen, initial, data, device, reporter)
+    one, _, _ = plan_training(chosen, initial, data, device)
     plan = of_all_runs(one, runs, settings.own_pretraining.budget if settings.own_pretraining else None)
     write_json(work / "folds.json", {**layout, "plan": plan.to_json()})
     return plan

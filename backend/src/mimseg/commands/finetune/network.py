@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +36,6 @@ class Prepared:
         network: On the CPU.
         shape: Its settings.
         report: What became of the start weights; None without any.
-        task: For the training loop.
     """
 
     fabric: Fabric
@@ -43,7 +43,6 @@ class Prepared:
     network: UNETR
     shape: NetworkSettings
     report: TransferReport | None
-    task: Task
 
 
 def choose_window(
@@ -84,8 +83,7 @@ def prepare(
         fabric, device, settings.precision, settings.devices, settings.nodes, network,
         (shape.channels, *shape.window),
     )  # fmt: skip
-    task = build_task(settings, fabric, data, network, shape, report)
-    return Prepared(fabric, precision, network, shape, report, task)
+    return Prepared(fabric, precision, network, shape, report)
 
 
 def build_network(
@@ -103,26 +101,35 @@ def build_network(
     return network, shape, report
 
 
-def build_task(
-    settings: FinetuneSettings,
-    fabric: Fabric,
-    data: LabelledData,
-    network: UNETR,
-    shape: NetworkSettings,
-    report: TransferReport | None,
-) -> Task:
-    """What the training loop needs: batches, loss, validation, learning rates."""
+def make_loss(settings: FinetuneSettings, data: LabelledData) -> Callable[[nn.Module, Any], Tensor]:
+    """The loss of (network, batch)."""
     compute_loss = dice_and_cross_entropy(settings.include_background)
     membership = data.training[0].membership
     if data.regions is not None and membership is not None:
         compute_loss = dice_and_binary_cross_entropy(membership)
 
+    def loss_of(module: nn.Module, batch: Any) -> Tensor:
+        return compute_loss(module(batch[0]).float(), batch[1])
+
+    return loss_of
+
+
+def draw(
+    settings: FinetuneSettings, data: LabelledData, shape: NetworkSettings, fabric: Fabric, crops: int, step: int
+) -> tuple[Tensor, Tensor | None]:
+    """The batch of a step with so many crops, on the CPU."""
+    return draw_batch(
+        data.training, shape.window, settings.augmentation, settings.foreground_share, crops, settings.seed, step,
+        fabric.global_rank, fabric.world_size, settings.crops_per_volume,
+    )  # fmt: skip
+
+
+def build_task(settings: FinetuneSettings, data: LabelledData, prepared: Prepared) -> Task:
+    """What the training loop needs: batches, loss, validation, learning rates."""
+    fabric, network, shape, report = prepared.fabric, prepared.network, prepared.shape, prepared.report
+
     def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
-        return draw_batch(
-            data.training, shape.window, settings.augmentation, settings.foreground_share,
-            settings.batch or USUAL_BATCH, settings.seed, step, fabric.global_rank, fabric.world_size,
-            settings.crops_per_volume,
-        )  # fmt: skip
+        return draw(settings, data, shape, fabric, settings.batch or USUAL_BATCH, step)
 
     def validate(average: nn.Module, step: int) -> dict[str, float]:
         if not data.validation or not fabric.is_global_zero:
@@ -130,13 +137,10 @@ def build_task(
         dice = [mean_dice(predict_case(average, case, shape, settings.overlap), case) for case in data.validation]
         return {"validation_dice": float(np.mean(dice))}
 
-    def loss_of(module: nn.Module, batch: Any) -> Tensor:
-        return compute_loss(module(batch[0]).float(), batch[1])
-
     pretrained = set(report.loaded + report.resized) if report else set()
     schedule = settings.schedule
     groups = parameter_groups(
         network, schedule.learning_rate, schedule.weight_decay, shape.layers, settings.layer_decay, pretrained,
         schedule.optimizer,
     )  # fmt: skip
-    return Task(network, groups, make_batch, loss_of, validate, "validation_dice", True, grid=shape.grid)
+    return Task(network, groups, make_batch, make_loss(settings, data), validate, "validation_dice", True)

@@ -1,7 +1,7 @@
 """The plan of a fine-tuning, made before it starts: what the user left open follows from a short probe here.
 
 Window: that of the start weights or of the data; smaller ones while the counted need of one crop, with a margin,
-exceeds the free memory, and then the CPU instead of a GPU. Batch: 2; 1 where fewer than `FEWEST_STEPS` steps of 2 crops
+exceeds the free memory. The device is never changed. Batch: 2; 1 where fewer than `FEWEST_STEPS` steps of 2 crops
 fit into the minutes; 4 where `MANY_STEPS` steps of 4 fit, and nothing that exceeds the memory. What the user gave is
 never changed. nnU-Net plans in the same order, window before batch, and with batches of 2 (Isensee et al., 2021).
 """

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mimseg.commands.finetune.data import LabelledData
-from mimseg.commands.finetune.network import Prepared, build_network, build_task, choose_window, prepare
+from mimseg.commands.finetune.network import Prepared, build_network, choose_window, draw, make_loss, prepare
 from mimseg.commands.finetune.plan import (
     BATCHES,
     MEMORY_MARGIN,
@@ -22,7 +22,6 @@ from mimseg.commands.finetune.plan import (
 from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
 from mimseg.commands.finetune.training_device import device_name, free_memory
 from mimseg.errors import OutOfMemory
-from mimseg.events import Reporter
 from mimseg.memory import is_out_of_memory
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import make_fabric
@@ -43,7 +42,6 @@ def plan_training(
     initial: InitialWeights | None,
     data: LabelledData,
     device: str,
-    reporter: Reporter,
 ) -> tuple[Plan, Cost, Prepared]:
     """Choose window and batch, if they are open, by what a step takes here; takes a few seconds.
 
@@ -52,7 +50,6 @@ def plan_training(
         initial: What the training starts from.
         data: The cases.
         device: As for `make_fabric`; what `auto` means here, see `choose_device`.
-        reporter: Is warned where a GPU has too little memory.
 
     Returns:
         The plan, the cost of its steps, and the network that it was made with, ready to be trained.
@@ -61,18 +58,8 @@ def plan_training(
         OutOfMemory: Not even the smallest window fits.
     """
     fabric = make_fabric(device, "32-true", settings.devices, settings.nodes)
-    may_move = fabric.device.type != "cpu" and settings.device == "auto" and fabric.world_size == 1
     wanted, free = choose_window(settings, initial, data, fabric.device.type), free_memory(fabric.device)
-    try:
-        prepared, cost, fits = _within(settings, initial, data, fabric, device, wanted, free)
-    except OutOfMemory:
-        if not may_move:
-            raise
-        fits = False
-    if not fits and may_move:
-        message = "TRAINING RUNS ON THE CPU, which is many times slower: the GPU has too little free memory."
-        reporter.warning("gpu-not-used", message)
-        return plan_training(replace(settings, device="cpu"), initial, data, "cpu", reporter)
+    prepared, cost, fits = _within(settings, initial, data, fabric, device, wanted, free)
     window, reasons = prepared.shape.window, []
     if window != wanted:
         old, new = ("x".join(map(str, size)) for size in (wanted, window))
@@ -92,8 +79,7 @@ def plan_training(
         settings, cost, (str(fabric.device), device_name(fabric.device), prepared.precision), window,
         (len(data.training), len(data.validation)), free, (*reasons, why),
     )  # fmt: skip
-    task = build_task(settings, prepared.fabric, data, prepared.network, prepared.shape, prepared.report)
-    return plan, cost, replace(prepared, task=task)
+    return plan, cost, prepared
 
 
 def _within(
@@ -113,18 +99,17 @@ def _within(
     base = initial.network if initial else settings.network
     least = least_window(window, base.patch_size)
     may_shrink = settings.window is None and fabric.world_size == 1
-    one = replace(settings, batch=settings.crops_per_volume)
 
     def smaller(larger: tuple[int, int, int]) -> tuple[int, int, int] | None:
         return smaller_window(larger, base.patch_size, least) if may_shrink else None
 
     if may_shrink and free is not None:
-        window = _expected_to_fit(replace(one, network=base), data, fabric, window, smaller, free)
+        window = _expected_to_fit(replace(settings, network=base), data, fabric, window, smaller, free)
     while True:
         fault = None
         try:
-            prepared = prepare(one, initial, data, window, fabric, device)
-            cost = _cost_of_one(prepared)
+            prepared = prepare(settings, initial, data, window, fabric, device)
+            cost = _cost_of_one(settings, data, prepared)
             fits = free is None or MEMORY_MARGIN * cost.memory_bytes <= free
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -143,11 +128,12 @@ def _within(
             )
 
 
-def _cost_of_one(prepared: Prepared) -> Cost:
-    images, classes = prepared.task.make_batch(0)
-    example = images[:1], None if classes is None else classes[:1]
+def _cost_of_one(settings: FinetuneSettings, data: LabelledData, prepared: Prepared) -> Cost:
     network, shape = prepared.network, prepared.shape
-    return measure_cost(prepared.fabric, network, network.vit, shape.tokens, prepared.task.compute_loss, example, 1.0)
+    images, classes = draw(settings, data, shape, prepared.fabric, settings.crops_per_volume, 0)
+    example = images[:1], None if classes is None else classes[:1]
+    loss = make_loss(settings, data)
+    return measure_cost(prepared.fabric, network, network.vit, shape.tokens, loss, example, 1.0)
 
 
 def _expected_to_fit(
@@ -166,8 +152,7 @@ def _expected_to_fit(
     if math.prod(window) <= FIRST_RATIO * x * y * z:
         return window
     network, shape, _ = build_network(settings, None, data, (x, y, z))
-    task = build_task(settings, fabric, data, network, shape, None)
-    cost = _cost_of_one(Prepared(fabric, "32-true", network, shape, None, task))
+    cost = _cost_of_one(settings, data, Prepared(fabric, "32-true", network, shape, None))
     fixed = cost.of_batch(0).memory_bytes
 
     def need(wanted: tuple[int, int, int]) -> float:
@@ -185,15 +170,13 @@ def _seconds_of(
     than the step counts.
     """
     largest = settings.batch or max(BATCHES[-1], settings.crops_per_volume, USUAL_BATCH)
-    task = build_task(
-        replace(settings, batch=largest), prepared.fabric, data, prepared.network, prepared.shape, prepared.report
-    )
+    loss = make_loss(settings, data)
     one = cost.seconds_per_step
 
     @cache
     def drawn() -> tuple[float, Any]:
         began = time.perf_counter()
-        batch = task.make_batch(0)
+        batch = draw(settings, data, prepared.shape, prepared.fabric, largest, 0)
         return (time.perf_counter() - began) / largest, batch
 
     @cache
@@ -203,7 +186,7 @@ def _seconds_of(
         if crops > 1 and step <= LONGEST_STEP:
             example = tuple(None if entry is None else entry[:crops] for entry in batch)
             try:
-                step = time_step(prepared.fabric, prepared.network, task.compute_loss, example)
+                step = time_step(prepared.fabric, prepared.network, loss, example)
             except (RuntimeError, MemoryError) as fault:
                 if not is_out_of_memory(fault):
                     raise

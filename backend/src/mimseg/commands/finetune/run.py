@@ -10,7 +10,7 @@ from mimseg.bundle.description import Description
 from mimseg.bundle.writer import write_bundle
 from mimseg.commands.finetune.data import LabelledData, load_labelled_data
 from mimseg.commands.finetune.measure import measure_new_model
-from mimseg.commands.finetune.network import Prepared, prepare
+from mimseg.commands.finetune.network import Prepared, build_task, choose_window, prepare
 from mimseg.commands.finetune.plan import Plan, as_started
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.provisional_model import ProvisionalModel, remove_provisional, unfinished
@@ -22,11 +22,9 @@ from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
 from mimseg.training.budget import LoopSettings
-from mimseg.training.checkpoints import load_checkpoint
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import Training, make_fabric
 from mimseg.training.memory.cost import Cost
-from mimseg.training.memory.fallbacks import Limits, Place, train_within_memory
 from mimseg.training.run_folder import CHECKPOINT, check_run_folder, check_same_settings, write_json
 from mimseg.training.transfer import TransferReport
 from mimseg.training.validation import score_cases
@@ -105,17 +103,13 @@ def train(
     initial = read_initial_weights(settings.initial) if settings.initial else None
     data = data or load_labelled_data(settings, initial, reporter)
     if not settings.resume and plan is None:
-        plan, cost, prepared = plan_training(settings, initial, data, device, reporter)
-        device = "cpu" if plan.device == "cpu" else device
+        plan, cost, prepared = plan_training(settings, initial, data, device)
         settings = replace(settings, batch=plan.batch, window=plan.window)
     run = _Run(settings, initial, data, work, reporter, plan, provisional)
-    place = run.begin(prepared, cost, device)
-    del prepared  # or its memory could not be used by a smaller one
-    if settings.finish:
-        training = run.build(place, True)
-    else:
-        limits = Limits(run.patch_size, run.planned_window, settings.device == "auto")
-        training = train_within_memory(run.build, place, limits, settings.resume, reporter)
+    run.begin(prepared, cost, device)
+    training = run.build()
+    if not settings.finish:
+        training.run()
     if not main.is_global_zero:
         return None
     network, state = training.network, training.state
@@ -123,14 +117,12 @@ def train(
         raise TypeError("a fine-tuning trains a UNETR")
     record = run.record(network.settings)
     record["finetuning"].update(steps=state.step, seconds=round(state.seconds, 1))
-    if state.extra.get("fallbacks"):
-        record["finetuning"]["memory_ran_out"] = " ".join(state.extra["fallbacks"])
     network.load_state_dict(training.best_weights())
     return Trained(network.eval(), network.settings, data, record)
 
 
 class _Run:
-    """Builds the training of a fine-tuning, as often as memory makes that necessary."""
+    """Builds the training of a fine-tuning, and knows what made its model."""
 
     def __init__(
         self,
@@ -144,45 +136,36 @@ class _Run:
     ) -> None:
         self._settings, self._initial, self._data, self._work = settings, initial, data, work
         self._reporter, self._plan, self._provisional = reporter, plan, provisional
-        self._first: Prepared | None = None
         self._report: TransferReport | None = None
-        self.patch_size = (initial.network if initial else settings.network).patch_size
-        self.planned_window = settings.window or (0, 0, 0)
 
-    def begin(self, prepared: Prepared | None, cost: Cost | None, device: str) -> Place:
-        """Announce the run, write or check its settings, and return where it starts."""
-        place = Place(self.planned_window, device)
-        if self._settings.resume:
-            extra = load_checkpoint(self._work / "checkpoint.pt")["state"]["extra"]
-            x, y, z = extra.get("window") or self.planned_window
-            place = Place((x, y, z), device)
+    def begin(self, prepared: Prepared | None, cost: Cost | None, device: str) -> None:
+        """Build the network unless it is prepared, announce the run, and write or check its settings."""
         # The network is built before anything is written: it may not fit the start weights.
-        self._first = prepared or self._prepare(place)
-        self._report, shape = self._first.report, self._first.shape
-        self._announce(self._first, cost)
-        recorded = training_record(self._settings, replace(shape, window=self.planned_window), self._data)
+        self._prepared = prepared or self._prepare(device)
+        self._report = self._prepared.report
+        self._announce(self._prepared, cost)
+        recorded = training_record(self._settings, self._prepared.shape, self._data)
         if self._settings.resume:
             check_same_settings(self._work, recorded)
-        elif self._first.fabric.is_global_zero:
+        elif self._prepared.fabric.is_global_zero:
             self._work.mkdir(parents=True, exist_ok=True)
             plan = {"plan": self._plan.to_json()} if self._plan else {}
             write_json(self._work / "settings.json", {**recorded, **plan})
             if cost is not None:
                 write_json(self._work / "cost.json", cost.to_json())
             write_json(self._work / "transfer.json", self._report.to_json() if self._report else None)
-        return place
 
-    def build(self, place: Place, resume: bool) -> Training:
-        """The training at a place, from its checkpoint if there is one to go on from."""
-        prepared, self._first = self._first or self._prepare(place), None
-        settings = self._settings
+    def build(self) -> Training:
+        """The training, from its checkpoint if it is resumed."""
+        settings, prepared = self._settings, self._prepared
         validations = settings.validations if self._data.validation else 0
         loop = LoopSettings(settings.budget, settings.schedule, validations)
         follow = None
         if self._provisional and not settings.finish:
             shape = prepared.shape
             follow = ProvisionalModel(self._work, lambda scores: self._unfinished(shape, scores), self._reporter)
-        return Training(prepared.fabric, prepared.task, loop, self._work, self._reporter, resume, follow)
+        task = build_task(settings, self._data, prepared)
+        return Training(prepared.fabric, task, loop, self._work, self._reporter, settings.resume, follow)
 
     def record(self, shape: NetworkSettings) -> dict[str, Any]:
         """Everything that makes this model."""
@@ -192,16 +175,15 @@ class _Run:
             "transfer": self._report.to_json() if self._report else None,
         }
 
-    def _prepare(self, place: Place) -> Prepared:
+    def _prepare(self, device: str) -> Prepared:
         settings, plan = self._settings, self._plan
         if settings.finish:
             settings = replace(settings, precision="32-true")
-        elif settings.precision == "auto" and plan is not None and plan.device.split(":")[0] == place.device:
+        elif settings.precision == "auto" and plan is not None and plan.device.split(":")[0] == device:
             settings = replace(settings, precision=plan.precision)
-        elif settings.precision != "auto" and place.device == "cpu" and plan is not None and plan.device != "cpu":
-            settings = replace(settings, precision="auto")  # what the GPU computed in may be too slow here
-        fabric = make_fabric(place.device, "32-true", settings.devices, settings.nodes)
-        return prepare(settings, self._initial, self._data, place.window, fabric, place.device)
+        fabric = make_fabric(device, "32-true", settings.devices, settings.nodes)
+        window = choose_window(settings, self._initial, self._data, fabric.device.type)
+        return prepare(settings, self._initial, self._data, window, fabric, device)
 
     def _unfinished(self, shape: NetworkSettings, scores: dict[str, Any]) -> Description:
         description = describe(self._settings, shape, self._data, scores, self.record(shape))

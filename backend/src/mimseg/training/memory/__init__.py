@@ -1,1 +1,1 @@
-"""What a training costs and what it does when memory runs out: `cost`, `ladder`, `fallbacks`, `resizing`."""
+"""What a training costs (`cost`) and what it does when memory runs out (`ladder`)."""

@@ -19,8 +19,8 @@ class MemoryLadder:
 
     The first rung keeps the batch and the recipe: its crops are computed in parts whose gradients are added up (for
     losses over a whole batch, such as Dice, the mean over parts). The second one recomputes the transformer's
-    activations in the backward pass. What was needed once is kept for the rest of the run. The rungs that change the
-    recipe follow in `training.fallbacks`.
+    activations in the backward pass. What was needed once is kept for the rest of the run. Neither
+    changes the recipe: another window or device is for the user to choose.
 
     Args:
         fabric: Where to run.
