@@ -21,10 +21,10 @@ HERE = Path(__file__).resolve().parent
 SHARED = ["--modality", "CT", "--window", "96,80,64", "--seed", "0"]
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on cases of the MICCAI challenge Multi-Atlas "
-    "Labeling Beyond the Cranial Vault (BTCV; Landman et al. 2015, Synapse syn3193805): portal-venous abdominal CT with "
-    "13 organs labelled by hand. The data are given out after registration at Synapse; two later users of the data state "
-    "CC BY 4.0, MONAI's model zoo says that they may be requested and ships weights trained on them under Apache-2.0. "
-    "No image or label is contained or redistributed. Research use only."
+    "Labeling Beyond the Cranial Vault (BTCV; Landman et al. 2015, Synapse syn3193805): portal-venous abdominal CT "
+    "with 13 organs labelled by hand. The data are given out after registration at Synapse; two later users of the "
+    "data state CC BY 4.0, MONAI's model zoo says that they may be requested and ships weights trained on them under "
+    "Apache-2.0. No image or label is contained or redistributed. Research use only."
 )
 STAGES = ("pretrain", "finetune", "measure", "ship")
 
