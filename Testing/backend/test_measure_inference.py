@@ -1,5 +1,6 @@
 """Measuring overlap and quick mode of a model: by engines of known faults, and of a real bundle without PyTorch."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ from mimseg.commands.measure import variants as measure_variants
 from mimseg.commands.measure.cases import read_scan, spread
 from mimseg.commands.measure.run import MeasurementData, measured
 from mimseg.data.cases import Case, load_dataset
+from mimseg.data.labels.scheme import LabelScheme
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
 
@@ -139,10 +141,14 @@ def test_of_structures_that_overlap_the_smallest_is_seen_as_in_results(tmp_path)
     write_tiny_bundle(tmp_path / "tiny")
     description = open_bundle(tmp_path / "tiny").description
     case = load_dataset(tmp_path / "data").cases[0]
-    scan = read_scan(case, description, ((1, 2, 4), (2, 4)), True, Reporter())
+    scheme = LabelScheme(description.labels, ((1, 2, 4), (2, 4)))
+    scan = read_scan(case, scheme, Reporter())
     assert np.array_equal(scan.truth, np.where(labels == 1, 1, np.where(labels > 0, 2, 0)))
+    ignoring = read_scan(case, dataclasses.replace(scheme, regions=((1, 4), (4,)), ignored=2), Reporter())
+    assert np.array_equal(ignoring.ignored, labels == 2)
+    assert np.array_equal(ignoring.truth, np.where(labels == 1, 1, np.where(labels == 4, 2, 0)))
     with pytest.raises(UserError, match="label values"):
-        read_scan(case, description, None, True, Reporter())
+        read_scan(case, LabelScheme(description.labels), Reporter())
 
 
 def copy_of(made, folder):

@@ -17,6 +17,7 @@ from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
 from mimseg.data.cases import load_dataset  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
+from mimseg.data.labels.scheme import choose_scheme  # noqa: E402
 from mimseg.data.labels.sides import side_pairs, unpaired  # noqa: E402
 from mimseg.data.labels.structures import labels_from_json  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
@@ -50,9 +51,10 @@ def drawn_case(maps) -> TrainingCase:
 def loaded(maps, keep: bool) -> TrainingCase:
     cases, labels = maps
     extras = read_label_extras(labels, LABELS)
-    return load_case(
-        load_dataset(cases, without_images=True).cases[0], PREPROCESSING, [2, 41], keep, Reporter(), None, extras
-    )
+    dataset = load_dataset(cases, without_images=True)
+    scheme = choose_scheme(dataset, labels, cases)
+    assert scheme.values == [2, 41]
+    return load_case(dataset.cases[0], PREPROCESSING, scheme, keep, Reporter(), extras)
 
 
 def test_a_drawn_crop_shows_the_labels_and_looks_different_every_time(drawn_case):

@@ -15,7 +15,7 @@ from volume_files import GRID, SIZE, apart_mm, grids, ramp, refusal, write
 
 from mimseg.data.images import image_of
 from mimseg.data.volume import Grid
-from mimseg.data.volumes import find_volumes, read_channels, read_volume
+from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import UserError
 from mimseg.formats import IMAGES
 
@@ -170,20 +170,3 @@ def test_channels_on_one_grid_are_stacked_and_on_another_refused(tmp_path: Path)
         read_channels([first, other])
     assert caught.value.code == "grid-mismatch"
     assert "t3.nrrd" in caught.value.message
-
-
-def test_volumes_are_found_below_a_folder_without_labels_and_hidden_files(tmp_path: Path) -> None:
-    wanted = [write(tmp_path / name, ramp()) for name in ("a/x.nii.gz", "b.nrrd", "c d/e.mha")]
-    for name in ("labelsTr/x.nii.gz", "label.nrrd", ".hidden.nii", "b.seg.nrrd"):
-        write(tmp_path / name, ramp(np.uint8))
-    (tmp_path / "readme.txt").write_text("no")
-    (tmp_path / "series").mkdir()
-    (tmp_path / "series" / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
-    assert find_volumes(tmp_path) == sorted([*wanted, tmp_path / "series"])
-    assert find_volumes(wanted[0]) == [wanted[0]]
-
-
-def test_a_folder_without_volumes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        find_volumes(tmp_path)
-    assert caught.value.code == "no-images"

@@ -31,3 +31,5 @@ class Check(Protocol):
 
 
 CHECKS: tuple[Check, ...] = (values, channels, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)
+# Those that need no image: quick enough to run before every training.
+CHECKS_OF_LABELS: tuple[Check, ...] = (values, channels, subjects)

@@ -29,7 +29,10 @@ class Context:
     """Everything about the data set that no single case holds.
 
     Attributes:
-        names: Name by label value, of the label file or the data set's description; empty if unknown.
+        names: Name by label value, of the label file or the data set's description; empty if unknown. A value of
+            several overlapping structures has all their names.
+        structures: Label values of each structure, by its name; empty if unknown.
+        named_by_files: The names are those that Slicer segmentations give their segments, not of a list.
         channels: Channel names of the data set's description; empty if unknown.
         expected: Of the model that training starts from.
         training: Identifiers of the cases to train on; None if no split was given.
@@ -37,6 +40,8 @@ class Context:
     """
 
     names: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    structures: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    named_by_files: bool = False
     channels: tuple[str, ...] = ()
     expected: Expected = field(default_factory=Expected)
     training: frozenset[str] | None = None

@@ -9,8 +9,10 @@ import numpy as np
 from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
-from mimseg.data.cases.images import read_images
+from mimseg.data.cases.images import count_frames, holds_channels, read_images
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.scheme import LabelScheme
+from mimseg.data.labels.truth import read_truth
 from mimseg.data.reading.open import open_image
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
@@ -35,8 +37,12 @@ class _Collector(Reporter):
         self.warnings.append((code, message))
 
 
-def load_case(case: Case) -> tuple[LoadedCase | None, list[Finding]]:
+def load_case(case: Case, scheme: LabelScheme | None = None) -> tuple[LoadedCase | None, list[Finding]]:
     """Read a case.
+
+    Args:
+        case: Its files.
+        scheme: What label values mean, if that is known; ignored voxels become background.
 
     Returns:
         The case, without labels if those are not usable, or None if an image is not readable; and what was found.
@@ -49,21 +55,61 @@ def load_case(case: Case) -> tuple[LoadedCase | None, list[Finding]]:
     findings: list[Finding] = []
     loaded = LoadedCase(case, volume)
     if case.label is None:
-        text = "There is no labelmap."
-        findings.append(
-            Finding(name, "note", "no-label", text, "It is not used for fine-tuning; label it or remove it.")
-        )
+        findings.append(_without_label(name))
     else:
         try:
-            labels = read_labelmap(case.label, volume.grid, collector, case.orientation)
+            labels = _read_labels(case.label, scheme, volume.grid, collector, case.orientation)
             names = read_segment_names(case.label)
             loaded = LoadedCase(case, volume, labels.array, names, _stored_type(case.label))
         except UserError as fault:
             findings.append(_refused(case, fault, volume))
+    return loaded, findings + _told(case, collector)
+
+
+def load_labels(case: Case, scheme: LabelScheme) -> tuple[LoadedCase | None, list[Finding]]:
+    """Read only the labels of a case, as `load_case` does: its volume has the right channels, but is all zero."""
+    collector = _Collector()
+    if case.label is None:
+        return None, [_without_label(case.identifier)]
+    try:
+        labels = _read_labels(case.label, scheme, None, collector, case.orientation)
+        names, stored_type = read_segment_names(case.label), _stored_type(case.label)
+    except UserError as fault:
+        return None, [_refused(case, fault)]
+    array = labels.array
+    count = count_frames(case.images[0]) if holds_channels(case.images, case.channels) else len(case.images)
+    if not case.images:
+        # What an image is drawn from has more values than there are structures.
+        count, array = max(1, case.channels), np.where(np.isin(array, list(scheme.names)), array, 0)
+    # One number seen as many voxels: the images themselves are not read.
+    blank = Volume(np.broadcast_to(np.float32(0), (count, *labels.grid.size)), labels.grid)
+    return LoadedCase(case, blank, array, names, stored_type), _told(case, collector)
+
+
+def _read_labels(
+    path: Path, scheme: LabelScheme | None, like: Grid | None, reporter: Reporter, orientation: str
+) -> Volume:
+    if scheme is None:
+        return read_labelmap(path, like, reporter, orientation)
+    labels = read_truth(path, scheme, like, reporter, orientation)
+    if scheme.ignored is None:
+        return labels
+    return Volume(np.where(labels.array == scheme.ignored, 0, labels.array), labels.grid)
+
+
+def _without_label(name: str) -> Finding:
+    text = "There is no labelmap."
+    return Finding(name, "note", "no-label", text, "It is not used for fine-tuning; label it or remove it.")
+
+
+def _told(case: Case, collector: _Collector) -> list[Finding]:
+    """What readers only warned of."""
+    findings = []
     for code, message in collector.warnings:
         severity, remedy = _WARNINGS.get(code, _OTHER_WARNING)
-        findings.append(Finding(name, severity, code, without_folders(message, case), remedy, {}, (Spot(name, ""),)))
-    return loaded, findings
+        spots = (Spot(case.identifier, ""),)
+        findings.append(Finding(case.identifier, severity, code, without_folders(message, case), remedy, {}, spots))
+    return findings
 
 
 def without_folders(text: str, case: Case) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,17 +36,26 @@ def find(measured: Mapping[str, LabelValues | None], context: Context) -> list[F
     """See the module."""
     labelled = {name: values for name, values in measured.items() if values is not None}
     drawn = {name: values for name, values in labelled.items() if values.voxels}
-    findings = [_empty(name) for name in labelled if name not in drawn]
+    findings = [_empty(name) for name in labelled if name not in drawn] if drawn else _all_empty(labelled)
     findings += _unknown(drawn, context) if context.names else _rare(drawn)
     findings += _missing(drawn, context)
-    findings += _names_differ(labelled)
+    findings += _rare_names(labelled) if context.named_by_files else []
     return findings + _stored_as_decimals(labelled)
 
 
 def _empty(name: str) -> Finding:
     text = "The labelmap is empty: every voxel is background."
-    remedy = "Draw the structures, or leave the case out."
-    return Finding(name, "error", "empty-label", text, remedy, {"voxels": 0}, (Spot(name, "the unlabelled volume"),))
+    remedy = "Draw the structures if that was forgotten; keep the case as it is if none of them is there."
+    return Finding(name, "warning", "empty-label", text, remedy, {"voxels": 0}, (Spot(name, "the unlabelled volume"),))
+
+
+def _all_empty(labelled: Mapping[str, LabelValues]) -> list[Finding]:
+    if not labelled:
+        return []
+    text = f"The labelmaps of all {len(labelled)} cases are empty: there is nothing to learn."
+    names = tuple(labelled)
+    remedy = "Draw the structures, or check that these are the right files."
+    return [Finding("", "error", "nothing-labelled", text, remedy, {"cases": list(names)}, (Spot(names[0], ""),))]
 
 
 def _unknown(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding]:
@@ -98,35 +107,50 @@ def _missing(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding
             text = f"Of {len(holds)} labelled cases, {count} have the structure {context.name(value)}."
             remedy = "Nothing, if it is a structure that not everybody has."
             findings.append(Finding("", "note", "not-in-all", text, remedy, {"value": value, "cases": count}))
-    for value in sorted(set(context.names) - used) if drawn else ():
-        text = f"No case has the structure {context.name(value)}."
+    return findings + (_never_drawn(drawn, context) if drawn else [])
+
+
+def _never_drawn(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding]:
+    """Structures that no case has, or none that is trained on."""
+    structures = context.structures or {name: (value,) for value, name in context.names.items()}
+    used = {value for values in drawn.values() for value in values.voxels}
+    trained = {
+        value for name, values in drawn.items() if name in (context.training or drawn) for value in values.voxels
+    }
+    findings = []
+    for name, values in structures.items():
+        evidence = {"value": values[0]} if len(values) == 1 else {"values": list(values)}
+        shown = context.name(values[0]) if len(values) == 1 else name
         remedy = "A model cannot learn it: draw it, or remove it from the label file."
-        findings.append(Finding("", "warning", "never-drawn", text, remedy, {"value": value}))
+        if used.isdisjoint(values):
+            text = f"No case has the structure {shown}."
+            findings.append(Finding("", "warning", "never-drawn", text, remedy, evidence))
+        elif trained.isdisjoint(values):
+            text = f"No case that is trained on has the structure {shown}, only one that validates."
+            findings.append(Finding("", "warning", "never-drawn", text, remedy, evidence))
     return findings
 
 
-def _names_differ(labelled: Mapping[str, LabelValues]) -> list[Finding]:
-    """Segment names and values in `.seg.nrrd` files that contradict those of most cases."""
-    values_by_name: dict[str, Counter[int]] = defaultdict(Counter)
-    names_by_value: dict[int, Counter[str]] = defaultdict(Counter)
-    for values in labelled.values():
-        for value, text in values.segment_names.items():
-            values_by_name[text.casefold()][value] += 1
-            names_by_value[value][text] += 1
+def _rare_names(labelled: Mapping[str, LabelValues]) -> list[Finding]:
+    """Names of segments that hardly any other Slicer segmentation has, where no list says which there are."""
+    names = {
+        name: {text.casefold(): text for text in values.segment_names.values()} for name, values in labelled.items()
+    }
+    counts = Counter(key for own in names.values() for key in own)
+    usual = [key for key, count in counts.items() if count >= USUAL_SHARE * (len(names) - 1)]
     findings = []
-    for name, values in labelled.items():
-        for value, text in values.segment_names.items():
-            usual_value = values_by_name[text.casefold()].most_common(1)[0][0]
-            usual_name = names_by_value[value].most_common(1)[0][0]
-            if usual_value == value and usual_name.casefold() == text.casefold():
+    for key in counts:
+        for name, share in share_of_others({name: key in own for name, own in names.items()}).items():
+            if key not in names[name] or share >= _RARE_SHARE:
                 continue
-            if usual_value != value:
-                message = f"The segment “{text}” has the value {value}; in most cases it has {usual_value}."
-            else:
-                message = f"The value {value} is called “{text}”; in most cases it is “{usual_name}”."
-            remedy = "Training goes by the value. Give each structure one name and one value in all cases."
-            evidence = {"value": value, "name": text, "usual_value": usual_value, "usual_name": usual_name}
-            findings.append(Finding(name, "error", "label-names-differ", message, remedy, evidence))
+            text = f"The segment “{names[name][key]}” is in {share:.0%} of the other cases."
+            absent = [other for other in usual if other not in names[name]]
+            if len(absent) == 1:
+                known = next(own[absent[0]] for own in names.values() if absent[0] in own)
+                text += f" This one lacks “{known}”: perhaps that is meant."
+            remedy = "Give each structure one name in all cases."
+            evidence = {"name": names[name][key], "share_of_others": share}
+            findings.append(Finding(name, "warning", "label-names-differ", text, remedy, evidence))
     return findings
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,41 +71,6 @@ def read_channels(
                 "grid-mismatch",
             )
     return Volume(np.stack([volume.array for volume in volumes]), first.grid)
-
-
-def find_volumes(folder_or_file: Path) -> list[Path]:
-    """Image files and DICOM series folders at or below a path, sorted.
-
-    Left out: hidden files, `.seg.nrrd` segmentations, and files and folders whose name begins with
-    `label` (`labelsTr`, `label.nrrd`): a labelmap is not an image to learn from.
-
-    Raises:
-        UserError: The path does not exist, or nothing below it can be an image.
-    """
-    path = Path(folder_or_file)
-    if not path.exists():
-        raise UserError(f"{path} does not exist.", "Check the path.", "file-missing")
-    if path.is_file():
-        return [path]
-    found: list[Path] = []
-    for parent, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if _may_be_image(name))
-        files = [Path(parent, name) for name in sorted(names) if _may_be_image(name)]
-        images = [file for file in files if formats.is_image(file)]
-        found.extend(images)
-        if any(formats.may_be_dicom(file) and is_dicom(file) for file in files):
-            found.append(Path(parent))
-    if not found:
-        raise UserError(
-            f"{path} holds no image.",
-            f"Give a folder with files ending in {formats.listed(formats.IMAGES)}, or with DICOM series.",
-            "no-images",
-        )
-    return sorted(found)
-
-
-def _may_be_image(name: str) -> bool:
-    return not name.startswith(".") and not name.lower().startswith("label")
 
 
 def describe_grid(grid: Grid) -> str:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mimseg.data.labels.scheme import IGNORED
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# Class index of voxels that nobody labelled (nnU-Net's `ignore`): they add nothing to a loss or a score.
-IGNORED = 255
 _SMOOTH = 1e-5
 
 

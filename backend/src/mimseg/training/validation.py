@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mimseg.data.labels.scheme import IGNORED
 from mimseg.data.labels.structures import Label
 from mimseg.data.preprocessing import restore, restore_probability
 from mimseg.events import Reporter
@@ -50,17 +51,18 @@ def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings,
 def mean_dice(found: NDArray[np.bool_], case: TrainingCase) -> float:
     """Mean Dice over the structures `(K, i, j, k)`; one that is absent in both counts as 1."""
     scores = []
-    for own, true in zip(found, _truth(case), strict=True):
+    for own, true in zip(*judged(found, case), strict=True):
         total = int(own.sum()) + int(true.sum())
         scores.append(2 * int((own & true).sum()) / total if total else 1.0)
     return float(np.mean(scores))
 
 
-def _truth(case: TrainingCase) -> NDArray[np.bool_]:
-    """Each structure's true voxels `(K, i, j, k)`."""
+def judged(found: NDArray[np.bool_], case: TrainingCase) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Each structure's voxels as found and as they are true, `(K, i, j, k)`, both without those that are ignored."""
     if case.truth is None or case.membership is None:
         raise ValueError("the case was loaded without what validation needs")
-    return case.membership[:, case.truth]
+    known = case.truth != IGNORED
+    return found & known, case.membership[:, np.where(known, case.truth, 0)]
 
 
 def score_cases(
@@ -81,7 +83,7 @@ def score_cases(
         reporter.progress("score", number, len(cases))
         found = predict_case(network, case, shape, overlap)
         spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
-        for label, own, true in zip(labels, found, _truth(case), strict=True):
+        for label, own, true in zip(labels, *judged(found, case), strict=True):
             rows.append({"case": number + 1, "label": label.name, **_measure(own, true, spacing)})
     reporter.progress("score", len(cases), len(cases))
     return {"validation": rows, "summary": summarize(rows, labels)}

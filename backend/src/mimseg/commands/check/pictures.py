@@ -11,6 +11,7 @@ from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.checks.reading import load_case
 from mimseg.data.cases import Case
+from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.events import Reporter
 from mimseg.reports.pictures import encode_png, halved
@@ -21,12 +22,15 @@ from mimseg.stopping import check as check_stop
 MOST_PICTURES = 120
 
 
-def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter: Reporter) -> dict[Spot, bytes]:
+def draw_spots(
+    findings: Sequence[Finding], cases: Mapping[str, Case], scheme: LabelScheme | None, reporter: Reporter
+) -> dict[Spot, bytes]:
     """PNG pictures of the first findings' spots; each case is read once more.
 
     Args:
         findings: In the order in which they are shown.
         cases: By identifier.
+        scheme: What label values mean; None if nothing says so.
         reporter: Is told how far it is.
 
     Returns:
@@ -38,7 +42,7 @@ def draw_spots(findings: Sequence[Finding], cases: Mapping[str, Case], reporter:
     for number, name in enumerate(names):
         check_stop()
         reporter.progress("pictures", number, len(names))
-        loaded, _ = load_case(cases[name])
+        loaded, _ = load_case(cases[name], scheme)
         if loaded is None:
             continue
         for spot in wanted:

@@ -14,6 +14,7 @@ from mimseg.checks.context import Context
 from mimseg.checks.finding import SEVERITIES, Finding, Spot
 from mimseg.commands.check.pictures import draw_spots
 from mimseg.data.cases import Case
+from mimseg.data.labels.scheme import LabelScheme
 from mimseg.events import Reporter
 from mimseg.files import write_text
 from mimseg.reports.page import SHOWS_CASES, figure, page, section
@@ -22,7 +23,12 @@ _WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "not
 
 
 def write_report(
-    output: Path, findings: Sequence[Finding], cases: Sequence[Case], context: Context, reporter: Reporter
+    output: Path,
+    findings: Sequence[Finding],
+    cases: Sequence[Case],
+    context: Context,
+    scheme: LabelScheme | None,
+    reporter: Reporter,
 ) -> tuple[Path, Path]:
     """Write `<output>.html` and `<output>.json`.
 
@@ -37,7 +43,7 @@ def write_report(
     base = output / "check" if output.is_dir() else output
     if base.suffix.lower() in (".html", ".json"):
         base = base.with_suffix("")
-    pictures = draw_spots(findings, {case.identifier: case for case in cases}, reporter)
+    pictures = draw_spots(findings, {case.identifier: case for case in cases}, scheme, reporter)
     contents = {".html": make_page(findings, len(cases), pictures), ".json": _as_json(findings, len(cases), context)}
     paths = [base.with_name(base.name + suffix) for suffix in contents]
     for path, text in zip(paths, contents.values(), strict=True):

@@ -16,8 +16,9 @@ from mimseg.checks.finding import SEVERITIES, Finding, without_repetitions
 from mimseg.checks.reading import load_case
 from mimseg.commands.check.report import write_report
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
-from mimseg.data.labels.regions import read_regions
-from mimseg.data.labels.structures import read_labels
+from mimseg.data.labels.scheme import LabelScheme, choose_scheme
+from mimseg.data.labels.truth import with_overlaps
+from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
 
@@ -67,10 +68,19 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     """
     dataset = load_dataset(settings.data, orientation=settings.orientation)
     cases, training, validation = _chosen(dataset, settings)
-    context = Context(_names(dataset, settings.labels), dataset.channels, _expected(settings), training, validation)
+    scheme = _scheme(dataset, cases, settings)
+    context = Context(
+        {} if scheme is None else scheme.names,
+        {} if scheme is None else scheme.structures,
+        settings.labels is None and not dataset.label_names,
+        dataset.channels,
+        _expected(settings),
+        training,
+        validation,
+    )
     reporter.start("check", cases=len(cases))
     findings = of_files(dataset, cases)
-    read, measured = _read_all(cases, reporter)
+    read, measured = _read_all(cases, scheme, reporter)
     findings += read
     for number, part in enumerate(CHECKS):
         check_stop()
@@ -86,7 +96,7 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
             reporter.warning(finding.code, tell)
     written: dict[str, Any] = {}
     if settings.report is not None:
-        html, data = write_report(settings.report, findings, cases, context, reporter)
+        html, data = write_report(settings.report, findings, cases, context, scheme, reporter)
         written = {"report": str(html), "table": str(data)}
     counts = {severity: sum(found.severity == severity for found in findings) for severity in SEVERITIES}
     problems = [found.to_json() for found in findings]
@@ -94,14 +104,16 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     return Checked(findings, len(cases))
 
 
-def _read_all(cases: Sequence[Case], reporter: Reporter) -> tuple[list[Finding], dict[str, list[Any]]]:
+def _read_all(
+    cases: Sequence[Case], scheme: LabelScheme | None, reporter: Reporter
+) -> tuple[list[Finding], dict[str, list[Any]]]:
     """What reading finds, and for each readable case what every check measured, in the order of `CHECKS`."""
     findings: list[Finding] = []
     measured: dict[str, list[Any]] = {}
     for number, case in enumerate(cases):
         check_stop()
         reporter.progress("check", number, len(cases))
-        loaded, found = load_case(case)
+        loaded, found = load_case(case, scheme)
         findings += found
         if loaded is not None:
             measured[case.identifier] = [part.measure(loaded) for part in CHECKS]
@@ -125,18 +137,21 @@ def _chosen(
     return tuple(case for case in dataset.cases if case.identifier in wanted), training, validation
 
 
-def _names(dataset: Dataset, labels: Path | None) -> dict[int, str]:
-    """Name of each label value in the labelmaps; a value of several overlapping structures gets all their names."""
-    if labels is None:
-        return dataset.label_names
-    structures, regions = read_labels(labels), read_regions(labels)
-    if regions is None:
-        return {label.value: label.name for label in structures}
-    names: dict[int, list[str]] = {}
-    for label, values in zip(structures, regions, strict=True):
-        for value in values:
-            names.setdefault(value, []).append(label.name)
-    return {value: " and ".join(parts) for value, parts in sorted(names.items())}
+def _scheme(dataset: Dataset, cases: Sequence[Case], settings: CheckSettings) -> LabelScheme | None:
+    """What label values mean; None if nothing says so. Files that cannot be read are told of when they are."""
+    files = [case.label for case in cases if case.label is not None]
+    try:
+        scheme = choose_scheme(dataset, settings.labels, settings.data)
+    except UserError:
+        if settings.labels is not None:
+            raise
+        return None
+    for file in files:
+        try:
+            scheme = with_overlaps(scheme, [file])
+        except UserError:
+            continue
+    return scheme
 
 
 def _expected(settings: CheckSettings) -> Expected:

@@ -40,13 +40,13 @@ def draw_worst_case(
         shape: Its settings.
         overlap: Of windows.
     """
-    from mimseg.training.validation import predict_case
+    from mimseg.training.validation import judged, predict_case
 
     number = worst_case(rows)
     case = data.training[number - 1]
-    if case.prepared is None or case.truth is None or case.membership is None:
+    if case.prepared is None:
         raise ValueError("the case was loaded without what scoring needs")
-    found, true = predict_case(network, case, shape, overlap), case.membership[:, case.truth]
+    found, true = judged(predict_case(network, case, shape, overlap), case)
     missed, extra = (true & ~found).any(axis=0), (found & ~true).any(axis=0)
     labels = np.array(true.any(axis=0), np.uint8)
     labels[missed], labels[extra & ~missed] = 2, 3

@@ -13,7 +13,8 @@ from mimseg.commands.crossvalidate.report import write_fold_report
 from mimseg.commands.crossvalidate.scores import cross_validation_scores
 from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, CrossvalidationSettings
 from mimseg.commands.crossvalidate.whole_run import WholeRun
-from mimseg.commands.finetune.data import LabelledData, load_whole_data
+from mimseg.commands.finetune.checking import stop_at_errors
+from mimseg.commands.finetune.data import LabelledData, load_whole_data, scheme_of
 from mimseg.commands.finetune.plan import Plan, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.run import Trained, check_folders, train, training_folder, write_model
@@ -52,6 +53,9 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     subjects = [case.subject or case.identifier for case in cases]
     folds = assign_folds(subjects, settings.folds, chosen.seed)
     count, arms = max(folds) + 1, settings.arms
+    if not chosen.resume:
+        dataset = load_dataset(chosen.data, True, chosen.orientation)
+        stop_at_errors(dataset, cases, (), scheme_of(dataset, cases, chosen, Reporter()), reporter)
     layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
     if chosen.resume:
         check_same_settings(work, layout, "folds.json")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap
-from mimseg.data.labels.regions import Regions, all_values, read_regions
-from mimseg.data.labels.structures import Label, distinct_color, read_labels
+from mimseg.data.labels.regions import Regions
+from mimseg.data.labels.scheme import LabelScheme, choose_scheme
+from mimseg.data.labels.structures import Label
+from mimseg.data.labels.truth import with_overlaps
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
@@ -26,20 +29,28 @@ class LabelledData:
     """Everything that is learned from, prepared.
 
     Attributes:
-        labels: The structures.
+        scheme: The structures, and what label values mean.
         modality: `CT` or `MR`.
         preprocessing: What the volumes went through.
         training: Cases to train on.
         validation: Cases to choose the best weights by; may be empty.
-        regions: Label values that make up each structure where structures may overlap; None if each is its own value.
     """
 
-    labels: tuple[Label, ...]
+    scheme: LabelScheme
     modality: str
     preprocessing: Preprocessing
     training: list[TrainingCase]
     validation: list[TrainingCase]
-    regions: Regions | None = None
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The structures."""
+        return self.scheme.labels
+
+    @property
+    def regions(self) -> Regions | None:
+        """Label values that make up each structure where structures may overlap; None if each is its own value."""
+        return self.scheme.regions
 
     @property
     def outputs(self) -> int:
@@ -61,22 +72,20 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
             "There are too few cases to set some aside: the model is not scored. --folds auto scores every case.",
         )
     _say_what_is_drawn(training, reporter)
-    labels = choose_labels(dataset, settings)
+    scheme = scheme_of(dataset, (*training, *validation), settings, reporter)
+    if not settings.resume:
+        stop_at_errors(dataset, training, validation, scheme, reporter)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training), drawn(training)
     )
-    regions = read_regions(settings.labels) if settings.labels else None
-    values = all_values(regions) if regions else [label.value for label in labels]
-    extras = read_label_extras(settings.labels, labels)
-    prepared = load_cases(
-        training, preprocessing, values, reporter, False, "read training cases", regions=regions, extras=extras
-    )
+    extras = read_label_extras(settings.labels, scheme.labels)
+    prepared = load_cases(training, preprocessing, scheme, reporter, False, "read training cases", extras=extras)
     validating = []
     if validation:
         validating = load_cases(
-            validation, preprocessing, values, reporter, True, "read validation cases", regions=regions, extras=extras
+            validation, preprocessing, scheme, reporter, True, "read validation cases", extras=extras
         )
-    return LabelledData(labels, modality, preprocessing, prepared, validating, regions)
+    return LabelledData(scheme, modality, preprocessing, prepared, validating)
 
 
 def load_whole_data(
@@ -88,15 +97,13 @@ def load_whole_data(
         UserError: A case is not usable.
     """
     _say_what_is_drawn(cases, reporter)
-    labels = choose_labels(load_dataset(settings.data, True, settings.orientation), settings)
+    scheme = scheme_of(load_dataset(settings.data, True, settings.orientation), cases, settings, reporter)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )
-    regions = read_regions(settings.labels) if settings.labels else None
-    values = all_values(regions) if regions else [label.value for label in labels]
-    extras = read_label_extras(settings.labels, labels)
-    prepared = load_cases(cases, preprocessing, values, reporter, True, "read cases", regions=regions, extras=extras)
-    return LabelledData(labels, modality, preprocessing, prepared, [], regions)
+    extras = read_label_extras(settings.labels, scheme.labels)
+    prepared = load_cases(cases, preprocessing, scheme, reporter, True, "read cases", extras=extras)
+    return LabelledData(scheme, modality, preprocessing, prepared, [])
 
 
 def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -127,20 +134,14 @@ def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Cas
     return training, validation
 
 
-def choose_labels(dataset: Dataset, settings: FinetuneSettings) -> tuple[Label, ...]:
-    """The structures: from the label file, or else as the data set names its values."""
-    if settings.labels:
-        return read_labels(settings.labels)
-    if not dataset.label_names:
-        raise UserError(
-            f"{settings.data} does not say what its label values mean.",
-            'Give a file with --labels: [{"value": 1, "name": "liver"}, ...].',
-            code="bad-labels",
-        )
-    return tuple(
-        Label(value, name, distinct_color(index))
-        for index, (value, name) in enumerate(sorted(dataset.label_names.items()))
-    )
+def scheme_of(dataset: Dataset, cases: Sequence[Case], settings: FinetuneSettings, reporter: Reporter) -> LabelScheme:
+    """What the labels of these cases mean.
+
+    Raises:
+        UserError: Nothing says so, or a Slicer segmentation cannot be read.
+    """
+    scheme = choose_scheme(dataset, settings.labels, settings.data)
+    return with_overlaps(scheme, [case.label for case in cases if case.label is not None], reporter)
 
 
 def drawn(cases: Sequence[Case]) -> bool:

@@ -7,7 +7,6 @@ from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.measure.run import MeasurementData, measure_model
 from mimseg.data.cases import load_dataset
-from mimseg.data.labels.regions import read_regions
 from mimseg.errors import MimsegError
 from mimseg.events import Reporter
 
@@ -47,7 +46,7 @@ def _measurement_data(settings: FinetuneSettings, data: LabelledData) -> Measure
             if case.identifier in names and case.images
         ],
         with_truth=bool(data.validation),
-        regions=read_regions(settings.labels) if settings.labels else None,
+        scheme=data.scheme,
         overlap=settings.overlap if settings.keep_overlap else None,
         seconds=_SECONDS_AT_FINISH if settings.finish else seconds,
     )

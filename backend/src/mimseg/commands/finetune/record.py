@@ -30,6 +30,7 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
         "foreground_share": settings.foreground_share,
         "augmentation": settings.augmentation.to_json(),
         "regions": [list(region) for region in data.regions] if data.regions else None,
+        "ignored_label": data.scheme.ignored,
         "loss": "Dice + cross entropy" + (", background included" if settings.include_background else ""),
         "validations": settings.validations,
         "seed": settings.seed,

@@ -13,11 +13,10 @@ from mimseg.bundle.checked_folder import sha256_of
 from mimseg.bundle.description import Description
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
-from mimseg.data.labels.labelmaps import read_labelmap
-from mimseg.data.labels.regions import Regions, all_values, membership
+from mimseg.data.labels.scheme import IGNORED, LabelScheme
+from mimseg.data.labels.truth import read_truth
 from mimseg.data.preprocessing import label_type, largest_first
 from mimseg.data.volume import Volume
-from mimseg.errors import UserError
 from mimseg.events import Reporter
 
 MOST_CASES = 8
@@ -30,10 +29,12 @@ class Scan:
     Attributes:
         volume: `(i, j, k)` or `(C, i, j, k)`.
         truth: Class indices `(i, j, k)`, 0 background, as `segment_volume` gives them; None where nobody asks for it.
+        ignored: Where nobody says what is there `(i, j, k)`; None if that is nowhere.
     """
 
     volume: Volume
     truth: NDArray[np.integer] | None = None
+    ignored: NDArray[np.bool_] | None = None
 
 
 def spread(cases: Sequence[Case], most: int = MOST_CASES) -> list[Case]:
@@ -62,41 +63,28 @@ def unseen_cases(cases: Sequence[Case], description: Description, reporter: Repo
     return unseen
 
 
-def read_scan(
-    case: Case, description: Description, regions: Regions | None, with_truth: bool, reporter: Reporter
-) -> Scan:
+def read_scan(case: Case, scheme: LabelScheme | None, reporter: Reporter) -> Scan:
     """Read a case.
 
     Args:
         case: Its files.
-        description: Of the model.
-        regions: Label values of each structure where structures may overlap; None if each has its own.
-        with_truth: Read the labels, too.
+        scheme: What its labels mean; None leaves them unread.
         reporter: Receives warnings.
 
     Raises:
-        UserError: A file cannot be read, or the labels do not suit the model.
+        UserError: A file cannot be read, or the labels are not among those of the scheme.
     """
     volume = read_images(case, reporter=reporter)
-    if not with_truth or case.label is None:
+    if scheme is None or case.label is None:
         return Scan(volume)
-    labelmap = read_labelmap(case.label, volume.grid, reporter, case.orientation).array
-    values = all_values(regions) if regions else [label.value for label in description.labels]
-    unknown = sorted(set(np.unique(labelmap).tolist()) - {0, *values})
-    if unknown:
-        raise UserError(
-            f"{case.label} has the label values {unknown[:8]}, which are not among those of {description.name}: "
-            f"{values}.",
-            "Give cases labelled like those that the model was made of.",
-            "unknown-label-value",
-        )
-    table = np.zeros(max(values) + 1, np.intp)
-    table[values] = np.arange(1, len(values) + 1)
-    classes = table[labelmap]
-    return Scan(volume, _smallest(classes, membership(values, regions)))
+    labels = read_truth(case.label, scheme, volume.grid, reporter, case.orientation)
+    classes = scheme.classes_of(labels.array, case.label)
+    ignored = classes == IGNORED
+    classes[ignored] = 0
+    return Scan(volume, _smallest(classes, scheme.membership), ignored if ignored.any() else None)
 
 
-def _smallest(classes: NDArray[np.intp], member: NDArray[np.bool_]) -> NDArray[np.integer]:
+def _smallest(classes: NDArray[np.integer], member: NDArray[np.bool_]) -> NDArray[np.integer]:
     """Structure of each voxel, the smallest where several meet, as `segment` does.
 
     Args:

@@ -22,9 +22,11 @@ from mimseg.commands.measure.choice import (
     row_of,
 )
 from mimseg.commands.measure.variants import PHASE, Measuring
-from mimseg.data.cases import Case, load_dataset, pick_cases
+from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import has_channels
-from mimseg.data.labels.regions import Regions, read_regions
+from mimseg.data.labels.regions import read_regions
+from mimseg.data.labels.scheme import LabelScheme
+from mimseg.data.labels.truth import with_overlaps
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import open_engine
@@ -61,14 +63,14 @@ class MeasurementData:
     Attributes:
         cases: Labelled cases; at most eight of them are taken.
         with_truth: The labels may be compared with: the model was not trained on these cases.
-        regions: Label values of each structure where structures may overlap; None if each has its own.
+        scheme: What the values of the labels mean; None if they are those of the model.
         overlap: Asked for by the user: it stays; None lets the overlap be chosen.
         seconds: Take no further case after that time, but for the first two; None: take all.
     """
 
     cases: Sequence[Case]
     with_truth: bool = True
-    regions: Regions | None = None
+    scheme: LabelScheme | None = None
     overlap: float | None = None
     seconds: float | None = None
 
@@ -87,8 +89,10 @@ def measure_inference(settings: MeasureSettings, reporter: Reporter) -> Bundle:
     folder = _own_folder(settings.model)
     bundle = open_bundle(folder)
     description = bundle.description
-    regions = _regions(settings.labels, description)
-    cases = _labelled_cases(settings, len(description.channels))
+    dataset = load_dataset(settings.data)
+    cases = _labelled_cases(dataset, settings, len(description.channels))
+    scheme = _scheme(settings.labels, description, dataset)
+    scheme = with_overlaps(scheme, [case.label for case in cases if case.label is not None], reporter)
     reporter.start("measure", model=description.name, version=description.version, cases=len(cases))
     unseen = unseen_cases(cases, description, reporter)
     if not unseen:
@@ -99,13 +103,13 @@ def measure_inference(settings: MeasureSettings, reporter: Reporter) -> Bundle:
         )
     elif len(unseen) < len(cases):
         reporter.info(f"{len(cases) - len(unseen)} of {len(cases)} cases are left out: the model was trained on them.")
-    comparable = regions is not None or not description.multilabel
+    comparable = scheme.regions is not None or not description.multilabel
     if not comparable:
         reporter.warning(
             "no-label-file",
             "The structures of this model may overlap: without --labels, only the windows' overlap can be measured.",
         )
-    what = MeasurementData(unseen or cases, bool(unseen) and comparable, regions)
+    what = MeasurementData(unseen or cases, bool(unseen) and comparable, scheme)
     bundle = measure_model(bundle, what, reporter, settings.device, settings.engine, settings.threads)
     changed = bundle.description
     reporter.result(
@@ -167,7 +171,8 @@ def measured(
     spacings = coarser_spacings(usual_spacing) if what.with_truth and usual_spacing is not None else []
     candidates = OVERLAPS if what.overlap is None else (what.overlap,)
     cases = spread(what.cases)
-    scans = [partial(read_scan, case, description, what.regions, what.with_truth, reporter) for case in cases]
+    scheme = (what.scheme or LabelScheme(description.labels)) if what.with_truth else None
+    scans = [partial(read_scan, case, scheme, reporter) for case in cases]
     steps = len(candidates) + len(spacings) + (half is not None)
     measuring = Measuring(description, predict, scans, reporter, steps, what.seconds)
     variants = measuring.overlaps(candidates)
@@ -224,7 +229,12 @@ def _own_folder(model: str) -> Path:
     return folder
 
 
-def _regions(labels: Path | None, description: Description) -> Regions | None:
+def _scheme(labels: Path | None, description: Description, dataset: Dataset) -> LabelScheme:
+    """What the labels of the data set mean for the model.
+
+    Raises:
+        UserError: The label file has another number of structures.
+    """
     regions = read_regions(labels) if labels is not None and description.multilabel else None
     if regions is not None and len(regions) != len(description.labels):
         raise UserError(
@@ -232,11 +242,15 @@ def _regions(labels: Path | None, description: Description) -> Regions | None:
             "Give the label file that the model was trained with.",
             "bad-labels",
         )
-    return regions
+    own = {label.value: label.name for label in description.labels}
+    if regions is None and description.multilabel and own == dataset.label_names and dataset.regions:
+        regions = tuple(dataset.regions[value] for value in own)
+    scheme = LabelScheme(description.labels, regions)
+    return replace(scheme, ignored=None if dataset.ignored in scheme.values else dataset.ignored)
 
 
-def _labelled_cases(settings: MeasureSettings, channels: int) -> tuple[Case, ...]:
-    cases = tuple(case for case in load_dataset(settings.data).cases if case.label is not None)
+def _labelled_cases(dataset: Dataset, settings: MeasureSettings, channels: int) -> tuple[Case, ...]:
+    cases = tuple(case for case in dataset.cases if case.label is not None)
     if settings.cases:
         cases = pick_cases(cases, settings.cases)
     if not cases:

@@ -160,7 +160,9 @@ class Measuring:
         return segment_volume(volume, description, self._predict, overlap=overlap)
 
     def _score(self, labels: NDArray[np.integer], scan: Scan) -> float:
-        return math.nan if scan.truth is None else self._dice(labels, scan.truth, 1.0)
+        if scan.truth is None:
+            return math.nan
+        return self._dice(labels if scan.ignored is None else np.where(scan.ignored, 0, labels), scan.truth, 1.0)
 
     def _dice(self, labels: NDArray[np.integer], other: NDArray[np.integer], if_none: float) -> float:
         """Mean Dice of the structures in either; `if_none` where there is no structure in both."""

@@ -11,8 +11,8 @@ from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
+from mimseg.data.scans import find_scans
 from mimseg.data.volume import Volume
-from mimseg.data.volumes import find_volumes
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
@@ -49,7 +49,7 @@ def load_unlabelled_data(
     Raises:
         UserError: No volume was found, or none can be read.
     """
-    cases = find_cases(settings.data, settings.cases)
+    cases = find_cases(settings.data, settings.cases, reporter)
     drawn = not any(case.images for case in cases)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn
@@ -58,7 +58,7 @@ def load_unlabelled_data(
         replace(case, identifier=f"volume {n}", label=None if case.images else case.label)
         for n, case in enumerate(cases, start=1)
     ]
-    prepared = load_cases(anonymous, preprocessing, (), reporter, skip_unreadable=True)
+    prepared = load_cases(anonymous, preprocessing, None, reporter, skip_unreadable=True)
     channels = prepared[0].image.shape[0]
     odd = next((case for case in prepared if case.image.shape[0] != channels), None)
     if odd is not None:
@@ -73,8 +73,8 @@ def load_unlabelled_data(
     return UnlabelledData(modality, preprocessing, training, prepared[len(training) :] or training)
 
 
-def find_cases(data: Sequence[Path], selection: str | None) -> list[Case]:
-    """All volumes, one case each; of labelled data sets with all their channels.
+def find_cases(data: Sequence[Path], selection: str | None, reporter: Reporter | None = None) -> list[Case]:
+    """All volumes, one case each; of labelled data sets with all their channels. The reporter is told of masks.
 
     Raises:
         UserError: Nothing was found, or the selection names an unknown case.
@@ -84,7 +84,7 @@ def find_cases(data: Sequence[Path], selection: str | None) -> list[Case]:
         if is_dataset(entry):
             cases += load_dataset(entry, without_images=True).cases
         else:
-            cases += [Case(stem(path), (path,), None) for path in find_volumes(entry)]
+            cases += [Case(stem(path), (path,), None) for path in find_scans(entry, reporter)]
     if selection:
         cases = list(pick_cases(cases, selection))
     if not cases:

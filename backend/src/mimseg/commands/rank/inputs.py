@@ -9,12 +9,13 @@ from pathlib import Path
 
 from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
 from mimseg.data.cases.images import has_channels
-from mimseg.data.volumes import find_volumes
+from mimseg.data.scans import find_scans
 from mimseg.errors import UserError
+from mimseg.events import Reporter
 
 
 def find_unlabelled(
-    inputs: Sequence[Path], channels: int, selection: str | None, labelled: Sequence[Case]
+    inputs: Sequence[Path], channels: int, selection: str | None, labelled: Sequence[Case], reporter: Reporter
 ) -> list[Case]:
     """All volumes, one case each, without those that are labelled already.
 
@@ -24,6 +25,7 @@ def find_unlabelled(
         channels: Of the model.
         selection: See `pick_cases`; None for all.
         labelled: Cases whose images are left out.
+        reporter: Is told of masks among the volumes, which are left out.
 
     Raises:
         UserError: Nothing was found, channels do not fit, or two cases have one name.
@@ -34,7 +36,7 @@ def find_unlabelled(
         if is_dataset(entry):
             cases += load_dataset(entry).cases
         else:
-            files += find_volumes(entry)
+            files += find_scans(entry, reporter)
     if len(files) % channels:
         raise UserError(
             f"The model wants {channels} files for each case, but {len(files)} were found.",

@@ -69,7 +69,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     reporter = reporter or Reporter()
     labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
     judges = Judges(settings.models, settings.augment, settings.threads)
-    cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled)
+    cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
     reporter.start("rank", models=list(judges.names), members=judges.members, cases=len(cases), device="cpu")
     if judges.no_features:

@@ -10,8 +10,9 @@ from pathlib import Path
 from mimseg import formats
 from mimseg.data.cases.images import holds_channels
 from mimseg.data.dicom.headers import is_dicom
-from mimseg.data.volumes import find_volumes
+from mimseg.data.scans import find_scans
 from mimseg.errors import UserError
+from mimseg.events import Reporter
 
 _RESULT = "_segmentation"
 
@@ -35,18 +36,18 @@ class Job:
     channels: int = 1
 
 
-def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
-    """The inputs, with a folder of image files replaced by all images at or below it, sorted.
+def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | None = None) -> list[Path]:
+    """The inputs, with a folder of image files replaced by all scans at or below it, sorted.
 
-    A folder with DICOM files of its own stays what it is, one volume. Left out are labelmaps as `find_volumes` knows
-    them, and results of an earlier run (`..._segmentation`).
+    A folder with DICOM files of its own stays what it is, one volume. Left out are masks, which the reporter is told,
+    and results of an earlier run (`..._segmentation`).
 
     Raises:
         UserError: A folder of images of one channel each is given for a model of several channels.
     """
     expanded: list[Path] = []
     for path in inputs:
-        images = _images_below(path) if path.is_dir() else []
+        images = _images_below(path, reporter) if path.is_dir() else []
         if images and channels > 1 and not all(holds_channels([image], channels) for image in images):
             raise UserError(
                 f"{path} is a folder of images, but the model wants {channels} files for each case.",
@@ -57,11 +58,11 @@ def expand_folders(inputs: Sequence[Path], channels: int) -> list[Path]:
     return expanded
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
     if any(formats.may_be_dicom(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
         return []
     try:
-        found = find_volumes(folder)
+        found = find_scans(folder, reporter)
     except UserError:  # Nothing there: reading it says what is wrong.
         return []
     found = [path for path in found if not _stem(path).endswith(_RESULT)]

@@ -126,7 +126,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         bundle = replace(bundle, description=bundle.description.in_quick_mode())
         reporter.info(f"Quick: {words}.")
     channels = len(bundle.description.channels)
-    inputs = expand_folders(settings.inputs, channels)
+    inputs = expand_folders(settings.inputs, channels, reporter)
     jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
     check_table(settings.table)
     finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mimseg.commands.finetune.data import LabelledData, choose_labels
+from mimseg.commands.finetune.data import LabelledData, scheme_of
 from mimseg.commands.finetune.run import train
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.locks import WAIT_SECONDS, claim
@@ -17,7 +17,7 @@ from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.commands.study.machine import describe_machine
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, load_dataset, pick_cases
-from mimseg.data.labels.regions import Regions, all_values, read_regions
+from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.events import InnerReporter, Reporter
 from mimseg.networks.settings import NetworkSettings
@@ -152,13 +152,11 @@ class Runner:
 
     def _labelled_data(self, run: Run, settings: FinetuneSettings) -> LabelledData:
         """Cases of a fine-tuning; those at hand from the run before are not read again."""
-        labels = choose_labels(self._dataset, settings)
         modality, preprocessing = plan_preprocessing((), settings.modality, settings.spacing)
-        regions = read_regions(settings.labels) if settings.labels else None
-        values = all_values(regions) if regions else [label.value for label in labels]
         lists = [pick_cases(self._dataset.cases, f"{self._plan_path}:cases.{key}") for key in (run.cases, "validation")]
-        training, validation = self._cases.load(preprocessing, values, regions, lists)
-        return LabelledData(labels, modality, preprocessing, training, validation, regions)
+        scheme = scheme_of(self._dataset, [case for cases in lists for case in cases], settings, self._reporter)
+        training, validation = self._cases.load(preprocessing, scheme, lists)
+        return LabelledData(scheme, modality, preprocessing, training, validation)
 
 
 class _CaseStore:
@@ -166,19 +164,19 @@ class _CaseStore:
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._preprocessing: Preprocessing | None = None
+        self._kind: tuple[Preprocessing, LabelScheme] | None = None
         self._cases: dict[str, TrainingCase] = {}
 
     def load(
         self,
         preprocessing: Preprocessing,
-        values: Sequence[int],
-        regions: Regions | None,
+        scheme: LabelScheme,
         lists: Sequence[Sequence[Case]],
     ) -> list[list[TrainingCase]]:
         """The cases of each list; the last list is the one to validate on."""
-        if preprocessing != self._preprocessing:
-            self._preprocessing, self._cases = preprocessing, {}
+        # Which segments overlap depends on the cases, and their classes on that.
+        if (preprocessing, scheme) != self._kind:
+            self._kind, self._cases = (preprocessing, scheme), {}
         wanted = [case for cases in lists for case in cases]
         scored = {case.identifier for case in lists[-1]}
         for number, case in enumerate(wanted):
@@ -186,7 +184,7 @@ class _CaseStore:
                 check()
                 self._reporter.progress("read cases", number, len(wanted))
                 keep = case.identifier in scored
-                self._cases[case.identifier] = load_case(case, preprocessing, values, keep, self._reporter, regions)
+                self._cases[case.identifier] = load_case(case, preprocessing, scheme, keep, self._reporter)
         return [[self._cases[case.identifier] for case in cases] for cases in lists]
 
 

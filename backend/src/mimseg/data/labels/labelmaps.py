@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.labels.seg_nrrd import merge_segments, read_segments
+from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments
 from mimseg.data.labels.structures import Label
 from mimseg.data.nifti.placement import grids_of
 from mimseg.data.reading.open import open_image
@@ -22,6 +22,7 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.files import replacing
 
+Merge = Callable[[NDArray, Sequence[Segment]], NDArray]
 # A label map may lie this share of a voxel beside its image: headers are rounded, and nothing is drawn finer.
 _BESIDE_VOXELS = 0.1
 
@@ -31,6 +32,7 @@ def read_labelmap(
     like: Grid | None = None,
     reporter: Reporter | None = None,
     orientation: str = "",
+    merge: Merge | None = None,
 ) -> Volume:
     """Read a labelmap, or a Slicer segmentation as one labelmap.
 
@@ -42,6 +44,8 @@ def read_labelmap(
         like: The grid it has to lie on, normally the image's; None accepts any.
         reporter: Is told of overlaps and of what is in doubt.
         orientation: How the axes run if the file does not say, as of the image; empty for RAS.
+        merge: Makes one labelmap `(i, j, k)` of layers `(L, i, j, k)` and their segments; None takes the values of the
+            file.
 
     Returns:
         Array `(i, j, k)`, uint8 or uint16, on `like` if that is given.
@@ -55,7 +59,9 @@ def read_labelmap(
     array, grid = file.read(0, orientation or formats.UNSAID_ORIENTATION, reporter)
     check_grid(grid, path)
     segments = read_segments(file.header.metadata)
-    if segments:
+    if segments and merge is not None:
+        array = merge(array if array.ndim == 4 else array[np.newaxis], segments)
+    elif segments:
         array, overlap = merge_segments(array, segments)
         if overlap:
             reporter.warning("overlap", f"{path}: segments overlap in {overlap} voxels; the later segment keeps them.")

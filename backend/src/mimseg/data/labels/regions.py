@@ -6,7 +6,6 @@ the structure gets in results, `values` are those of the training labelmaps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Label, read_labels
+from mimseg.data.text_files import read_json
 from mimseg.errors import UserError
 
 Regions = tuple[tuple[int, ...], ...]
@@ -29,12 +29,38 @@ def read_regions(path: Path) -> Regions | None:
         UserError: The file is not usable, or only some structures have `values`.
     """
     labels = read_labels(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     entries = content["labels"] if isinstance(content, dict) else content
     given = {int(entry["value"]): entry.get("values") for entry in entries}
     if not any(values is not None for values in given.values()):
         return None
     return tuple(_checked(given[label.value], label, path) for label in labels)
+
+
+def read_further_values(path: Path) -> dict[int, list[int]]:
+    """Further values of the labelmaps that mean a structure, as `"also": [25]` in a label file says; by its value.
+
+    Raises:
+        UserError: The file is not usable, or a value belongs to two structures.
+    """
+    known = {label.value for label in read_labels(path)}
+    content = read_json(path)
+    also: dict[int, list[int]] = {}
+    for entry in content["labels"] if isinstance(content, dict) else content:
+        further = entry.get("also", [])
+        if not isinstance(further, list) or not all(type(v) is int and 0 < v <= 65535 for v in further):
+            raise UserError(
+                f'The label {entry.get("name")} in {path} has the further values "also": {further!r}.',
+                'Give a list of whole numbers, for example "also": [25].',
+                code="bad-labels",
+            )
+        also[int(entry["value"])] = further
+    merged = [value for values in also.values() for value in values]
+    if len(set(merged)) < len(merged) or known & set(merged):
+        raise UserError(
+            f'In {path} a value belongs to two structures by "also".', "Name each value once.", code="bad-labels"
+        )
+    return also
 
 
 def membership(values: Sequence[int], regions: Regions | None) -> NDArray[np.bool_]:

@@ -22,17 +22,27 @@ _TISSUE = Code("SCT", "85756007", "Tissue")
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment of a file: its voxels are `layer == label_value`; `value` is its number after merging."""
+    """One segment of a file: its voxels are `layer == label_value`; `value` is its number after merging.
+
+    Attributes:
+        color: Red, green, blue, 0..255; None if the file does not say.
+        type: Coded property type, or None.
+        modifier: Coded modifier of the type (laterality), or None.
+    """
 
     name: str
     layer: int
     label_value: int
     value: int
+    color: tuple[int, int, int] | None = None
+    type: Code | None = None
+    modifier: Code | None = None
 
 
 def read_segments(metadata: Mapping[str, str]) -> list[Segment]:
     """The segments that the metadata of a file describe; empty for a plain image."""
-    numbers = sorted(int(match[1]) for key in metadata if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
+    matches = (re.fullmatch(r"Segment(\d+)_(?:ID|Name|LabelValue)", key) for key in metadata)
+    numbers = sorted({int(match[1]) for match in matches if match})
 
     def read(number: int, key: str, default: str) -> str:
         return metadata.get(f"Segment{number}_{key}", default).strip()
@@ -45,7 +55,28 @@ def read_segments(metadata: Mapping[str, str]) -> list[Segment]:
     values = [label_value for _, _, label_value in found]
     if len(set(values)) < len(values):
         values = list(range(1, len(found) + 1))
-    return [Segment(*segment, value) for segment, value in zip(found, values, strict=True)]
+    shown = [(_color(read(n, "Color", "")), *_codes(read(n, "Tags", ""))) for n in numbers]
+    return [
+        Segment(*segment, value, *more)  # type: ignore[arg-type]
+        for segment, value, more in zip(found, values, shown, strict=True)
+    ]
+
+
+def _color(text: str) -> tuple[int, int, int] | None:
+    try:
+        red, green, blue = (min(255, max(0, round(255 * float(part)))) for part in text.split())
+    except ValueError:
+        return None
+    return red, green, blue
+
+
+def _codes(tags: str) -> tuple[Code | None, Code | None]:
+    """Type and its modifier of a terminology entry, as far as they are set."""
+    prefix = "TerminologyEntry:"
+    entry = next((tag for tag in tags.split("|") if tag.startswith(prefix)), "")
+    parts = [part.split("^") for part in entry[len(prefix) :].split("~")[2:4]]
+    codes = [Code(*part) if len(part) == 3 and part[0] and part[1] else None for part in parts]
+    return codes[0] if codes else None, codes[1] if len(codes) > 1 else None
 
 
 def merge_segments(array: NDArray, segments: Sequence[Segment]) -> tuple[NDArray, int]:

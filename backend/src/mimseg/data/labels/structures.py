@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import colorsys
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mimseg.data.text_files import read_json
 from mimseg.errors import UserError
 
 
@@ -91,11 +91,9 @@ def read_labels(path: Path) -> tuple[Label, ...]:
         UserError: The file is missing, is not JSON, or an entry is not usable.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise UserError(
-            f"The label file {path} cannot be read ({fault}).", "Give a JSON file.", code="bad-labels"
-        ) from fault
+        content = read_json(path)
+    except UserError as fault:
+        raise UserError(f"The label file {path} cannot be read.", fault.message, code="bad-labels") from fault
     entries = content.get("labels") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise UserError(

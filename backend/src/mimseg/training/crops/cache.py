@@ -16,7 +16,8 @@ from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.grid import label_on_grid
 from mimseg.data.labels.labelmaps import read_labelmap
-from mimseg.data.labels.regions import Regions, membership
+from mimseg.data.labels.scheme import LabelScheme
+from mimseg.data.labels.truth import read_truth
 from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import Prepared, Preprocessing, prepare, working_grid
 from mimseg.data.volume import Volume
@@ -37,10 +38,10 @@ class TrainingCase:
     Attributes:
         identifier: Name, for messages only.
         image: `(C, I, J, K)` float32; zeros that take no memory where images are drawn.
-        label: `(I, J, K)` uint8 class indices, or None.
+        label: `(I, J, K)` uint8 class indices, `IGNORED` where nobody says what is there; or None.
         points: For each class but background up to 2000 voxel indices `(n, 3)` of it.
         prepared: What brings predictions back to the case's own grid; None unless kept for validation.
-        truth: Class indices on the case's own grid; None unless kept for validation.
+        truth: The same on the case's own grid; None unless kept for validation.
         membership: `(structures, classes)`: which classes (0 is background) each structure is made of; None without
             labels.
         sha256: Of the first image file, or of the labelmap where there is none.
@@ -63,10 +64,9 @@ class TrainingCase:
 def load_case(
     case: Case,
     preprocessing: Preprocessing,
-    values: Sequence[int],
+    scheme: LabelScheme | None,
     keep: bool,
     reporter: Reporter,
-    regions: Regions | None = None,
     extras: LabelExtras | None = None,
 ) -> TrainingCase:
     """Read and prepare one case.
@@ -74,49 +74,37 @@ def load_case(
     Args:
         case: Files of the case.
         preprocessing: As stored in the model.
-        values: Label value of class 1, 2, ...; empty for unlabelled cases.
+        scheme: What label values mean; None for unlabelled cases.
         keep: Keep what validation on the case's own grid needs.
         reporter: For warnings.
-        regions: Values that make up each structure where structures may overlap; None if each is its own value.
-        extras: Merged values, sides, and what images of a case without any are drawn like.
+        extras: Sides, and what images of a case without any are drawn like.
 
     Raises:
-        UserError: A file is not usable, or the labelmap has values that are not among `values` although there is an
-            image; where images are drawn, such values make image only.
+        UserError: A file is not usable, or the labels are not among those of the scheme although there is an image;
+            where images are drawn, such values make image only.
     """
     extras = extras or LabelExtras()
     if not case.images and case.label is not None:
-        return _drawn_case(case, case.label, preprocessing, values, keep, regions, extras)
+        return _drawn_case(case, case.label, preprocessing, scheme, keep, extras)
     volume = read_images(case, reporter=reporter)
     prepared = prepare(volume, preprocessing)
     digest = hashlib.sha256(Path(case.images[0]).read_bytes()).hexdigest() if case.images[0].is_file() else ""
     image = torch.from_numpy(np.ascontiguousarray(prepared.array, dtype=np.float32))
-    if case.label is None or not values:
+    if case.label is None or scheme is None:
         return TrainingCase(case.identifier, image, None, (), prepared if keep else None, None, digest)
-    labelmap = read_labelmap(case.label, like=volume.grid, orientation=case.orientation)
-    unknown = sorted(set(np.unique(labelmap.array).tolist()) - {0, *values, *extras.merged})
-    if unknown:
-        raise UserError(
-            f"{case.label} has the label values {unknown[:8]}, which are not among the structures {list(values)}.",
-            "Name every value in the label file, or remove it from the labelmap.",
-            code="unknown-label-value",
-        )
-    classes = np.zeros(labelmap.array.shape, np.uint8)
-    for index, value in enumerate(values, start=1):
-        classes[labelmap.array == value] = index
-    for value, owner in extras.merged.items():
-        classes[labelmap.array == value] = 1 + list(values).index(owner)
+    labelmap = read_truth(case.label, scheme, volume.grid, reporter, case.orientation)
+    classes = scheme.classes_of(labelmap.array, case.label)
     on_grid = label_on_grid(Volume(classes, labelmap.grid), prepared.grid)
     return TrainingCase(
         case.identifier,
         image,
         torch.from_numpy(on_grid),
-        _points(on_grid, len(values)),
+        _points(on_grid, len(scheme.values)),
         prepared if keep else None,
         classes if keep else None,
         digest,
-        membership(values, regions),
-        torch.tensor(extras.other_side(values), dtype=torch.uint8),
+        scheme.membership,
+        torch.tensor(scheme.other_side(extras.partners), dtype=torch.uint8),
     )
 
 
@@ -124,13 +112,13 @@ def _drawn_case(
     case: Case,
     path: Path,
     preprocessing: Preprocessing,
-    values: Sequence[int],
+    scheme: LabelScheme | None,
     keep: bool,
-    regions: Regions | None,
     extras: LabelExtras,
 ) -> TrainingCase:
     """A case without images: crops are drawn from its labels; for validation one image that is always the same."""
-    labelmap = read_labelmap(path)
+    values = scheme.values if scheme is not None else []
+    labelmap = read_truth(path, scheme) if scheme is not None else read_labelmap(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     turned = turn_to(preprocessing.orientation, labelmap.grid).apply_to_grid(labelmap.grid)
     grid = working_grid(turned, preprocessing.spacing)
@@ -153,8 +141,8 @@ def _drawn_case(
         prepared,
         truth,
         digest,
-        membership(values, regions),
-        torch.tensor(extras.other_side(values), dtype=torch.uint8),
+        scheme.membership if scheme is not None else None,
+        torch.tensor([0] if scheme is None else scheme.other_side(extras.partners), dtype=torch.uint8),
         source,
     )
 
@@ -174,19 +162,17 @@ def _points(classes: NDArray, count: int) -> tuple[Tensor, ...]:
 def load_cases(
     cases: Sequence[Case],
     preprocessing: Preprocessing,
-    values: Sequence[int],
+    scheme: LabelScheme | None,
     reporter: Reporter,
     keep: bool = False,
     phase: str = "read",
     skip_unreadable: bool = False,
-    regions: Regions | None = None,
     extras: LabelExtras | None = None,
 ) -> list[TrainingCase]:
     """Read and prepare cases one after the other, with progress.
 
     Args:
         skip_unreadable: Warn about an unusable case and go on (pre-training on a folder of anything).
-        regions: As for `load_case`.
         extras: As for `load_case`.
     """
     loaded = []
@@ -194,7 +180,7 @@ def load_cases(
         check()
         reporter.progress(phase, number, len(cases))
         try:
-            loaded.append(load_case(case, preprocessing, values, keep, reporter, regions, extras))
+            loaded.append(load_case(case, preprocessing, scheme, keep, reporter, extras))
         except UserError as fault:
             if not skip_unreadable:
                 raise
