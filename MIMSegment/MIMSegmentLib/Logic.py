@@ -82,6 +82,7 @@ class Logic:
     def shutdown(self):
         """Stop everything and wait for it: Slicer closes, or the module is reloaded."""
         self._sceneClosing.stop()
+        self.scene.tables.stop()
         self.work.stopAndWait()
         self.training.stopAndWait()
         self._questions.stopAndWait()
@@ -120,9 +121,9 @@ class Logic:
         """
         return ResultFiles(self.scene).write(segmentationNode, folder, formats)
 
-    def expectedSeconds(self, modelName):
-        """How long the last volume took with this model on this computer, or None."""
-        return expectedSeconds(modelName)
+    def expectedSeconds(self, modelName, boxed=False):
+        """How long the last volume took with this model on this computer, in boxes or whole, or None."""
+        return expectedSeconds(modelName, boxed)
 
     # -- Fine-tune
 

@@ -51,7 +51,7 @@ def test_exported_files_open_with_the_volumes_geometry(segmented, folder):
         if not path.endswith(".seg.nrrd"):
             assert np.array_equal(sitk.GetArrayFromImage(image), expected)
     table = Path(paths[-1]).read_text(encoding="utf-8-sig").splitlines()
-    assert table[0] == "structure,value,volume_ml,voxels"
+    assert table[0] == "structure,value,side,volume_ml,voxels"
     assert table[1].startswith("Grey,3,")
 
 

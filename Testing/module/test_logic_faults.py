@@ -83,7 +83,7 @@ def test_after_a_fault_in_the_preparation_another_run_can_be_started(logic, scen
 
 def test_a_fault_in_taking_over_the_result_ends_the_run(logic, scene, monkeypatch, caplog):
     logic, record = logic
-    monkeypatch.setattr(logic.scene, "volumesTable", lambda *_arguments: 1 / 0)
+    monkeypatch.setattr(logic.scene.tables, "add", lambda *_arguments: 1 / 0)
     volume = add_volume(scene)
     before = nodes(scene)
     segment(logic, volume, "tiny")

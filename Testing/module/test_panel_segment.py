@@ -107,7 +107,7 @@ def test_a_scan_much_larger_than_the_model_knows_asks_for_boxes(panel, slicer):
 
 def test_the_volumes_in_ml_are_shown_beside_the_result(panel, scan):
     _name, result = run_to_end(panel, panel.ui.segmentButton)
-    measured = panel.logic.scene.volumes(result["segmentations"][0])
+    measured = panel.logic.scene.volumesBySide(result["segmentations"][0])
     assert cells(panel.ui.volumesTable) == [[name, f"{volume:.2f}"] for name, volume, _voxels in measured]
     assert any(volume > 0 for _name, volume, _voxels in measured)
 

@@ -87,7 +87,7 @@ def test_a_result_stands_in_the_study_of_its_volume_and_below_its_transform(tool
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     scan.SetAndObserveTransformNodeID(transform.GetID())
     node = tool.importSegmentation(result[0], scan)
-    table = tool.volumesTable(node)
+    table = tool.tables.add(node)
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table)) == study
     assert node.GetTransformNodeID() == transform.GetID()
@@ -136,7 +136,7 @@ def test_volumes_are_those_of_the_backend(tool, scan, result, folder):
 
 def test_the_table_shows_each_structure_in_milliliters(tool, scan, result):
     node = tool.importSegmentation(result[0], scan)
-    table = tool.volumesTable(node)
+    table = tool.tables.add(node)
     assert [table.GetColumnName(column) for column in range(3)] == ["Structure", "Volume (mL)", "Voxels"]
     assert table.GetUseColumnTitleAsColumnHeader()
     assert table.GetColumnTitle("Volume (mL)") == "Volume (mL)"

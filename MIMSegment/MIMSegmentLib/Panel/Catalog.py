@@ -61,6 +61,10 @@ class Catalog:
         if len(self._waiting[name]) == 1:
             self._logic.showModel(name, lambda answer: self._onFacts(name, answer))
 
+    def facts(self, name):
+        """What `mimseg models show` told of a model, None while it is not known."""
+        return self._facts.get(name)
+
     def channels(self, name):
         """What each input of a model is, e.g. ["T1"]; empty while it is not known."""
         facts = self._facts.get(name)

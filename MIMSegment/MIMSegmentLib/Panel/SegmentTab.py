@@ -4,15 +4,16 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Panel.ModelFit import bestFor, doubtsOf, needsBox
+from MIMSegmentLib.Panel.ResultSection import ResultSection
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Runs.Command import SegmentOptions, chosen
 from MIMSegmentLib.Scene.RegionBox import RegionBox
+from MIMSegmentLib.Scene.VolumeFacts import factsOf
 from MIMSegmentLib.Signal import Signal
 
 DEVICES = ("auto", "cpu", "gpu")
-# A scan that is this many times longer than what the model was made for, along one axis, needs a box.
-MUCH_LARGER = 1.5
 
 
 class SegmentTab(RunTab):
@@ -25,11 +26,13 @@ class SegmentTab(RunTab):
         status = RunStatus(ui.segmentProgressBar, ui.segmentStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status)
         self.deviceChanged = Signal("deviceChanged")
+        self.result = ResultSection(ui, logic, desktop, status)
         self._filling = False
+        # The user chose the model: it stays, whatever the volume.
+        self._picked = False
+        self._why = ""
         for text in (_("Automatic"), _("Processor (CPU)"), _("Graphics card (GPU)")):
             ui.deviceSelector.addItem(text)
-        ui.volumesTable.horizontalHeader().setStretchLastSection(True)
-        ui.volumesTable.verticalHeader().hide()
         ui.inputVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChanged)
         ui.modelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.deviceSelector.connect("currentIndexChanged(int)", self.onDeviceChosen)
@@ -38,8 +41,7 @@ class SegmentTab(RunTab):
         ui.moreVolumesSelector.connect("checkedNodesChanged()", self.update)
         ui.addRoiButton.connect("clicked()", self.onAddBox)
         ui.segmentButton.connect("clicked()", self.onSegment)
-        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChanged)
-        ui.editButton.connect("clicked()", self.onEdit)
+        ui.modelSelector.connect("activated(int)", self.onModelPicked)
         catalog.changed.connect(self.showModels)
         catalog.examined.connect(self.update)
         self.showModels()
@@ -53,7 +55,7 @@ class SegmentTab(RunTab):
             return
         self.ui.deviceSelector.setCurrentIndex(DEVICES.index(parameters.device) if parameters.device in DEVICES else 0)
         self.showModels()
-        self.showVolumes()
+        self.result.show()
         self.update()
 
     def onDeviceChosen(self, index):
@@ -81,16 +83,21 @@ class SegmentTab(RunTab):
             self.ui.modelSelector.setCurrentIndex(names.index(wanted) if wanted in names else 0)
         self._filling = False
         self.onModelChosen(self.ui.modelSelector.currentIndex)
+        self.pickModel()
 
     def chooseModel(self, name):
-        """Select a model by its name."""
+        """Select a model by its name; it stays, whatever volume is chosen then."""
         index = self.ui.modelSelector.findData(name)
+        self.onModelPicked(index)
         if index >= 0:
             self.ui.modelSelector.setCurrentIndex(index)
 
     @property
     def modelName(self):
         return self.ui.modelSelector.currentData or ""
+
+    def onModelPicked(self, index):
+        self._picked, self._why = True, ""
 
     def onModelChosen(self, index):
         if self._filling:
@@ -109,7 +116,7 @@ class SegmentTab(RunTab):
         """Show the card of the chosen model; a late answer about another one is dropped."""
         if name != self.modelName:
             return
-        self.ui.modelCardLabel.text = Texts.modelCard(facts, self.logic.expectedSeconds(name))
+        self.ui.modelCardLabel.text = Texts.modelCard(facts, self.logic.expectedSeconds(name, bool(self.boxes())))
         leftOut = self.parameters.leftOutStructures.split("\n") if self.parameters is not None else []
         self._filling = True
         self.ui.structuresList.clear()
@@ -134,6 +141,12 @@ class SegmentTab(RunTab):
     # -- volumes and boxes
 
     def onVolumeChanged(self, node):
+        self._why = ""
+        if self.parameters is not None:
+            # Before the model: each change of a parameter writes all of them back to the widgets, and this slot comes
+            # before the one that writes the volume to the parameters.
+            self.parameters.inputVolume = node
+        self.pickModel()
         self.update()
 
     def onAddBox(self):
@@ -153,15 +166,35 @@ class SegmentTab(RunTab):
         others = [node for node in self.ui.moreVolumesSelector.checkedNodes() if node is not first]
         return ([first] if first else []) + others
 
+    def doubts(self):
+        """Why the model does not fit the volumes, a list of `Doubt`."""
+        facts = self.catalog.facts(self.modelName)
+        if facts is None:
+            return []
+        boxes = bool(self.boxes())
+        return [doubt for node in self.volumes() for doubt in doubtsOf(facts["description"], factsOf(node), boxes)]
+
     def needsBox(self):
-        """True if the volume is much larger than what the model was made for, and no box is checked."""
-        edges = self.catalog.fieldOfView(self.modelName)
-        node = self.ui.inputVolumeSelector.currentNode()
-        if not edges or node is None or node.GetImageData() is None or self.boxes():
+        """True if a volume is much larger than what the model was made for, and no box is checked."""
+        facts = self.catalog.facts(self.modelName)
+        if facts is None or self.boxes():
             return False
-        sizes = zip(node.GetImageData().GetDimensions(), node.GetSpacing(), strict=True)
-        extent = sorted(count * step for count, step in sizes)
-        return any(have > MUCH_LARGER * want for have, want in zip(extent, sorted(edges), strict=True))
+        return any(needsBox(facts["description"], factsOf(node)) for node in self.volumes())
+
+    def pickModel(self):
+        """Choose the model that fits the volume, unless the one that is chosen does, or the user chose it."""
+        node = self.ui.inputVolumeSelector.currentNode()
+        if node is None or self._picked or os.path.isabs(self.modelName):
+            return
+        volume = factsOf(node)
+        models = {model["name"]: model for model in self.catalog.usable}
+        current = models.get(self.modelName)
+        if current is not None and not doubtsOf(current, volume, hasBoxes=True):
+            return
+        name, why = bestFor(models.values(), volume)
+        if name:
+            self.chooseModel(name)
+            self._picked, self._why = False, why
 
     def missingChannels(self):
         """What a model of several channels still lacks, as text."""
@@ -179,7 +212,12 @@ class SegmentTab(RunTab):
             self.ui.segmentButton.enabled = False
             self.logic.cancel("segment")
             return
-        self.setup.ensure("segment", self.segment)
+        doubts = self.doubts()
+        impossible = [doubt.sentence for doubt in doubts if doubt.impossible]
+        if impossible:
+            self.status.fail(impossible[0], _("Choose a model that was made for such scans."), "models")
+        elif not doubts or self.desktop.confirm(_questionOf(doubts)):
+            self.setup.ensure("segment", self.segment)
 
     def segment(self):
         """Run with what is chosen."""
@@ -192,6 +230,7 @@ class SegmentTab(RunTab):
             device=self.device,
             labels=tuple(checked) if self.structures(checked=False) else (),
             quick=self.parameters.quick and self.catalog.quickMode(self.modelName) is not None,
+            doubts=" ".join(doubt.sentence for doubt in self.doubts()),
         )
         volumes = [tuple(self.volumes())] if channels > 1 else self.volumes()
         self.logic.segment(volumes, options, self.boxes())
@@ -199,9 +238,8 @@ class SegmentTab(RunTab):
     def showResult(self, result):
         """A run is done: choose its first segmentation."""
         node = result["segmentations"][0] if result["segmentations"] else None
-        if node is not None:
-            self.ui.segmentationSelector.setCurrentNode(node)
-        self.ui.resultButton.collapsed = False
+        self.result.choose(node)
+        RegionBox.outline(self.boxes())
         name = node.GetName() if node is not None else ""
         if not name and result.get("sequences"):
             name = result["sequences"][0].GetName()
@@ -214,40 +252,6 @@ class SegmentTab(RunTab):
             text += " " + _("No result for: {names}").format(names=", ".join(result["failures"]))
         self.status.end(text)
         self.catalog.show(self.modelName, self.showCard)
-        self.showVolumes()
-
-    # -- result
-
-    def onSegmentationChanged(self, node):
-        self.showVolumes()
-        self.update()
-
-    def showVolumes(self):
-        """The mL of each segment of the chosen segmentation, as it is now."""
-        node = self.ui.segmentationSelector.currentNode()
-        rows = self.logic.scene.volumes(node) if node is not None else []
-        table = self.ui.volumesTable
-        table.setRowCount(len(rows))
-        for row, (name, milliliters, _voxels) in enumerate(rows):
-            table.setItem(row, 0, qt.QTableWidgetItem(name))
-            table.setItem(row, 1, qt.QTableWidgetItem(f"{milliliters:.2f}"))
-        table.resizeColumnToContents(0)
-
-    def volumeOf(self, segmentationNode):
-        """The scan that a segmentation was made on, or None."""
-        role = segmentationNode.GetReferenceImageGeometryReferenceRole()
-        return segmentationNode.GetNodeReference(role)
-
-    def onEdit(self):
-        node = self.ui.segmentationSelector.currentNode()
-        self.desktop.openSegmentEditor(node, self.volumeOf(node))
-
-    def onCorrected(self, name, problem):
-        """A corrected result was added to the training cases, or could not be."""
-        if problem is not None:
-            self.status.fail(problem.message, problem.hint)
-        else:
-            self.status.hint(_("Added to the training cases on the Fine-tune tab: {name}").format(name=name))
 
     # -- what can be clicked
 
@@ -258,8 +262,7 @@ class SegmentTab(RunTab):
         ready = bool(self.volumes() and self.modelName and some and not self.missingChannels())
         self.ui.segmentButton.text = _("Cancel") if running == "segment" else _("Segment")
         self.ui.segmentButton.enabled = running == "segment" or (ready and not running)
-        chosen = self.ui.segmentationSelector.currentNode() is not None
-        self.ui.editButton.enabled = chosen
+        self.result.update()
         quick = self.catalog.quickMode(self.modelName)
         self.ui.quickCheckBox.enabled = quick is not None
         self.ui.quickCheckBox.text, self.ui.quickCheckBox.toolTip = Texts.quickText(quick)
@@ -278,6 +281,13 @@ class SegmentTab(RunTab):
         elif self.needsBox():
             text = _("This scan is larger than what the model was made for. Click Add box, once for each structure.")
         else:
-            text = ""
+            doubts = [doubt.sentence for doubt in self.doubts()]
+            text = doubts[0] if doubts else ""
+        text = " ".join(part for part in (self._why, text) if part)
         self.ui.segmentHintLabel.text = text
         self.ui.segmentHintLabel.visible = bool(text)
+
+
+def _questionOf(doubts):
+    reasons = "\n".join(doubt.sentence for doubt in doubts)
+    return reasons + "\n\n" + _("The result will most likely be wrong, and will be marked. Segment all the same?")

@@ -70,7 +70,7 @@ class Widget:
             for name in ("started", "announced", "progress", "warning", "metric", "finished", "failed", "stopped"):
                 getattr(slot, name).connect(partial(getattr(self, f"_on{name.capitalize()}"), slot))
         logic.training.modelReady.connect(self._onModelReady)
-        self.finetuneTab.cases.corrected.connect(self.segmentTab.onCorrected)
+        self.finetuneTab.cases.corrected.connect(self.segmentTab.result.onCorrected)
         self.finetuneTab.cases.corrected.connect(self.rankSection.onAdded)
         self.rankSection.corrected.connect(self.finetuneTab.cases.addCorrected)
         logic.message.connect(self.addToLog)
@@ -91,7 +91,7 @@ class Widget:
             self._entered = True
             self.catalog.refresh()
             self.catalog.examine()
-        self.segmentTab.showVolumes()
+        self.segmentTab.result.show()
         self.finetuneTab.cases.show()
         self.update()
 

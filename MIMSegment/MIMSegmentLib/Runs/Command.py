@@ -26,6 +26,7 @@ class SegmentOptions:
 
     :param wholeSequence: every time point of volumes that show a sequence.
     :param quick: coarser voxels, for a model that has a quick mode.
+    :param doubts: why the model may not fit the volumes, although the user insists; the results are marked with it.
     """
 
     model: str = ""
@@ -34,6 +35,7 @@ class SegmentOptions:
     wholeSequence: bool = False
     quick: bool = False
     reducedPrecision: bool = False
+    doubts: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,12 @@ class SegmentRun:
         self._options = options
         self._cases = [_Case(tuple(entry) if isinstance(entry, (list, tuple)) else (entry,)) for entry in volumes]
         self._names = {}
+        self._boxed = False
+        self._origin = ""
 
     def start(self, roiNodes):
         """Segment, see `Logic.segment`."""
+        self._boxed = bool(roiNodes)
         run = self._slot.begin("segment")
         try:
             if not self._options.model:
@@ -103,10 +106,11 @@ class SegmentRun:
         files = self._results(answer, run.folder)
         if not files or answer.stopped:
             return self._slot.outcomeOf(answer)
+        self._origin = originOf(run.facts, self._options)
         result = self._importResults(files, shownName(self._options.model))
         facts = {name: run.facts.get(name) for name in ("device", "engine")}
         if answer.ok and not self._options.quick:
-            _rememberSeconds(self._options.model, answer.result)
+            _rememberSeconds(self._options.model, self._boxed, answer.result)
         seconds = answer.result.get("seconds") if answer.ok else None
         return lambda: self._slot.finished.emit({**result, **facts, "seconds": seconds})
 
@@ -152,10 +156,11 @@ class SegmentRun:
                 continue
             if missing:
                 result["failures"] += [self._readable(stem) for stem in missing]
-            name = _("{volume} {model}").format(volume=case.name, model=modelName)
+            text = _("{volume} {model} (unsuited)") if self._options.doubts else _("{volume} {model}")
+            name = text.format(volume=case.name, model=modelName)
             if case.sequence is None:
                 node = self._importOne(files[case.stems[0]], case, name, created)
-                table = self._scene.volumesTable(node)
+                table = self._scene.tables.add(node)
             else:
                 node, table = self._importSequence(files, case, name, created, result)
             created.append(table)
@@ -165,6 +170,7 @@ class SegmentRun:
 
     def _importOne(self, file, case, name, created):
         node = self._scene.importSegmentation(file, case.volumes[0], name, self._options.labels)
+        node.SetDescription(self._origin)
         created.append(node)
         return node
 
@@ -176,7 +182,7 @@ class SegmentRun:
             node = self._importOne(files[stem], case, name, created) if stem in files else None
             nodes.append(node)
             if node is not None:
-                rows.append((source.GetNthIndexValue(number), self._scene.volumes(node)))
+                rows.append((source.GetNthIndexValue(number), self._scene.volumesBySide(node)))
         sequence = self._scene.addSequence(browser, source, nodes, name)
         created.append(sequence)
         self._scene.remove(nodes)
@@ -184,6 +190,7 @@ class SegmentRun:
         if shown is not None:
             created.append(shown)
             self._scene.attach(shown, case.volumes[0])
+            shown.SetDescription(self._origin)
         result["sequences"].append(sequence)
         return shown, self._scene.sequenceTable(name, source.GetIndexName(), rows)
 
@@ -200,13 +207,26 @@ def _plain(name):
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "volume"
 
 
-def expectedSeconds(modelName):
-    """How long the last volume took with this model on this computer, or None."""
-    value = qt.QSettings().value(_settingsKey(modelName))
+def expectedSeconds(modelName, boxed):
+    """How long the last volume took with this model on this computer, in boxes or whole, or None."""
+    value = qt.QSettings().value(_settingsKey(modelName, boxed))
     try:
         return float(value)
     except (TypeError, ValueError):
         return None
+
+
+def originOf(facts, options):
+    """What made a result, to be kept with it.
+
+    :param facts: what the backend said at its start.
+    """
+    text = _("Made by MIMSegment with the model {model}, version {version}.").format(
+        model=facts.get("model") or shownName(options.model), version=facts.get("version") or "?"
+    )
+    if options.quick:
+        text += " " + _("Quick mode.")
+    return f"{text} {options.doubts}".strip()
 
 
 def shownName(model):
@@ -217,12 +237,13 @@ def shownName(model):
     return _("{name} (unfinished)").format(name=os.path.basename(folder).removesuffix(TRAINING))
 
 
-def _rememberSeconds(modelName, result):
+def _rememberSeconds(modelName, boxed, result):
     outputs = result.get("outputs") or ()
     seconds = [entry.get("seconds") for entry in outputs if isinstance(entry.get("seconds"), (int, float))]
     if seconds:
-        qt.QSettings().setValue(_settingsKey(modelName), float(seconds[-1]))
+        qt.QSettings().setValue(_settingsKey(modelName, boxed), float(seconds[-1]))
 
 
-def _settingsKey(modelName):
-    return f"MIMSegment/seconds/{re.sub(r'[^A-Za-z0-9._-]+', '_', shownName(modelName))}"
+def _settingsKey(modelName, boxed):
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", shownName(modelName))
+    return f"MIMSegment/seconds/{plain}" + ("/boxes" if boxed else "/whole")

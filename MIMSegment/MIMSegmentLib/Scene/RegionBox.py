@@ -20,12 +20,20 @@ class RegionBox:
         """
         node = self._scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", self._scene.GenerateUniqueName(_("Box")))
         node.CreateDefaultDisplayNodes()
+        self.outline([node])
         node.SetSize(*(edges or USUAL_EDGES))
         toWorld = np.eye(4)
         toWorld[:3, :3] = axesOf(volumeNode)
         toWorld[:3, 3] = self._center(volumeNode)
         node.SetAndObserveObjectToNodeMatrix(_vtkMatrix(toWorld))
         return node
+
+    @staticmethod
+    def outline(nodes):
+        """Draw only the edges of boxes, so that they cover neither the scan nor a result."""
+        for node in nodes:
+            if node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetFillVisibility(False)
 
     def _center(self, volumeNode):
         bounds = [0.0] * 6

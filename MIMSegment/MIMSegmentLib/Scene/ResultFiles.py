@@ -59,11 +59,10 @@ class ResultFiles:
         values = labelValues(self._scene.segments(segmentationNode))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["structure", "value", "volume_ml", "voxels"])
-        for value, (name, milliliters, voxels) in zip(
-            values.values(), self._scene.volumes(segmentationNode), strict=True
-        ):
-            writer.writerow([name, value, f"{milliliters:.4f}", voxels])
+        writer.writerow(["structure", "value", "side", "volume_ml", "voxels"])
+        for value, (name, parts) in zip(values.values(), self._scene.measured(segmentationNode), strict=True):
+            for side, milliliters, voxels in parts:
+                writer.writerow([name, value, side, f"{milliliters:.4f}", voxels])
         # The mark lets spreadsheet programs read umlauts.
         writeText(path, text.getvalue(), encoding="utf-8-sig")
         return path

@@ -6,16 +6,19 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene import Voxels
+from MIMSegmentLib.Scene.VolumeTables import VolumeTables
 
 
 class Scene:
     """Between a MRML scene and files. What it is given is never changed; results are always new nodes.
 
     :param scene: a vtkMRMLScene.
+    :ivar tables: the tables of volumes in it: a `VolumeTables`.
     """
 
     def __init__(self, scene):
         self.scene = scene
+        self.tables = VolumeTables(scene, self.placeBeside)
 
     # -- volumes to files
 
@@ -132,7 +135,7 @@ class Scene:
         """Give a segmentation the volume's grid, its transform, and its place in the subject hierarchy."""
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        self._placeBeside(segmentationNode, volumeNode)
+        self.placeBeside(segmentationNode, volumeNode)
 
     def _readSegmentation(self, path, node):
         storage = slicer.vtkMRMLSegmentationStorageNode()
@@ -147,29 +150,8 @@ class Scene:
                 _("The result {path} cannot be read.").format(path=path), _("Try again; the log may say more.")
             ) from fault
 
-    def volumesTable(self, segmentationNode, name=""):
-        """A new table node: each segment with its voxels and its volume in mL."""
-        title = name or _("{name} volumes").format(name=segmentationNode.GetName())
-        table = self.scene.AddNewNodeByClass("vtkMRMLTableNode", self.scene.GenerateUniqueName(title))
-        columns = (
-            (_("Structure"), vtk.vtkStringArray()),
-            (_("Volume (mL)"), vtk.vtkDoubleArray()),
-            (_("Voxels"), vtk.vtkLongArray()),
-        )
-        for structure, milliliters, voxels in self.volumes(segmentationNode):
-            for (_title, column), value in zip(columns, (structure, round(milliliters, 4), voxels), strict=True):
-                column.InsertNextValue(value)
-        for columnTitle, column in columns:
-            column.SetName(columnTitle)
-            table.AddColumn(column)
-            table.SetColumnTitle(columnTitle, columnTitle)
-        table.SetUseColumnTitleAsColumnHeader(True)
-        table.SetLocked(True)
-        self._placeBeside(table, segmentationNode)
-        return table
-
     def sequenceTable(self, name, indexName, rows):
-        """A new table node: mL of each structure at each time point. `rows`: [(index value, self.volumes(...))]."""
+        """A new table node: mL of each structure at each time point. `rows`: [(index value, volumesBySide(...))]."""
         title = self.scene.GenerateUniqueName(_("{name} volumes").format(name=name))
         table = self.scene.AddNewNodeByClass("vtkMRMLTableNode", title)
         index = vtk.vtkStringArray()
@@ -195,6 +177,8 @@ class Scene:
 
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
+    volumesBySide = staticmethod(Voxels.volumesBySide)
+    measured = staticmethod(Voxels.measured)
     labelArray = staticmethod(Voxels.labelArray)
 
     def exportSegmentation(self, segmentationNode, volumeNode, path, values):
@@ -245,7 +229,7 @@ class Scene:
                 _("The segmentation {name} cannot be turned into a labelmap.").format(name=segmentationNode.GetName()),
                 _("Check that it has segments."),
             )
-        self._placeBeside(node, segmentationNode)
+        self.placeBeside(node, segmentationNode)
         return node
 
     # -- bookkeeping
@@ -269,7 +253,7 @@ class Scene:
                     self.scene.RemoveNode(display)
             self.scene.RemoveNode(node)
 
-    def _placeBeside(self, node, neighbour):
+    def placeBeside(self, node, neighbour):
         """Put a node into the subject, study or folder of another one."""
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
         if hierarchy is None:

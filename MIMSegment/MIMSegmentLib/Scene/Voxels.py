@@ -17,6 +17,9 @@ from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Labels import codesOfEntry
 
 REFERENCE_GEOMETRY = "Reference image geometry"
+# A structure has sides if so many mm lie between its parts, and the smaller one has this share of it.
+LEAST_GAP = 10.0
+LEAST_SHARE = 0.1
 
 
 def segments(segmentationNode):
@@ -44,17 +47,61 @@ def codesOf(segment):
 
 def volumes(segmentationNode):
     """`[(name, mL, voxels)]` of the segments, in their order."""
+    return [(name, parts[0][1], parts[0][2]) for name, parts in measured(segmentationNode)]
+
+
+def volumesBySide(segmentationNode):
+    """`[(name, mL, voxels)]` of the segments; one that lies on both sides has rows for left and right."""
+    return [
+        (_name(name, side), milliliters, voxels)
+        for name, parts in measured(segmentationNode)
+        for side, milliliters, voxels in (parts[1:] or parts)
+    ]
+
+
+def _name(name, side):
+    if not side:
+        return name
+    return (_("{name}, left") if side == "left" else _("{name}, right")).format(name=name)
+
+
+def measured(segmentationNode):
+    """`[(name, [("", mL, voxels), and ("left", ..), ("right", ..) where the segment has sides])]`."""
     rows = []
     segmentation = segmentationNode.GetSegmentation()
     for segmentID in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentID)
         image = _labelmap(segmentationNode, segmentID)
-        voxels = 0
+        parts = [("", 0.0, 0)]
         if image is not None and image.GetNumberOfPoints():
-            voxels = int(np.count_nonzero(_scalars(image)))
-        size = float(np.prod(image.GetSpacing())) if image is not None else 0.0
-        rows.append((segment.GetName(), voxels * size / 1000.0, voxels))
+            milliliters = float(np.prod(image.GetSpacing())) / 1000.0
+            mask = _scalars(image).reshape(image.GetDimensions()[::-1]) != 0
+            counts = [("", int(np.count_nonzero(mask))), *_sides(mask, image)]
+            parts = [(side, voxels * milliliters, voxels) for side, voxels in counts]
+        rows.append((segmentation.GetSegment(segmentID).GetName(), parts))
     return rows
+
+
+def _sides(mask, image):
+    """`[("left", voxels), ("right", voxels)]` of a mask (k, j, i) that a gap parts along the axis of left and right."""
+    toRAS = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(toRAS)
+    steps = [toRAS.GetElement(0, axis) for axis in range(3)]
+    axis = int(np.argmax(np.abs(steps)))
+    along = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != 2 - axis))
+    filled = np.flatnonzero(along)
+    if filled.size < 2:
+        return []
+    gaps = np.diff(filled)
+    widest = int(np.argmax(gaps))
+    if (gaps[widest] - 1) * image.GetSpacing()[axis] < LEAST_GAP:
+        return []
+    low = int(along[: filled[widest] + 1].sum())
+    both = (low, int(along.sum()) - low)
+    if min(both) < LEAST_SHARE * sum(both):
+        # A stray voxel is no second side.
+        return []
+    left, right = both if steps[axis] > 0 else both[::-1]
+    return [("left", left), ("right", right)]
 
 
 def labelArray(segmentationNode, values, volumeNode=None):
