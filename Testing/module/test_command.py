@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib.Panel.PretrainTab import METHODS
-from MIMSegmentLib.Panel.TrainingTexts import foldsOf, numberOfTrainings
+from MIMSegmentLib.Panel.Training.PretrainTab import METHODS
+from MIMSegmentLib.Panel.Training.TrainingTexts import foldsOf, numberOfTrainings
 from MIMSegmentLib.Runs import Answer, Command
 from MIMSegmentLib.Runs.Answer import parseLine, problemText
 from MIMSegmentLib.Runs.Command import FinetuneRequest, PretrainRequest, SegmentRequest

@@ -6,12 +6,12 @@ from MIMSegmentLib.Panel.Catalog import Catalog
 from MIMSegmentLib.Panel.ComputerTab import ComputerTab
 from MIMSegmentLib.Panel.Desktop import Desktop
 from MIMSegmentLib.Panel.ExportSection import ExportSection
-from MIMSegmentLib.Panel.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Panel.ModelsTab import ModelsTab
-from MIMSegmentLib.Panel.PretrainTab import PretrainTab
-from MIMSegmentLib.Panel.RankSection import RankSection
 from MIMSegmentLib.Panel.SegmentTab import SegmentTab
 from MIMSegmentLib.Panel.Setup import Setup
+from MIMSegmentLib.Panel.Training.FinetuneTab import FinetuneTab
+from MIMSegmentLib.Panel.Training.PretrainTab import PretrainTab
+from MIMSegmentLib.Panel.Training.RankSection import RankSection
 from MIMSegmentLib.Runs.Install import Install
 from MIMSegmentLib.Runs.Words import actionOf
 

@@ -1,13 +1,13 @@
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Panel.CasesSection import CasesSection
-from MIMSegmentLib.Panel.FewCasesSection import FewCasesSection
-from MIMSegmentLib.Panel.FindingsSection import FindingsSection
-from MIMSegmentLib.Panel.FoldProgress import FoldProgress
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
-from MIMSegmentLib.Panel.TrainingTexts import planText, scoresText
+from MIMSegmentLib.Panel.Training.CasesSection import CasesSection
+from MIMSegmentLib.Panel.Training.FewCasesSection import FewCasesSection
+from MIMSegmentLib.Panel.Training.FindingsSection import FindingsSection
+from MIMSegmentLib.Panel.Training.FoldProgress import FoldProgress
+from MIMSegmentLib.Panel.Training.TrainingTexts import planText, scoresText
 from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
 from MIMSegmentLib.Scene.Curves import Curves
 

@@ -1,0 +1,1 @@
+"""The tabs Fine-tune and Pre-train with their sections."""
