@@ -15,7 +15,18 @@ from mimseg.errors import EXIT_BUG, MimsegError, OutOfMemory, Stopped, UserError
 from mimseg.memory import is_out_of_memory
 
 PACKAGES = frozenset(
-    {"numpy", "SimpleITK", "openvino", "torch", "monai", "lightning_fabric", "safetensors", "onnx", "matplotlib"}
+    {
+        "numpy",
+        "SimpleITK",
+        "pydicom",
+        "openvino",
+        "torch",
+        "monai",
+        "lightning_fabric",
+        "safetensors",
+        "onnx",
+        "matplotlib",
+    }
 )
 
 _DISK = {

@@ -46,6 +46,7 @@ class Requirement:
 REQUIREMENTS = (
     Requirement("numpy", "numpy", "1.26", "segment"),
     Requirement("SimpleITK", "SimpleITK", "2.4", "segment"),
+    Requirement("pydicom", "pydicom", "3", "segment"),
     Requirement("openvino", "openvino", "2025.4", "segment"),
     Requirement("torch", "torch", "2.8", "train"),
     Requirement("safetensors", "safetensors", "0.5", "train"),

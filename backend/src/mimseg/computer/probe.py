@@ -39,6 +39,7 @@ PARTS_USED = {
     "onnx": (),
     "onnxscript": (),
     "openvino": (),
+    "pydicom": (),
     "safetensors": ("safetensors.torch",),
     "torch": ("torch.nn", "torch.optim.swa_utils", "torch.utils.checkpoint", "torch.utils.flop_counter"),
 }
