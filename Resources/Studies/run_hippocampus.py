@@ -41,7 +41,7 @@ STUDIES = {
     "resolution": ["--seeds", "0,1", *PAPER, "--window", "24,40,24", "--spacings", "1.5,2,3"],
     "labels-convolutional-stem": ["--seeds", "0,1", *COARSE[2:], "--stem", "convolution", "--sizes", "1,3,10"],
 }
-PUBLISHED = ("report.html", "results.csv", "results.json", "figures")
+PUBLISHED = ("report.html", "results.csv", "figures")
 
 
 def main() -> int:

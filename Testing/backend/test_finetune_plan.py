@@ -20,7 +20,7 @@ from mimseg.commands.crossvalidate.preview import preview_plan  # noqa: E402
 from mimseg.commands.crossvalidate.settings import CrossvalidationSettings  # noqa: E402
 from mimseg.commands.finetune import probe as finetune_probe  # noqa: E402
 from mimseg.commands.finetune import training_device  # noqa: E402
-from mimseg.commands.finetune.plan import FEWEST_STEPS, MANY_STEPS, TRAINING_SHARE, Plan, choose_batch  # noqa: E402
+from mimseg.commands.finetune.plan import FEWEST_STEPS, MANY_STEPS, TRAINING_SHARE, TrainingPlan, choose_batch  # noqa: E402
 from mimseg.commands.finetune.run import train  # noqa: E402
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.computer.graphics import GraphicsCard  # noqa: E402
@@ -127,7 +127,7 @@ def test_a_preview_says_what_would_be_done_and_writes_nothing(
     listener = Listener()
     plan = preview_plan(CrossvalidationSettings(settings(data, tmp_path / "m"), 0, False), True, listener)
     assert list(tmp_path.iterdir()) == []
-    assert Plan.from_json(json.loads(json.dumps(listener.ended["plan"]))) == plan
+    assert TrainingPlan.from_json(json.loads(json.dumps(listener.ended["plan"]))) == plan
     assert (plan.cases, plan.validation_cases, plan.runs) == (5, 0, 6)
     assert (plan.minutes_per_run, plan.minutes, plan.pretrain_minutes) == (0.5, 3.0, 0.0)
     assert plan.window == (24, 24, 24)

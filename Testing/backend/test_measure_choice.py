@@ -5,13 +5,13 @@ import math
 import pytest
 
 from mimseg.commands.measure.choice import choose_overlap, choose_quick_mode, coarser_spacings, row_of
-from mimseg.commands.measure.variants import Variant
+from mimseg.commands.measure.variants import MeasuredVariant
 
 MM = (1.0, 1.0, 1.0)
 
 
 def variant(overlap, windows, agreement=(math.nan, math.nan), dice=(0.8, 0.9), spacing=MM):
-    return Variant(overlap, spacing, list(windows), list(dice), list(agreement))
+    return MeasuredVariant(overlap, spacing, list(windows), list(dice), list(agreement))
 
 
 UNKNOWN = (math.nan, math.nan)

@@ -12,7 +12,7 @@ from mimseg.bundle.locations import shipped_folder
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.rank.domain import FEWEST_CASES, odd_ones
 from mimseg.commands.rank.members import PLAIN, VIEWS, probabilities_of, views_of
-from mimseg.commands.rank.scores import Members, entropy_of, soft_dice_confidence
+from mimseg.commands.rank.scores import Members, entropy_of
 from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.preprocessing import prepare
 from mimseg.data.volume import Grid, Volume
@@ -40,9 +40,7 @@ def doubt_of(*answers: np.ndarray, multilabel: bool = False):
 def test_a_certain_answer_has_no_doubt_and_a_single_one_no_disagreement():
     doubt, entropy = doubt_of(answer(1.0))
     assert doubt.uncertainty == 0
-    assert doubt.soft_dice_error == pytest.approx(0)
     assert doubt.disagreement is None
-    assert doubt.mutual_information is None
     assert doubt.voxels == 8
     assert entropy.max() == pytest.approx(0, abs=1e-5)
 
@@ -50,8 +48,6 @@ def test_a_certain_answer_has_no_doubt_and_a_single_one_no_disagreement():
 def test_uncertainty_is_what_lacks_to_certainty_inside_the_structures():
     doubt, entropy = doubt_of(answer(0.8))
     assert doubt.uncertainty == pytest.approx(0.2)
-    # 2 * 8 * 0.8 / (8 * 0.8 + 8)
-    assert doubt.soft_dice_error == pytest.approx(1 - 1.6 / 1.8)
     bits = -(0.8 * np.log2(0.8) + 0.2 * np.log2(0.2))
     assert entropy[2, 2, 2] == pytest.approx(bits, abs=1e-5)
     # The block and the three voxels around it fill the whole volume.
@@ -60,17 +56,15 @@ def test_uncertainty_is_what_lacks_to_certainty_inside_the_structures():
 
 def test_where_nothing_is_found_doubt_is_greatest():
     doubt, _ = doubt_of(answer(0.2))
-    assert (doubt.uncertainty, doubt.soft_dice_error, doubt.voxels) == (1.0, 1.0, 0)
+    assert (doubt.uncertainty, doubt.voxels) == (1.0, 0)
 
 
 def test_members_that_contradict_each_other_disagree():
     agreeing, _ = doubt_of(answer(0.9), answer(0.9))
     assert agreeing.disagreement == 0
-    assert agreeing.mutual_information == pytest.approx(0, abs=1e-6)
     # Half of either block is the other's: Dice 0.5.
     apart, entropy = doubt_of(answer(1.0, slice(1, 3)), answer(1.0, slice(2, 4)))
     assert apart.disagreement == pytest.approx(0.5)
-    assert apart.mutual_information == pytest.approx(8 / 216, abs=1e-4)
     assert entropy[1, 2, 2] == pytest.approx(1, abs=1e-5)
     three, _ = doubt_of(answer(1.0, slice(1, 3)), answer(1.0, slice(1, 3)), answer(1.0, slice(2, 4)))
     assert three.disagreement == pytest.approx((0 + 0.5 + 0.5) / 3)
@@ -82,7 +76,6 @@ def test_independent_channels_are_judged_one_by_one():
     assert doubt.uncertainty == pytest.approx(0.1)
     assert doubt.voxels == 8
     assert 0.2 < entropy[2, 2, 2] < 0.3  # one of two channels has 0.47 bits
-    assert soft_dice_confidence(np.stack([block, block]), True) == pytest.approx(1.8 / 1.9)
 
 
 def test_entropy_is_a_share_of_the_largest_one():

@@ -113,7 +113,6 @@ def test_the_same_model_twice_does_not_disagree_and_augmentation_does(scans: Pat
     assert views.members == 6
     doubts = {case.name: case.doubt for case in views.cases}
     assert doubts["between"].disagreement > 0.05
-    assert doubts["between"].mutual_information > doubts["bright"].mutual_information
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tiny_model import LABELS, write_tiny_bundle
 
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.segment import run as segment_task
-from mimseg.commands.segment.cases import choose_labels
+from mimseg.commands.segment.cases import choose_structures
 from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.volume_table import measure
 from mimseg.data.intensity import Intensity
@@ -70,7 +70,7 @@ def test_only_the_chosen_structures_are_kept(tmp_path, sharp_model):
 
 def test_an_unknown_structure_is_refused_with_the_list_of_those_there_are(model):
     with pytest.raises(UserError, match=r"'liver'.*Grey, Bright"):
-        choose_labels(open_bundle(model).description, ("liver", "grey"))
+        choose_structures(open_bundle(model).description, ("liver", "grey"))
 
 
 def test_a_region_limits_the_result_and_regions_add_up(tmp_path, sharp_model):

@@ -25,7 +25,7 @@ from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.training.crops.augmentation import AugmentationSettings  # noqa: E402
-from mimseg.training.crops.cache import TrainingCase, load_case  # noqa: E402
+from mimseg.training.crops.cache import TrainingCase, load_training_case  # noqa: E402
 from mimseg.training.crops.draw import draw_batch, draw_crop, generator_for  # noqa: E402
 from mimseg.training.synthesis.contrasts import Look, read_contrasts  # noqa: E402
 from mimseg.training.synthesis.drawing import LabelSource, _mean_image, draw  # noqa: E402
@@ -54,7 +54,7 @@ def loaded(maps, keep: bool) -> TrainingCase:
     dataset = load_dataset(cases, without_images=True)
     scheme = choose_scheme(dataset, labels, cases)
     assert scheme.values == [2, 41]
-    return load_case(dataset.cases[0], PREPROCESSING, scheme, keep, Reporter(), extras)
+    return load_training_case(dataset.cases[0], PREPROCESSING, scheme, keep, Reporter(), extras)
 
 
 def test_a_drawn_crop_shows_the_labels_and_looks_different_every_time(drawn_case):

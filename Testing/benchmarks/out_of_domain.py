@@ -10,7 +10,7 @@ other scans. Measured by the area under the ROC curve (0.5: no better than chanc
     features, few      likewise, of five labelled cases only (a few-shot list); mean over the five lists
     features, Mahalanobis   with a shrunken covariance of the pool's feature vectors
     histogram          distance of intensity deciles to the pool's mean deciles
-    uncertainty, soft Dice error, disagreement, mutual information, entropy     as in mimseg/commands/rank/scores.py
+    uncertainty, disagreement, entropy     as in mimseg/commands/rank/scores.py
     volume             distance of the logarithm of the predicted volume from the pool's mean
 
 RUN is a MAE pre-training on the pool, e.g. `mimseg pretrain imagesTr --cases splits.json:pool --window 40,56,40
@@ -72,9 +72,7 @@ class Measuring:
             "deciles": [round(float(value), 4) for value in np.percentile(inside, np.arange(5, 100, 10))],
             "log_volume": float(np.log(doubt.voxels + 1.0)),
             "uncertainty": doubt.uncertainty,
-            "soft Dice error": doubt.soft_dice_error,
             "disagreement": doubt.disagreement,
-            "mutual information": doubt.mutual_information,
             "entropy": doubt.entropy,
             **({"reconstruction": self.rebuild(prepared)} if self.rebuild and all_scores else {}),
         }
@@ -254,7 +252,6 @@ def main() -> int:
     sys.stdout.write(f"{text}\n{time.process_time() - began:.0f} s of processor time\n")
     if options.publish:
         PUBLISHED.mkdir(parents=True, exist_ok=True)
-        (PUBLISHED / "auroc.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (PUBLISHED / "auroc.md").write_text(text, encoding="utf-8")
     return 0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.commands.rank.case import Judges
+from mimseg.commands.rank.case import Ensemble
 from mimseg.data.cases import load_dataset, pick_cases
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.volumes import read_channels
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--cases", required=True)
     parser.add_argument("--augment", action="store_true")
     options = parser.parse_args()
-    judges = Judges(options.models, options.augment, 1)
+    judges = Ensemble(options.models, options.augment, 1)
     values = [label.value for label in judges.description.labels]
     errors, rows = [], []
     for case in pick_cases(load_dataset(options.data).cases, options.cases):

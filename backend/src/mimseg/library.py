@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import choose_labels, label_values
+from mimseg.commands.segment.cases import choose_structures, label_values
 from mimseg.commands.segment.volume_table import measure
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
@@ -106,7 +106,7 @@ class Model:
             OutOfMemory: Memory ran out.
         """
         description = self._bundle.description
-        kept = choose_labels(description, names)
+        kept = choose_structures(description, names)
         regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
         classes = segment_volume(scan, description, self._engine, regions)
         return Segmentation(label_values(classes, description.labels, kept), scan.grid, kept)

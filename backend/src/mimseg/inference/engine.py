@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mimseg.bundle.reader import Bundle
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "f32", "bf16")
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mimseg.commands.crossvalidate.run import labelled_cases
 from mimseg.commands.crossvalidate.settings import CrossvalidationSettings
 from mimseg.commands.finetune.data import load_whole_data, split_cases
-from mimseg.commands.finetune.plan import Plan, of_all_runs
+from mimseg.commands.finetune.plan import TrainingPlan, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.training_device import choose_device
 from mimseg.data.cases import Case, load_dataset
@@ -20,7 +20,7 @@ from mimseg.training.initial_weights import read_initial_weights
 MOST_CASES = 6
 
 
-def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Reporter) -> Plan:
+def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Reporter) -> TrainingPlan:
     """Probe this computer and report the plan as the result; nothing is written and nothing is trained.
 
     Args:

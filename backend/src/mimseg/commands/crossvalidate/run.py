@@ -15,7 +15,7 @@ from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, 
 from mimseg.commands.crossvalidate.whole_run import WholeRun
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.data import LabelledData, load_whole_data, scheme_of
-from mimseg.commands.finetune.plan import Plan, of_all_runs
+from mimseg.commands.finetune.plan import TrainingPlan, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.run import Trained, check_folders, train, training_folder, write_model
 from mimseg.commands.finetune.settings import FinetuneSettings
@@ -174,11 +174,11 @@ def _plan(
     data: LabelledData,
     runs: int,
     reporter: Reporter,
-) -> Plan:
+) -> TrainingPlan:
     """The plan that all trainings share: made once, kept for those that resume."""
     stored = json.loads((work / "folds.json").read_text(encoding="utf-8")).get("plan")
     if stored is not None:
-        return Plan.from_json(stored)
+        return TrainingPlan.from_json(stored)
     chosen = replace(settings.finetune, budget=settings.budget_of(runs))
     device = choose_device(chosen.device, reporter)
     one, _, _ = plan_training(chosen, initial, data, device)
@@ -187,7 +187,7 @@ def _plan(
     return plan
 
 
-def _announce(plan: Plan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
+def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
     count = max(folds) + 1
     kind = "leave-one-out" if count == len(folds) else f"{count}-fold"
     structures = [label.name for label in data.labels]
@@ -205,7 +205,7 @@ def _train_fold(
     cases: Sequence[Case],
     held_out: Sequence[int],
     arm: str,
-    plan: Plan,
+    plan: TrainingPlan,
     reporter: Reporter,
 ) -> None:
     """Train and score one fold, unless that is done."""

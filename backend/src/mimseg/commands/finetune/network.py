@@ -27,7 +27,7 @@ from mimseg.training.validation import mean_dice, predict_case
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedNetwork:
     """A network that is ready to be trained.
 
     Attributes:
@@ -57,14 +57,14 @@ def choose_window(
     return plan_window(sizes, patch_size, LARGEST_WINDOW[device_type])
 
 
-def prepare(
+def prepare_network(
     settings: FinetuneSettings,
     initial: InitialWeights | None,
     data: LabelledData,
     window: tuple[int, int, int],
     fabric: Fabric,
     device: str,
-) -> Prepared:
+) -> PreparedNetwork:
     """Build the network and choose its precision.
 
     Args:
@@ -83,7 +83,7 @@ def prepare(
         fabric, device, settings.precision, settings.devices, settings.nodes, network,
         (shape.channels, *shape.window),
     )  # fmt: skip
-    return Prepared(fabric, precision, network, shape, report)
+    return PreparedNetwork(fabric, precision, network, shape, report)
 
 
 def build_network(
@@ -124,7 +124,7 @@ def draw(
     )  # fmt: skip
 
 
-def build_task(settings: FinetuneSettings, data: LabelledData, prepared: Prepared) -> Task:
+def build_task(settings: FinetuneSettings, data: LabelledData, prepared: PreparedNetwork) -> Task:
     """What the training loop needs: batches, loss, validation, learning rates."""
     fabric, network, shape, report = prepared.fabric, prepared.network, prepared.shape, prepared.report
 

@@ -30,7 +30,7 @@ TRAINING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a fine-tuning will do and take.
 
     Attributes:
@@ -74,7 +74,7 @@ class Plan:
         return {**asdict(self), "window": list(self.window), "reasons": list(self.reasons)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Plan:
+    def from_json(cls, values: dict[str, Any]) -> TrainingPlan:
         """The plan that `to_json` wrote."""
         x, y, z = values["window"]
         return cls(**{**values, "window": (x, y, z), "reasons": tuple(values["reasons"])})
@@ -154,7 +154,7 @@ def make_plan(
     cases: tuple[int, int],
     free: int | None,
     reasons: Sequence[str],
-) -> Plan:
+) -> TrainingPlan:
     """Put the numbers of one training together.
 
     Args:
@@ -174,20 +174,20 @@ def make_plan(
         minutes = budget.minutes or 0.0
         steps = max(1, int(60 * minutes * share / cost.seconds_per_step))
     minutes = float(f"{minutes:.6g}")
-    return Plan(
+    return TrainingPlan(
         *device, window, settings.batch or USUAL_BATCH, cost.seconds_per_step, steps, minutes, 1, 0.0, minutes,
         cost.memory_bytes, free, *cases, tuple(reason for reason in reasons if reason),
     )  # fmt: skip
 
 
-def of_all_runs(plan: Plan, runs: int, pretraining: Budget | None) -> Plan:
+def of_all_runs(plan: TrainingPlan, runs: int, pretraining: Budget | None) -> TrainingPlan:
     """The plan of one training as that of `runs` such trainings after a pre-training."""
     before = 0.0 if pretraining is None else pretraining.minutes
     total = None if before is None else float(f"{before + runs * plan.minutes_per_run:.4g}")
     return replace(plan, runs=runs, pretrain_minutes=before, minutes=total)
 
 
-def as_started(settings: FinetuneSettings, work: Path) -> tuple[FinetuneSettings, Plan | None]:
+def as_started(settings: FinetuneSettings, work: Path) -> tuple[FinetuneSettings, TrainingPlan | None]:
     """What was left open, as the plan of the run in `work` has it; and that plan, unless an older mimseg made the run.
 
     Raises:
@@ -197,7 +197,7 @@ def as_started(settings: FinetuneSettings, work: Path) -> tuple[FinetuneSettings
         started = json.loads((work / "settings.json").read_text(encoding="utf-8"))
         x, y, z = started["network"]["window"]
         batch = int(started["batch"])
-        plan = Plan.from_json(started["plan"]) if "plan" in started else None
+        plan = TrainingPlan.from_json(started["plan"]) if "plan" in started else None
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise UserError(
             f"The settings of the run in {work} cannot be read ({fault}).", "Start again.", "bad-run"

@@ -10,11 +10,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mimseg.commands.finetune.data import LabelledData
-from mimseg.commands.finetune.network import Prepared, build_network, choose_window, draw, make_loss, prepare
+from mimseg.commands.finetune.network import (
+    PreparedNetwork,
+    build_network,
+    choose_window,
+    draw,
+    make_loss,
+    prepare_network,
+)
 from mimseg.commands.finetune.plan import (
     BATCHES,
     MEMORY_MARGIN,
-    Plan,
+    TrainingPlan,
     choose_batch,
     fitting_window,
     make_plan,
@@ -42,7 +49,7 @@ def plan_training(
     initial: InitialWeights | None,
     data: LabelledData,
     device: str,
-) -> tuple[Plan, Cost, Prepared]:
+) -> tuple[TrainingPlan, Cost, PreparedNetwork]:
     """Choose window and batch, if they are open, by what a step takes here; takes a few seconds.
 
     Args:
@@ -90,7 +97,7 @@ def _within(
     device: str,
     window: tuple[int, int, int],
     free: int | None,
-) -> tuple[Prepared, Cost, bool]:
+) -> tuple[PreparedNetwork, Cost, bool]:
     """The network with the wanted window, or a smaller one if memory is short; its cost with one crop; whether it fits.
 
     Raises:
@@ -108,7 +115,7 @@ def _within(
     while True:
         fault = None
         try:
-            prepared = prepare(settings, initial, data, window, fabric, device)
+            prepared = prepare_network(settings, initial, data, window, fabric, device)
             cost = _cost_of_one(settings, data, prepared)
             fits = free is None or MEMORY_MARGIN * cost.memory_bytes <= free
         except (RuntimeError, MemoryError) as error:
@@ -128,7 +135,7 @@ def _within(
             )
 
 
-def _cost_of_one(settings: FinetuneSettings, data: LabelledData, prepared: Prepared) -> Cost:
+def _cost_of_one(settings: FinetuneSettings, data: LabelledData, prepared: PreparedNetwork) -> Cost:
     network, shape = prepared.network, prepared.shape
     images, classes = draw(settings, data, shape, prepared.fabric, settings.crops_per_volume, 0)
     example = images[:1], None if classes is None else classes[:1]
@@ -152,7 +159,7 @@ def _expected_to_fit(
     if math.prod(window) <= FIRST_RATIO * x * y * z:
         return window
     network, shape, _ = build_network(settings, None, data, (x, y, z))
-    cost = _cost_of_one(settings, data, Prepared(fabric, "32-true", network, shape, None))
+    cost = _cost_of_one(settings, data, PreparedNetwork(fabric, "32-true", network, shape, None))
     fixed = cost.of_batch(0).memory_bytes
 
     def need(wanted: tuple[int, int, int]) -> float:
@@ -162,7 +169,7 @@ def _expected_to_fit(
 
 
 def _seconds_of(
-    settings: FinetuneSettings, data: LabelledData, prepared: Prepared, cost: Cost
+    settings: FinetuneSettings, data: LabelledData, prepared: PreparedNetwork, cost: Cost
 ) -> Callable[[int], float]:
     """Seconds of a step of so many crops: timed where that is quick, else in proportion to one crop.
 

@@ -10,8 +10,8 @@ from mimseg.bundle.description import Description
 from mimseg.bundle.writer import write_bundle
 from mimseg.commands.finetune.data import LabelledData, load_labelled_data
 from mimseg.commands.finetune.measure import measure_new_model
-from mimseg.commands.finetune.network import Prepared, build_task, choose_window, prepare
-from mimseg.commands.finetune.plan import Plan, as_started
+from mimseg.commands.finetune.network import PreparedNetwork, build_task, choose_window, prepare_network
+from mimseg.commands.finetune.plan import TrainingPlan, as_started
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.provisional_model import ProvisionalModel, remove_provisional, unfinished
 from mimseg.commands.finetune.record import describe, training_record
@@ -72,7 +72,7 @@ def train(
     settings: FinetuneSettings,
     reporter: Reporter,
     data: LabelledData | None = None,
-    plan: Plan | None = None,
+    plan: TrainingPlan | None = None,
     provisional: bool = False,
 ) -> Trained | None:
     """Run, resume or finish the training alone, in the folder `<output>.training`.
@@ -131,14 +131,14 @@ class _Run:
         data: LabelledData,
         work: Path,
         reporter: Reporter,
-        plan: Plan | None,
+        plan: TrainingPlan | None,
         provisional: bool,
     ) -> None:
         self._settings, self._initial, self._data, self._work = settings, initial, data, work
         self._reporter, self._plan, self._provisional = reporter, plan, provisional
         self._report: TransferReport | None = None
 
-    def begin(self, prepared: Prepared | None, cost: Cost | None, device: str) -> None:
+    def begin(self, prepared: PreparedNetwork | None, cost: Cost | None, device: str) -> None:
         """Build the network unless it is prepared, announce the run, and write or check its settings."""
         # The network is built before anything is written: it may not fit the start weights.
         self._prepared = prepared or self._prepare(device)
@@ -175,7 +175,7 @@ class _Run:
             "transfer": self._report.to_json() if self._report else None,
         }
 
-    def _prepare(self, device: str) -> Prepared:
+    def _prepare(self, device: str) -> PreparedNetwork:
         settings, plan = self._settings, self._plan
         if settings.finish:
             settings = replace(settings, precision="32-true")
@@ -183,13 +183,13 @@ class _Run:
             settings = replace(settings, precision=plan.precision)
         fabric = make_fabric(device, "32-true", settings.devices, settings.nodes)
         window = choose_window(settings, self._initial, self._data, fabric.device.type)
-        return prepare(settings, self._initial, self._data, window, fabric, device)
+        return prepare_network(settings, self._initial, self._data, window, fabric, device)
 
     def _unfinished(self, shape: NetworkSettings, scores: dict[str, Any]) -> Description:
         description = describe(self._settings, shape, self._data, scores, self.record(shape))
         return replace(description, **unfinished(description, scores))
 
-    def _announce(self, prepared: Prepared, cost: Cost | None) -> None:
+    def _announce(self, prepared: PreparedNetwork, cost: Cost | None) -> None:
         settings, shape, plan = self._settings, prepared.shape, self._plan
         costs = {"cost": {**cost.to_json(), **cost.expectation(settings.budget)}} if cost else {}
         self._reporter.start(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mimseg.bundle.quick_mode import QuickMode, spacing_in_words
-from mimseg.commands.measure.variants import LEAST_AGREEMENT, Spacing, Variant
+from mimseg.commands.measure.variants import LEAST_AGREEMENT, MeasuredVariant, Spacing
 from mimseg.metrics.overlap import mean_of_defined
 
 REFERENCE = 0.5
@@ -36,7 +36,7 @@ def coarser_spacings(spacing: Spacing) -> list[Spacing]:
     return found
 
 
-def choose_overlap(variants: Sequence[Variant], usual: float) -> tuple[float, str]:
+def choose_overlap(variants: Sequence[MeasuredVariant], usual: float) -> tuple[float, str]:
     """The smallest overlap that needs fewer windows and gives the same labels.
 
     Args:
@@ -65,7 +65,7 @@ def choose_overlap(variants: Sequence[Variant], usual: float) -> tuple[float, st
     )
 
 
-def bf16_row(variant: Variant, usual: Variant) -> dict[str, float | int]:
+def bf16_row(variant: MeasuredVariant, usual: MeasuredVariant) -> dict[str, float | int]:
     """What 16-bit arithmetic changes, for the card: of the mean Dice, and of any scan's Dice at most."""
     losses = variant.losses(usual)
     if not losses:
@@ -77,7 +77,7 @@ def bf16_row(variant: Variant, usual: Variant) -> dict[str, float | int]:
     }
 
 
-def choose_quick_mode(variants: Sequence[Variant], usual: Variant) -> tuple[QuickMode | None, str]:
+def choose_quick_mode(variants: Sequence[MeasuredVariant], usual: MeasuredVariant) -> tuple[QuickMode | None, str]:
     """The coarsest spacing that loses little and spares windows.
 
     Where scans are hardly larger than one window, coarser voxels spare nothing: then there is no quick mode, however
@@ -110,7 +110,7 @@ def choose_quick_mode(variants: Sequence[Variant], usual: Variant) -> tuple[Quic
     )
 
 
-def row_of(variant: Variant, usual: Variant) -> dict[str, Any]:
+def row_of(variant: MeasuredVariant, usual: MeasuredVariant) -> dict[str, Any]:
     """One row of the model card's table; losses are those against `usual`."""
     losses, compared = variant.losses(usual) if variant is not usual else [], variant.compared
     return {
@@ -126,7 +126,7 @@ def row_of(variant: Variant, usual: Variant) -> dict[str, Any]:
     }
 
 
-def _agrees(variant: Variant, reference: Variant) -> bool:
+def _agrees(variant: MeasuredVariant, reference: MeasuredVariant) -> bool:
     # A variant that was given up has fewer scans.
     if not variant.compared or len(variant.windows) < len(reference.windows):
         return False
@@ -138,7 +138,7 @@ def _agrees(variant: Variant, reference: Variant) -> bool:
     return agrees and (math.isnan(lost) or lost <= MOST_OVERLAP_LOSS)
 
 
-def _limits(reference: Variant) -> tuple[float, float]:
+def _limits(reference: MeasuredVariant) -> tuple[float, float]:
     """Least mean agreement, and least agreement of any case."""
     return AGREEMENT_ALONE if math.isnan(reference.mean_dice) else AGREEMENT_WITH_TRUTH
 
@@ -152,5 +152,5 @@ def _rounded(values: Sequence[float]) -> float | None:
     return None if math.isnan(mean) else round(mean, 4)
 
 
-def _share(variant: Variant, usual: Variant) -> float:
+def _share(variant: MeasuredVariant, usual: MeasuredVariant) -> float:
     return sum(variant.windows) / max(1, sum(usual.windows))

@@ -32,7 +32,7 @@ Spacing = tuple[float, float, float]
 
 
 @dataclass
-class Variant:
+class MeasuredVariant:
     """One way to segment, with what came out on each scan; lists are in the order of the scans.
 
     Attributes:
@@ -60,7 +60,7 @@ class Variant:
         """Mean over the scans; NaN without truth."""
         return mean_of_defined(self.dice)
 
-    def losses(self, usual: Variant) -> list[float]:
+    def losses(self, usual: MeasuredVariant) -> list[float]:
         """By how much Dice is lower than in `usual`, for each scan of both with a truth."""
         pairs = zip(usual.dice, self.dice, strict=False)
         return [other - own for other, own in pairs if not math.isnan(other - own)]
@@ -91,7 +91,7 @@ class Measuring:
         self._reporter, self._steps, self._seconds = reporter, steps, seconds
         self._done = 0
 
-    def overlaps(self, candidates: Sequence[float]) -> list[Variant]:
+    def overlaps(self, candidates: Sequence[float]) -> list[MeasuredVariant]:
         """One variant for each overlap, the first one being what the others are compared with.
 
         Windows that lie at the same places are not computed again.
@@ -100,7 +100,7 @@ class Measuring:
             UserError, OutOfMemory: A scan cannot be segmented.
             Stopped: The user asked to stop.
         """
-        variants = [Variant(overlap, self._description.preprocessing.spacing) for overlap in candidates]
+        variants = [MeasuredVariant(overlap, self._description.preprocessing.spacing) for overlap in candidates]
         waiting, began = list(variants), time.monotonic()
         for number, read in enumerate(self._scans):
             if self._late(began, number):
@@ -126,9 +126,9 @@ class Measuring:
             waiting = [variant for variant in waiting if not _disagrees(variant)]
         return variants
 
-    def spacings(self, candidates: Sequence[Spacing], overlap: float) -> list[Variant]:
+    def spacings(self, candidates: Sequence[Spacing], overlap: float) -> list[MeasuredVariant]:
         """One variant for each spacing; raises as `overlaps` does."""
-        variants = [Variant(overlap, spacing) for spacing in candidates]
+        variants = [MeasuredVariant(overlap, spacing) for spacing in candidates]
         first = len(self._scans) * (self._steps - len(candidates))
         for number, read in enumerate(self._scans):
             self._progress(first + number * len(candidates))
@@ -142,9 +142,9 @@ class Measuring:
                 self._progress(self._done + 1)
         return variants
 
-    def with_engine(self, predict: Predict, overlap: float) -> Variant:
+    def with_engine(self, predict: Predict, overlap: float) -> MeasuredVariant:
         """The usual spacing by another engine; raises as `overlaps` does."""
-        variant, usual = Variant(overlap, self._description.preprocessing.spacing), self._predict
+        variant, usual = MeasuredVariant(overlap, self._description.preprocessing.spacing), self._predict
         self._predict = predict
         try:
             for read in self._scans:
@@ -200,5 +200,5 @@ class _Windows:
         return len(self._grid(overlap).with_foreground(self._foreground))
 
 
-def _disagrees(variant: Variant) -> bool:
+def _disagrees(variant: MeasuredVariant) -> bool:
     return bool(variant.compared) and min(variant.compared) < LEAST_AGREEMENT

@@ -45,7 +45,7 @@ class Judged:
     volumes_ml: dict[str, float]
 
 
-class Judges:
+class Ensemble:
     """The models, loaded once for all cases.
 
     Args:

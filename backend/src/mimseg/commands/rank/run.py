@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.commands.rank.case import Judged, Judges
+from mimseg.commands.rank.case import Ensemble, Judged
 from mimseg.commands.rank.domain import odd_ones
 from mimseg.commands.rank.inputs import find_unlabelled
 from mimseg.commands.rank.outputs import check_folder, draw, write_maps
@@ -68,7 +68,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     """
     reporter = reporter or Reporter()
     labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
-    judges = Judges(settings.models, settings.augment, settings.threads)
+    judges = Ensemble(settings.models, settings.augment, settings.threads)
     cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
     reporter.start("rank", models=list(judges.names), members=judges.members, cases=len(cases), device="cpu")
@@ -119,7 +119,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
 
 
 def _features_of_labelled(
-    judges: Judges, labelled: Sequence[Case], settings: RankSettings, reporter: Reporter
+    judges: Ensemble, labelled: Sequence[Case], settings: RankSettings, reporter: Reporter
 ) -> NDArray[np.float32] | None:
     found = []
     for number, case in enumerate(labelled):
@@ -134,7 +134,7 @@ def _features_of_labelled(
     return np.stack(found) if found else None
 
 
-def _describe(case: Case, volume: Volume, judged: Judged, judges: Judges, settings: RankSettings) -> RankedCase:
+def _describe(case: Case, volume: Volume, judged: Judged, judges: Ensemble, settings: RankSettings) -> RankedCase:
     ranked = RankedCase(case.identifier, case.images, judged.doubt, judged.volumes_ml)
     pictures = draw(volume, judged, judges.description)
     if settings.maps:
@@ -157,7 +157,7 @@ def _ordered(
     features: NDArray[np.float32],
     known: NDArray[np.float32] | None,
     count: int,
-    judges: Judges,
+    judges: Ensemble,
     left_out: Sequence[str],
 ) -> Ranking:
     uncertainty = [case.doubt.uncertainty for case in cases]

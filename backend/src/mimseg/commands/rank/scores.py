@@ -14,7 +14,8 @@ and the mean of all views that suit the model (`--augment`); `Testing/benchmarks
 | mutual information |                       | 0.47            |                       | 0.01                    |
 
 So showing a scan in several ways does not order cases better than the plain answer, and costs six times as much: it is
-off unless asked for. Ensembles of several models were not measured.
+off unless asked for. Ensembles of several models were not measured. What orders worse and is shown nowhere (soft Dice
+error, Borges et al., arXiv 2402.10665; mutual information, Houlsby et al., arXiv 1112.5745) is not computed.
 """
 
 from __future__ import annotations
@@ -38,21 +39,14 @@ class Doubt:
             mean over the voxels of the structures found. 1 if no structure was found.
         disagreement: 1 - mean Dice between the labels of two members, over all pairs and the structures that one of
             the two found; None of a single member.
-        mutual_information: Entropy of the mean probabilities minus mean entropy of the members', mean over the
-            structures and their neighbourhood, as a share of the largest entropy possible (Houlsby et al.,
-            arXiv 1112.5745); None of a single member.
-        entropy: Predictive entropy: that of the mean probabilities, mean over the same voxels, likewise a share.
-        soft_dice_error: For each structure k found 1 - 2 sum(p_k y_k) / (sum(p_k) + sum(y_k)) with its probability p_k
-            and its mask y_k, mean over structures (1 - soft Dice confidence, Borges et al., arXiv 2402.10665); 1 if
-            none was found.
+        entropy: Predictive entropy: that of the mean probabilities, mean over the structures and their neighbourhood,
+            as a share of the largest entropy possible.
         voxels: Voxels of any structure in the labels of the mean probabilities.
     """
 
     uncertainty: float
     disagreement: float | None
-    mutual_information: float | None
     entropy: float
-    soft_dice_error: float
     voxels: int
 
 
@@ -66,18 +60,15 @@ class Members:
     def __init__(self, multilabel: bool = False) -> None:
         self._multilabel = multilabel
         self._sum: NDArray[np.float32] | None = None
-        self._entropy: NDArray[np.float32] | None = None
         self._labels: list[NDArray] = []
 
     def add(self, probabilities: NDArray[np.float32]) -> None:
         """Take in one member's `(K, x, y, z)`, which may be overwritten."""
-        entropy = entropy_of(probabilities, self._multilabel)
         self._labels.append(_decided(probabilities, self._multilabel))
-        if self._sum is None or self._entropy is None:
-            self._sum, self._entropy = probabilities, entropy
-            return
-        self._sum += probabilities
-        self._entropy += entropy
+        if self._sum is None:
+            self._sum = probabilities
+        else:
+            self._sum += probabilities
 
     def judge(self) -> tuple[Doubt, NDArray[np.float32], NDArray[np.float32]]:
         """The end: nothing can be added afterwards.
@@ -85,20 +76,17 @@ class Members:
         Returns:
             The numbers of the case, the mean probabilities `(K, x, y, z)`, and their entropy `(x, y, z)`, 0..1.
         """
-        if self._sum is None or self._entropy is None:
+        if self._sum is None:
             raise ValueError("no member was added")
         mean, number = self._sum, len(self._labels)
         mean /= np.float32(number)
-        entropy = self._entropy if number == 1 else entropy_of(mean, self._multilabel)
+        entropy = entropy_of(mean, self._multilabel)
         found = _any(_decided(mean, self._multilabel))
         near = _grown(found, NEIGHBOURHOOD) if found.any() else np.ones_like(found)
-        information = np.maximum(entropy[near] - self._entropy[near] / np.float32(number), 0)
         doubt = Doubt(
             uncertainty=_least_confidence(mean, found, self._multilabel),
             disagreement=_disagreement(self._labels, mean.shape[0], self._multilabel) if number > 1 else None,
-            mutual_information=float(information.mean()) if number > 1 else None,
             entropy=float(entropy[near].mean()),
-            soft_dice_error=1.0 - soft_dice_confidence(mean, self._multilabel),
             voxels=int(found.sum()),
         )
         return doubt, mean, entropy
@@ -121,20 +109,6 @@ def _least_confidence(mean: NDArray[np.float32], found: NDArray[np.bool_], multi
         return 1.0
     # Of independent channels the surest structure counts, as the one that makes a voxel part of what was found.
     return float(1 - mean.max(axis=0)[found].mean(dtype=np.float64))
-
-
-def soft_dice_confidence(probabilities: NDArray[np.float32], multilabel: bool = False) -> float:
-    """Mean over the structures found of 2 sum(p y) / (sum(p) + sum(y)), see `Doubt`; 0 if none was found."""
-    decided = _decided(probabilities, multilabel)
-    confidences = []
-    for index, structure in _structures(probabilities.shape[0], multilabel):
-        mask = _mask(decided, structure, multilabel)
-        size = int(mask.sum())
-        if size:
-            channel = probabilities[index]
-            inside, total = (float(values.sum(dtype=np.float64)) for values in (channel[mask], channel))
-            confidences.append(2 * inside / (total + size))
-    return float(np.mean(confidences)) if confidences else 0.0
 
 
 def _structures(channels: int, multilabel: bool) -> list[tuple[int, int]]:

@@ -73,7 +73,7 @@ def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Se
     return values[classes]
 
 
-def choose_labels(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
+def choose_structures(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
     """The model's structures of these names, whatever their case; all of them if `names` is empty.
 
     Raises:

@@ -8,7 +8,7 @@ from mimseg.bundle.description import Description
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.locator import located_labels
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import choose_labels
+from mimseg.commands.segment.cases import choose_structures
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
@@ -79,14 +79,14 @@ class Finder:
     def _choose(self, sided: bool) -> tuple[Label, ...]:
         """The asked structures among those of a large scan (`sided`), or of a small one."""
         if not self.sided:
-            return choose_labels(self._description, self._names)
+            return choose_structures(self._description, self._names)
         if not self._names:
             return self.sided if sided else self._description.labels
         own = len(self._description.labels)
         wanted = {name.strip().casefold() for name in self._names}
         known = {label.name.casefold() for label in (*self.sided, *self._description.labels)}
         if wanted - known:
-            choose_labels(self._description, sorted(wanted - known))  # raises, and says which ones there are
+            choose_structures(self._description, sorted(wanted - known))  # raises, and says which ones there are
         # A name without a side means both sides.
         matches = [
             number

@@ -43,7 +43,7 @@ class Stages(Generic[Item, Input, Computed, Output]):
     failed: Callable[[Item, UserError], None]
 
 
-class Locked(Reporter):
+class LockedReporter(Reporter):
     """Passes on the events of several threads, one at a time."""
 
     def __init__(self, outer: Reporter) -> None:
@@ -70,7 +70,7 @@ class Locked(Reporter):
             self._outer.result(**fields)
 
 
-class Later(Reporter):
+class DeferredReporter(Reporter):
     """Keeps warnings and free text until they are wanted: what is read ahead concerns a case not yet spoken of."""
 
     def __init__(self) -> None:
@@ -141,12 +141,12 @@ class _Reading(Generic[Item, Input]):
     ) -> None:
         self._items, self._read, self._pool = items, read, pool
         self._alone = True
-        self.begun: tuple[Item, Later, Future[Input]] | None = None
+        self.begun: tuple[Item, DeferredReporter, Future[Input]] | None = None
         self._begin()
 
     def _begin(self) -> None:
         item = next(self._items, None)
-        later = Later()
+        later = DeferredReporter()
         self.begun = None if item is None else (item, later, self._pool.submit(self._read, item, later))
 
     def take(self, reporter: Reporter, stages: Stages[Item, Input, Any, Any]) -> tuple[Item, Input | None]:

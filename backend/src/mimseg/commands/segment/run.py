@@ -16,7 +16,7 @@ from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.commands.segment.cases import label_values, read_case, warn_of_misfit, write_case
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
-from mimseg.commands.segment.overlap import Locked, Stages, overlapped
+from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.shared_table import add_to_table
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
 from mimseg.commands.segment.volume_table import StructureVolume, check_table, measure, write_table
@@ -118,7 +118,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         OutOfMemory: Memory ran out even on the CPU.
         Stopped: The user asked to stop; results written before stay.
     """
-    reporter = Locked(reporter or Reporter())
+    reporter = LockedReporter(reporter or Reporter())
     began = time.perf_counter()
     bundle = open_bundle(find_bundle(settings.model))
     if settings.quick:

@@ -26,7 +26,7 @@ from mimseg.studies.plan import PRETRAINING, Plan, Run
 from mimseg.studies.results import SCORES, SCORES_FORMAT, Unusable, read_run
 from mimseg.training.budget import Budget
 from mimseg.training.crops.augmentation import AugmentationSettings
-from mimseg.training.crops.cache import TrainingCase, load_case
+from mimseg.training.crops.cache import TrainingCase, load_training_case
 from mimseg.training.optimiser.schedule import Schedule
 from mimseg.training.planning import plan_preprocessing
 from mimseg.training.run_folder import can_resume, clear_run, write_json
@@ -184,7 +184,7 @@ class _CaseStore:
                 check()
                 self._reporter.progress("read cases", number, len(wanted))
                 keep = case.identifier in scored
-                self._cases[case.identifier] = load_case(case, preprocessing, scheme, keep, self._reporter)
+                self._cases[case.identifier] = load_training_case(case, preprocessing, scheme, keep, self._reporter)
         return [[self._cases[case.identifier] for case in cases] for cases in lists]
 
 

@@ -61,7 +61,7 @@ class TrainingCase:
     source: LabelSource | None = None
 
 
-def load_case(
+def load_training_case(
     case: Case,
     preprocessing: Preprocessing,
     scheme: LabelScheme | None,
@@ -173,14 +173,14 @@ def load_cases(
 
     Args:
         skip_unreadable: Warn about an unusable case and go on (pre-training on a folder of anything).
-        extras: As for `load_case`.
+        extras: As for `load_training_case`.
     """
     loaded = []
     for number, case in enumerate(cases):
         check()
         reporter.progress(phase, number, len(cases))
         try:
-            loaded.append(load_case(case, preprocessing, scheme, keep, reporter, extras))
+            loaded.append(load_training_case(case, preprocessing, scheme, keep, reporter, extras))
         except UserError as fault:
             if not skip_unreadable:
                 raise
