@@ -32,7 +32,15 @@ class MIMSegment(ScriptedLoadableModule):
             " Hatamizadeh et al., UNETR: Transformers for 3D Medical Image Segmentation, WACV 2022."
             " Sample data: MNI ICBM152 template, copyright McConnell Brain Imaging Centre, McGill University."
         )
-        slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", onStartup)
+
+
+def onStartup():
+    """Offer the demo volume; remove what runs of a Slicer that was killed have left: it holds scans of patients."""
+    from MIMSegmentLib.Runs.BackendRun import removeLeftOvers
+
+    registerSampleData()
+    removeLeftOvers()
 
 
 def registerSampleData():

@@ -121,6 +121,11 @@ class Logic:
         """
         return ResultFiles(self.scene).write(segmentationNode, folder, formats)
 
+    @staticmethod
+    def wouldReplace(segmentationNode, folder, formats):
+        """Names of the files that `exportResult` would replace."""
+        return ResultFiles.existing(segmentationNode, folder, formats)
+
     def expectedSeconds(self, modelName, boxed=False):
         """How long the last volume took with this model on this computer, in boxes or whole, or None."""
         return expectedSeconds(modelName, boxed)

@@ -71,6 +71,8 @@ class ComputerTab:
         for entry in advice:
             label = qt.QLabel()
             label.setTextFormat(qt.Qt.PlainText)
+            # A long path in it must not widen the panel.
+            label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Minimum)
             label.text = inPanelWords("broken-package", entry["problem"])[0]
             label.wordWrap = True
             button = self._remedyButton(entry)

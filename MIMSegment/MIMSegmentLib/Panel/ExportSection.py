@@ -25,6 +25,9 @@ class ExportSection:
         for _ending, box in self._boxes:
             box.connect("toggled(bool)", self.update)
         ui.exportButton.connect("clicked()", self.onExport)
+        # Where the last files were written to.
+        self._folder = ""
+        ui.exportStatusLabel.connect("linkActivated(QString)", self.onLink)
         ui.labelmapButton.connect("clicked()", self.onLabelmap)
         self.update()
 
@@ -38,10 +41,17 @@ class ExportSection:
 
     def onExport(self):
         folder = self.ui.exportFolderEdit.currentPath
+        there = self.logic.wouldReplace(self.ui.segmentationSelector.currentNode(), folder, self.formats())
+        if there:
+            question = _("There is already: {names}. Replace it?").format(names=", ".join(there))
+            if not self.desktop.confirm(question):
+                self._say(_("Nothing was written."))
+                return
         written = self._export(folder, self.formats())
         if written:
             names = ", ".join(str(path).replace("\\", "/").rpartition("/")[2] for path in written)
-            self._say(_("Written to {folder}: {names}").format(folder=folder, names=names))
+            self._folder = folder
+            self._say(_("Written to {folder}: {names}").format(folder=folder, names=names), _("Show the folder"))
 
     def onLabelmap(self):
         written = self._export("", ["labelmap"])
@@ -62,6 +72,9 @@ class ExportSection:
         self.ui.exportButton.enabled = bool(chosen and self.formats() and self.ui.exportFolderEdit.currentPath)
         self.ui.labelmapButton.enabled = chosen
 
-    def _say(self, text):
-        self.ui.exportStatusLabel.text = escape(text)
+    def onLink(self, link):
+        self.desktop.openFolder(self._folder)
+
+    def _say(self, text, link=""):
+        self.ui.exportStatusLabel.text = escape(text) + (f'<br><a href="folder">{escape(link)}</a>' if link else "")
         self.ui.exportStatusLabel.visible = True

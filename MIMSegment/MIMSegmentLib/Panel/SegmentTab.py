@@ -34,6 +34,7 @@ class SegmentTab(RunTab):
         for text in (_("Automatic"), _("Processor (CPU)"), _("Graphics card (GPU)")):
             ui.deviceSelector.addItem(text)
         ui.inputVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChanged)
+        ui.inputVolumeSelector.connect("nodeAdded(vtkMRMLNode*)", self.onVolumeLoaded)
         ui.modelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.deviceSelector.connect("currentIndexChanged(int)", self.onDeviceChosen)
         ui.structuresList.connect("itemChanged(QListWidgetItem*)", self.onStructureChecked)
@@ -148,6 +149,16 @@ class SegmentTab(RunTab):
             self.parameters.inputVolume = node
         self.pickModel()
         self.update()
+
+    def onVolumeLoaded(self, node):
+        """Choose what is loaded while nothing is chosen; later, since it has no voxels yet."""
+        qt.QTimer.singleShot(0, self.chooseFirstVolume)
+
+    def chooseFirstVolume(self):
+        if self.parameters is not None and self.ui.inputVolumeSelector.currentNode() is None:
+            node = self.logic.scene.firstVolume()
+            if node is not None:
+                self.ui.inputVolumeSelector.setCurrentNode(node)
 
     def onAddBox(self):
         node = RegionBox(self.logic.scene.scene).add(

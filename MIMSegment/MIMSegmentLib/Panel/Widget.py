@@ -138,7 +138,7 @@ class Widget:
         parameters = self._getParameters(self._stale)
         self._stale = False
         if not parameters.parameterNode.GetNodeReferenceID("inputVolume"):
-            parameters.inputVolume = self._shownVolume()
+            parameters.inputVolume = self.logic.scene.firstVolume()
         self.parameters = parameters
         # Not connectGui: it returns nothing, so that its connections could never be undone.
         self._guiTag = parameters.connectParametersToGui(self._boundWidgets)
@@ -153,21 +153,6 @@ class Widget:
         self.parameters = None
         for tab in self.tabs:
             tab.setParameters(None)
-
-    def _shownVolume(self):
-        """The volume that the slice views show, else the first one; never a labelmap."""
-        scene = self.logic.scene.scene
-        selection = scene.GetNthNodeByClass(0, "vtkMRMLSelectionNode")
-        shown = (
-            scene.GetNodeByID(selection.GetActiveVolumeID()) if selection and selection.GetActiveVolumeID() else None
-        )
-        if shown is not None and shown.GetClassName() == "vtkMRMLScalarVolumeNode":
-            return shown
-        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-            node = scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode")
-            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors():
-                return node
-        return None
 
     # -- what the logic tells
 

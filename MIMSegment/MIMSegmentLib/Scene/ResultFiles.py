@@ -20,6 +20,14 @@ class ResultFiles:
     def __init__(self, scene):
         self._scene = scene
 
+    @staticmethod
+    def existing(segmentationNode, folder, formats):
+        """Names of files that `write` would replace."""
+        stem = fileName(segmentationNode.GetName())
+        names = [stem + ending for ending in formats if ending != "labelmap"]
+        names += [f"{stem}-volumes.csv"] if names else []
+        return [name for name in names if os.path.exists(os.path.join(folder, name))]
+
     def write(self, segmentationNode, folder, formats):
         """Write one file for each format, and `<name>-volumes.csv`.
 

@@ -238,6 +238,28 @@ class Scene:
         """One step back from here undoes everything that follows."""
         self.scene.SaveStateForUndo()
 
+    def firstVolume(self):
+        """The volume that the slice views show, else the first one; never a labelmap. None if there is none."""
+        selection = self.scene.GetNthNodeByClass(0, "vtkMRMLSelectionNode")
+        shown = (
+            self.scene.GetNodeByID(selection.GetActiveVolumeID())
+            if selection and selection.GetActiveVolumeID()
+            else None
+        )
+        if shown is not None and shown.GetClassName() == "vtkMRMLScalarVolumeNode":
+            return shown
+        for node in self._nodes("vtkMRMLScalarVolumeNode"):
+            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors():
+                return node
+        return None
+
+    def hideOtherSegmentations(self, volumeNode):
+        """Hide the segmentations of other volumes: they do not belong over this one."""
+        for node in self._nodes("vtkMRMLSegmentationNode"):
+            of = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+            if of is not volumeNode and node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetVisibility(False)
+
     def contains(self, node):
         """True if the node is still in the scene."""
         return node is not None and node.GetScene() is self.scene and self.scene.IsNodePresent(node) != 0

@@ -24,7 +24,6 @@ class RankSection(RunTab):
         self._report = ""
         self._nodes = (None, None, None)
         ui.rankingTable.horizontalHeader().setStretchLastSection(True)
-        ui.rankingTable.verticalHeader().hide()
         connectPath(ui.unlabeledFolderEdit, self.onFolderChanged)
         ui.rankSectionButton.connect("contentsCollapsed(bool)", self.onModelChosen)
         ui.rankModelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
@@ -106,7 +105,7 @@ class RankSection(RunTab):
         table.setRowCount(len(self._cases))
         for row, case in enumerate(self._cases):
             note = " ".join(case.warnings) or (_("label this one") if case.proposed else "")
-            for column, text in enumerate((case.name, f"{case.uncertainty:.2f}", note)):
+            for column, text in enumerate((case.name, f"{case.uncertainty:.3g}", note)):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
                 table.setItem(row, column, item)
@@ -131,6 +130,7 @@ class RankSection(RunTab):
         volume, segmentation, uncertainty = self._nodes
         if segmentation is not None:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
+        self.logic.scene.hideOtherSegmentations(volume)
         self.desktop.showOverlay(volume, uncertainty, self.ui.uncertaintySlider.value)
         self.status.hint(_("Correct the proposal, first where the map is bright, then add it to the training cases."))
         self.update()

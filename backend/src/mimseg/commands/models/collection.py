@@ -45,7 +45,6 @@ class ModelEntry:
             "modality": self.description.modality,
             "channels": list(self.description.channels),
             "field_of_view_mm": self.description.field_of_view_mm,
-            "locator": getattr(self.description, "locator", None),
             "labels": [label.name for label in self.description.labels],
             "locator": None if self.description.locator is None else self.description.locator.to_json(),
             "quick": None if self.description.quick is None else self.description.quick.to_json(),
