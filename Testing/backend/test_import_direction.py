@@ -122,6 +122,42 @@ def test_layers_have_no_cycle():
         done |= ready
 
 
+def circle_in(arrows: dict[str, set[str]]) -> set[str]:
+    """What is left when all that points only to what is known already is taken away, again and again."""
+    left = {name: set(targets) - {name} for name, targets in arrows.items()}
+    while ready := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in ready:
+            del left[name]
+    return set(left)
+
+
+def test_rooms_of_commands_and_training_use_each_other_one_way():
+    for floor in ("commands", "training"):
+        arrows: dict[str, set[str]] = {}
+        for path in FILES:
+            parts = path.relative_to(ROOT).parts
+            if parts[0] != floor or parts[1] == "__init__.py":
+                continue
+            targets = {name.split(".")[2] for _, name in imports(tree_of(path), file_scope=False)
+                       if name.startswith(f"mimseg.{floor}.")}  # fmt: skip
+            arrows.setdefault(parts[1].removesuffix(".py"), set()).update(targets)
+        assert not circle_in(arrows), f"in {floor}/: {circle_in(arrows)}"
+
+
+def test_no_files_import_each_other_in_a_circle_not_even_within_functions():
+    arrows = {
+        str(path.relative_to(ROOT)): {
+            str(file.relative_to(ROOT))
+            for _, name in imports(tree_of(path), file_scope=False)
+            if name.split(".")[0] == "mimseg"
+            for file in module_files(name)
+            if file.name != "__init__.py"
+        }
+        for path in FILES
+    }
+    assert not circle_in(arrows)
+
+
 def test_the_package_is_imported_in_one_form_only():
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
