@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from mimseg.training.crops.augmentation import (  # noqa: E402
+from mimseg.training.augmentation import (  # noqa: E402
     AugmentationSettings,
     sample,
     sample_labels,

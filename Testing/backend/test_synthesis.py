@@ -24,7 +24,7 @@ from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.training.crops.augmentation import AugmentationSettings  # noqa: E402
+from mimseg.training.augmentation import AugmentationSettings  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase, load_training_case  # noqa: E402
 from mimseg.training.crops.draw import draw_batch, draw_crop, generator_for  # noqa: E402
 from mimseg.training.synthesis.contrasts import Look, read_contrasts  # noqa: E402

@@ -23,8 +23,8 @@ from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.training.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from mimseg.training.crops.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase  # noqa: E402
 from mimseg.training.crops.draw import ahead, case_indices, draw_batch, generator_for  # noqa: E402
 from mimseg.training.optimiser.schedule import parameter_groups, warmup_cosine  # noqa: E402

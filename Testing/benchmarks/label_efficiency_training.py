@@ -29,7 +29,7 @@ from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
-from mimseg.training.crops.augmentation import AugmentationSettings
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric
 from mimseg.training.losses import dice_and_cross_entropy

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mimseg.cli.training_options import network_from
 from mimseg.memory import keep_freed_memory
-from mimseg.training.crops.augmentation import AugmentationSettings
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.layout import is_channels_last, lay_out

@@ -11,7 +11,7 @@ from mimseg.errors import UserError
 from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
 
 if TYPE_CHECKING:
-    from mimseg.training.crops.augmentation import AugmentationSettings
+    from mimseg.training.augmentation import AugmentationSettings
     from mimseg.training.optimiser.schedule import Schedule
 
 # `small` trains in minutes on two CPU cores; `base` is UNETR-B of the papers and wants a GPU.
@@ -123,7 +123,7 @@ def schedule_from(arguments: argparse.Namespace) -> Schedule:
 
 def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
     """The preset's augmentation, mirrored if asked."""
-    from mimseg.training.crops.augmentation import AugmentationSettings
+    from mimseg.training.augmentation import AugmentationSettings
 
     return AugmentationSettings(
         **arguments.augmentation, flip_left_right=arguments.flip_left_right, flip_pairs=arguments.flip_pairs

@@ -8,8 +8,8 @@ from typing import Any
 
 from mimseg.commands.pretrain.settings import check_batch
 from mimseg.networks.settings import NetworkSettings
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.budget import Budget
-from mimseg.training.crops.augmentation import AugmentationSettings
 from mimseg.training.optimiser.schedule import Schedule
 
 # Crops per step where neither the user nor the time speaks for another number.

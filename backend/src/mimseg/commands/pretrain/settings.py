@@ -8,8 +8,8 @@ from typing import Any
 
 from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.budget import Budget
-from mimseg.training.crops.augmentation import AugmentationSettings
 from mimseg.training.optimiser.schedule import Schedule
 
 MILD = AugmentationSettings(rotation=10, scale=0.15, elastic=0, spatial_share=0.5)

@@ -24,8 +24,8 @@ from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
 from mimseg.studies.plan import PRETRAINING, Plan, Run
 from mimseg.studies.results import SCORES, SCORES_FORMAT, Unusable, read_run
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.budget import Budget
-from mimseg.training.crops.augmentation import AugmentationSettings
 from mimseg.training.crops.cache import TrainingCase, load_training_case
 from mimseg.training.optimiser.schedule import Schedule
 from mimseg.training.planning import plan_preprocessing

@@ -1,1 +1,1 @@
-"""What a training step sees: `cache` (prepared cases), `draw` (batches of crops), `augmentation`."""
+"""What a training step sees: `cache` (prepared cases), `draw` (batches of crops)."""

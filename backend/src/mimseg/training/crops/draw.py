@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimseg.training.crops.augmentation import (
+from mimseg.training.augmentation import (
     AugmentationSettings,
     change_intensity,
     sample,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mimseg.data.intensity import Intensity
-from mimseg.training.crops.augmentation import sample, sample_labels
+from mimseg.training.augmentation import sample, sample_labels
 from mimseg.training.synthesis.contrasts import Contrast, Look, draw_look
 from mimseg.training.synthesis.effects import (
     apply_bias,
