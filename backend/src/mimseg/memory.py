@@ -38,7 +38,7 @@ def memory_errors_named(what: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as fault:
         if not is_out_of_memory(fault):
             raise
-        raise OutOfMemory(f"The memory does not suffice to {what}.", HINT) from fault
+        raise OutOfMemory(f"There is not enough memory to {what}.", HINT) from fault
 
 
 # Of glibc's malloc.h: from which size a block is a mapping of its own, and how much freed memory is kept.

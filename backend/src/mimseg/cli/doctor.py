@@ -14,7 +14,7 @@ examples:
   mimseg doctor
   mimseg doctor --json > computer.json
 
-Ends with 0 also where something is missing. Nothing is sent anywhere."""
+The exit code is 0 even if something is missing. Nothing is sent anywhere."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def explain(error: BaseException) -> MimsegError | None:
         return Stopped()
     if is_out_of_memory(error):
         return OutOfMemory(
-            "The memory of this computer does not suffice for this run.",
+            "This computer does not have enough memory for this run.",
             "Close other programs, or choose a smaller region (--roi), a smaller batch, or another device.",
         )
     if isinstance(error, ImportError):
@@ -82,7 +82,7 @@ def write_bug_log(error: BaseException, arguments: Sequence[str]) -> str:
 def describe_bug(error: BaseException, log: str) -> MimsegError:
     """The error to show for a fault of ours, whose traceback lies in the file `log`."""
     bug = MimsegError(
-        f"mimseg failed by a fault of its own ({type(error).__name__}: {error}).",
+        f"mimseg failed, and the fault is its own ({type(error).__name__}: {error}).",
         f"The details are in {log}: please report them (the file names the paths you used)."
         if log
         else "The details could not be written to a file.",

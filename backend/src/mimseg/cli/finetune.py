@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=20,
         metavar="N",
         help="how often to score the validation cases and keep the best weights (default: %(default)s); 0 keeps the "
-        "last ones, whose scores are then not chosen",
+        "last ones, so that nothing is chosen on the cases that score it",
     )
     parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: the preset's)")
     parser.add_argument("--foreground-share", type=float, help="share of crops at a structure (default: the preset's)")
@@ -75,7 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-incomplete", action="store_true", help="accept start weights that lack parts of the encoder"
     )
     parser.add_argument(
-        "--finish", action="store_true", help="train no further: make the model of a stopped training's best weights"
+        "--finish",
+        action="store_true",
+        help="make a model of a stopped training's best weights, without training on",
     )
     parser.add_argument(
         "--plan-only", action="store_true", help="probe this computer and say what would be done; train nothing"

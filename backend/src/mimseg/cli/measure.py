@@ -10,14 +10,14 @@ from mimseg.cli.output import print_out
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
-HELP = "measure which overlap and which coarser spacing a model bears, and store that in it"
+HELP = "measure the overlap of windows and the coarser spacing that a model tolerates, and store both in it"
 EPILOG = """\
 examples:
   mimseg measure my-model my-data
   mimseg measure my-model Task04_Hippocampus --cases splits.json:validation
 
 Segments up to eight of the cases in several ways. The smallest overlap that gives the same labels becomes the model's;
-the coarsest spacing that loses at most 0.02 of mean Dice and spares a fifth of the windows becomes its quick mode, for
+the coarsest spacing that loses at most 0.02 of mean Dice and saves a fifth of the windows becomes its quick mode, for
 `mimseg segment --quick`. Cases that the model was trained on are left out. What was measured is in the model card.
 The network stays as it is. Needs no PyTorch. `mimseg finetune` does this by itself."""
 

@@ -63,9 +63,7 @@ class TorchEngine:
             if not is_out_of_memory(fault):
                 raise
             code = "out-of-memory" if self.device == "cpu" else "gpu-out-of-memory"
-            raise OutOfMemory(
-                f"The memory of {self.device} does not suffice to run the network.", HINT, code
-            ) from fault
+            raise OutOfMemory(f"{self.device} does not have enough memory to run the network.", HINT, code) from fault
 
 
 def check_device(device: str) -> None:

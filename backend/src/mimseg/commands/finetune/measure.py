@@ -1,4 +1,4 @@
-"""After a training: which overlap and which coarser spacing the new model bears."""
+"""After a training: the overlap of windows and the coarser spacing that the new model tolerates."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from mimseg.training.memory.cost import Cost
 BATCHES = (1, 2, 4)
 FEWEST_STEPS = 100
 MANY_STEPS = 4000
-# Counted is what is kept for the backward pass; buffers and what other programs do come on top.
+# This counts what is kept for the backward pass; buffers and other programs come on top.
 MEMORY_MARGIN = 1.3
 # Share of a run on the clock that validation leaves to training, at least; see `training.loop`.
 TRAINING_SHARE = 0.8
@@ -110,7 +110,7 @@ def choose_batch(
     candidates = [batch for batch in BATCHES if batch % crops_per_volume == 0] or [crops_per_volume]
     usual = USUAL_BATCH if USUAL_BATCH in candidates else candidates[0]
     if not fits(usual) and usual > candidates[0]:
-        return candidates[0], f"One crop to a step, because the memory does not suffice for {usual}."
+        return candidates[0], f"One crop to a step, because there is not enough memory for {usual}."
     if budget.minutes is None:
         return usual, ""
     left = 60 * budget.minutes * TRAINING_SHARE

@@ -70,7 +70,7 @@ def plan_training(
     window, reasons = prepared.shape.window, []
     if window != wanted:
         old, new = ("x".join(map(str, size)) for size in (wanted, window))
-        reasons.append(f"Windows of {new} instead of {old} voxels, because the free memory does not suffice for more.")
+        reasons.append(f"Windows of {new} instead of {old} voxels, because there is not enough free memory for more.")
     if not fits:
         reasons.append("Memory may run out; then the training goes on in smaller parts.")
     seconds_of = _seconds_of(settings, data, prepared, cost)
@@ -130,7 +130,7 @@ def _within(
         else:
             size = "x".join(map(str, window))
             raise OutOfMemory(
-                f"The memory of {fault} does not suffice for one crop of {size} voxels.",
+                f"{fault} does not have enough memory for one crop of {size} voxels.",
                 "Use a smaller --window, a smaller --network, or another --device.",
             )
 

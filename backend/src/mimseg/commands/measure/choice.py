@@ -78,7 +78,7 @@ def bf16_row(variant: MeasuredVariant, usual: MeasuredVariant) -> dict[str, floa
 
 
 def choose_quick_mode(variants: Sequence[MeasuredVariant], usual: MeasuredVariant) -> tuple[QuickMode | None, str]:
-    """The coarsest spacing that loses little and spares windows.
+    """The coarsest spacing that loses little and saves windows.
 
     Where scans are hardly larger than one window, coarser voxels spare nothing: then there is no quick mode, however
     little is lost.

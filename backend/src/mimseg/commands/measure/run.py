@@ -1,4 +1,4 @@
-"""Measuring which overlap and which coarser spacing a model bears, and storing that in it."""
+"""Measures the overlap of windows and the coarser spacing that a model tolerates, and stores both in it."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ class Stages(Generic[Item, Input, Computed, Output]):
     """What is done with each item.
 
     Attributes:
-        turn: Told, in the calling thread, that an item's turn has come.
+        turn: Called, in the calling thread, when an item's turn has come.
         read: Runs in a thread; the warnings that it gives are told when the item's turn comes.
         compute: Runs in the calling thread.
         write: Runs in a thread.
-        failed: Told, in the calling thread, of an item's UserError, after which the others go on.
+        failed: Called, in the calling thread, with an item's UserError; the others go on.
     """
 
     turn: Callable[[Item], None]

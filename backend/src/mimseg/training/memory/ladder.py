@@ -97,7 +97,7 @@ class MemoryLadder:
         else:
             size = "x".join(str(edge) for edge in window)
             raise OutOfMemory(
-                f"The memory of {device} does not suffice for one crop of {size} voxels.",
+                f"{device} does not have enough memory for one crop of {size} voxels.",
                 "Use a smaller --window, a smaller --network, or another --device.",
             ) from cause
         self._reporter.warning("memory-ran-out", f"The memory of {device} ran out: {done}.")
