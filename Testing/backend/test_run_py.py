@@ -134,6 +134,50 @@ def test_a_failed_installation_leaves_no_marker(
     assert not environment.marker.exists()
 
 
+def test_the_wheel_is_installed_by_what_it_declares_and_on_linux_with_the_processor_build_of_torch(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(run.sys, "platform", "linux")
+    monkeypatch.setattr(run.Environment, "_create", lambda environment: environment.folder.mkdir())
+    monkeypatch.setattr(run.Environment, "_run_pip", lambda _, *arguments, **__: asked.append(arguments) or 0)
+    monkeypatch.setattr(run.Environment, "_pip_check", lambda environment: None)
+    environment, wheel = run.Environment(tmp_path / "venv"), tmp_path / "mimseg.whl"
+    environment.install_as_declared(wheel, "")
+    (plain,) = asked
+    assert str(wheel) in plain
+    assert not {"--no-deps", "--require-hashes", "--requirement", "--no-index"} & set(plain)
+    environment.install_as_declared(wheel, "train")
+    _, torch, train = asked
+    assert f"torch=={run.TORCH_VERSION}+cpu" in torch
+    assert f"{wheel}[train]" in train
+    assert not {"--no-deps", "--require-hashes", "--requirement"} & set(train)
+
+
+def test_documents_are_run_without_torch_first_and_then_with_it(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    class Builder:
+        """An environment whose documents' commands fail where PyTorch is there."""
+
+        def build_wheel(self, folder: Path) -> Path:
+            return folder / "mimseg.whl"
+
+        def python(self, arguments: list[str]) -> int:
+            steps.append("run " + arguments[-1])
+            return int(arguments[-1] == "--train")
+
+    monkeypatch.setattr(run.Environment, "install_as_declared", lambda _, wheel, extra: steps.append(extra or "plain"))
+    failed = run.test_documents(Builder(), True)
+    assert steps == ["plain", f"run {ROOT / '.venv-declared'}", "train", "run --train"]
+    assert failed == ["commands of the documents, training"]
+    steps.clear()
+    assert run.test_documents(Builder(), False) == []
+    assert "train" not in steps
+
+
 def test_pip_is_not_led_astray_by_the_users_settings(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX"):
         monkeypatch.setenv(name, "elsewhere")

@@ -29,6 +29,8 @@ SHORTER = (
     (r"--(pretrain-)?steps ", {r"--(pretrain-)?steps \d+": r"--\1steps 2"}, "two steps"),
     (r"^mimseg study", {r"$": " --seeds 0 --validations 1 --labelled 2 --hidden-size 24 --mlp-size 24 --layers 3"
                         " --heads 2 --feature-size 4 --window 24,24,24"}, "one seed, a tiny network"),
+    (r"^mimseg study convergence", {r"$": " --methods simclr,mae"}, "two methods"),
+    (r"^mimseg study labels", {r"--sizes \S+": "--sizes 1,2"}, "two sizes"),
     (r"^mimseg finetune", {r"$": " --validations 1 --no-measure --batch 2"}, "scored once, nothing probed"),
     (r"^mimseg (pretrain|finetune)", {r"$": " --precision 32-true"}, "no precision is chosen by its speed"),
     (r"--(folds|pretrain-on) ", {r"$": " --plan-only"}, "planned only: see test_crossvalidate.py"),
