@@ -15,8 +15,8 @@ from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.regions import Box
 
-# Brightness is the share of the surroundings that is darker, 0..1: at least 0.3 apart.
-_LEAST_SPREAD, _TIMES = 0.05, 6.0
+# Brightness is the share of the surroundings that is darker, 0..1: at least 0.35 apart.
+_LEAST_SPREAD, _TIMES = 0.05, 7.0
 _FEWEST_VOXELS = 8
 # A face of the volume counts as air if so much of all faces is of one, the lowest, brightness.
 _AIR_SHARE = 0.3
@@ -95,7 +95,7 @@ def _outside_body(name: str, value: int, found: Appearance, context: Context) ->
 
 
 def _outside(case: LoadedCase, air: NDArray[np.bool_] | None) -> dict[int, float]:
-    """Share of each structure in the air that reaches the faces of the volume; empty if no air is to be seen."""
+    """Share of each structure in the air around the body; empty if no air is to be seen."""
     labels = case.label_sample
     if labels is None or air is None:
         return {}
@@ -107,9 +107,12 @@ def _outside(case: LoadedCase, air: NDArray[np.bool_] | None) -> dict[int, float
 
 
 def air_around(image: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Voxels of the background that touches the faces of `image` `(i, j, k)`, or None if there is hardly any.
+    """Air around the body in `image` `(i, j, k)`: background that is connected to the border of the scan; None if there
+    is hardly any.
 
-    Background is what is darker than a tenth of the way from the darkest to the bright (95th percentile) voxels.
+    Background is what is darker than a tenth of the way from the darkest to the bright (95th percentile) voxels. Lungs
+    that the first or last slice cuts are no air around the body, nor is gas that a thin wall separates from either: air
+    begins where background reaches the rim of a face, and does not pass gaps of one or two voxels.
     """
     # Padding far below air (-3024 HU) would make air look bright.
     darkest, bright = np.percentile(image, (0.5, 95))
@@ -119,11 +122,26 @@ def air_around(image: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     faces = np.concatenate([dark.take(end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
     if faces.mean() < _AIR_SHARE:
         return None
-    numbered = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(dark.astype(np.uint8)), False))
-    touching = np.unique(
-        np.concatenate([numbered.take(end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
-    )
-    return np.isin(numbered, touching[touching > 0])
+    padded = sitk.GetImageFromArray(np.pad(dark, 1, constant_values=True).astype(np.uint8))
+    wide = sitk.GetArrayFromImage(sitk.BinaryErode(padded, [1] * 3))[1:-1, 1:-1, 1:-1]
+    numbered = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(wide), False))
+    begun = np.unique(numbered[_at_rims(dark) & (wide > 0)])
+    air = sitk.GetImageFromArray(np.isin(numbered, begun[begun > 0]).astype(np.uint8))
+    return dark & (sitk.GetArrayFromImage(sitk.BinaryDilate(air, [1] * 3)) > 0)
+
+
+def _at_rims(dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels of the faces of `dark` whose part of the background reaches the rim of that face."""
+    found = np.zeros_like(dark)
+    for axis in range(3):
+        for end in (0, -1):
+            face = np.ascontiguousarray(dark.take(end, axis=axis)).astype(np.uint8)
+            numbered = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(face), False))
+            rim = np.unique(np.concatenate([numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]]))
+            index = [slice(None)] * 3
+            index[axis] = slice(end, None) if end else slice(0, 1)
+            found[tuple(index)] |= np.expand_dims(np.isin(numbered, rim[rim > 0]), axis)
+    return found
 
 
 def _widened(box: Box, size: tuple[int, int, int]) -> Box:
