@@ -13,7 +13,7 @@ from mimseg.checks.finding import Finding, Spot
 from mimseg.checks.loaded_case import LoadedCase, Structure
 
 TINY_VOXELS = 10
-# Volumes are compared on a logarithmic scale: a factor of nearly 4 or more, wider where the cases themselves vary (lesions).
+# Volumes are compared on a logarithmic scale: a factor of nearly 4, more where the cases themselves vary (lesions).
 _LEAST_SPREAD = math.log(1.25)
 _TIMES = 6.0
 
