@@ -90,14 +90,13 @@ def bundle(options: argparse.Namespace) -> None:
 
     from mimseg.bundle.reader import open_bundle
     from mimseg.bundle.writer import write_bundle
-    from mimseg.networks.unetr import build
 
     mim, scratch = (open_bundle(options.work / name) for name in ("mim", "scratch"))
     minutes = options.finetune_minutes
     twins = {f"this model: MAE pre-training, {minutes} min": mim, f"from scratch, {minutes} min": scratch}
     comparison = {name: _figures(twin.description.scores["summary"]) for name, twin in twins.items()}
     scores = {**mim.description.scores, "comparison": comparison}
-    network = build(mim.description.network_settings)
+    network = mim.description.network_settings.build()
     weights = {name: value.to(torch.float32) for name, value in load_file(mim.weights_path).items()}
     network.load_state_dict(weights)
     if options.output.exists():

@@ -15,9 +15,9 @@ from mimseg.bundle.reader import Bundle
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.structures import Code, Label
 from mimseg.data.preprocessing import Preprocessing
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr_settings import UnetrSettings
 
-NETWORK = NetworkSettings(
+NETWORK = UnetrSettings(
     window=(16, 24, 16), patch_size=8, classes=3, hidden_size=48, mlp_size=96, layers=3, heads=6, feature_size=4
 )
 
@@ -63,7 +63,7 @@ def make_bundle(folder: Path, half: bool = True, stem: str = "convolution", **ch
     return write_bundle(folder, make_network(stem), describe(network=settings(stem).to_json(), **changes), half)
 
 
-def settings(stem: str = "convolution") -> NetworkSettings:
+def settings(stem: str = "convolution") -> UnetrSettings:
     """Shape of the small network."""
     return replace(NETWORK, stem=stem)
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr_settings import UnetrSettings
 from mimseg.studies.claims import load_claim
 from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Facts, Plan, Run, labelled_key, make_runs, window_key
@@ -26,7 +26,7 @@ SECRET = "Jane Doe 1970"
 
 def make_plan(claim: str, **changes: Any) -> Plan:
     """A plan whose lists of cases hold a name that no report may show."""
-    design = Design(claim, validations=VALIDATIONS, network=NetworkSettings(layers=5), **changes)
+    design = Design(claim, validations=VALIDATIONS, network=UnetrSettings(layers=5), **changes)
     variants = load_claim(claim).variants(design)
     patches = {row.patch_size or 16 for row in variants}
     spacings = {spacing for row in variants for spacing in (None, row.spacing, row.pretrain_spacing)}

@@ -21,13 +21,11 @@ from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.folds import assign_folds  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 
-SHAPE = NetworkSettings(
-    window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
-)
+SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 LABELS = (Label(1, "ball", (1, 2, 3)), Label(2, "block", (1, 2, 3)))
 
 

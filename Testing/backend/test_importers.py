@@ -19,9 +19,9 @@ from mimseg.errors import UserError  # noqa: E402
 from mimseg.importers import identify  # noqa: E402
 from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint  # noqa: E402
 from mimseg.importers.network_shape import ShapeHints, read_shape  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.training.transfer import is_encoder  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
+from mimseg.training.transfer import is_used_in  # noqa: E402
 
 
 def scans(channels: int = 1) -> Any:
@@ -118,7 +118,7 @@ def test_mim_med3ds_full_size_has_the_published_names_and_all_137_encoder_tensor
     with torch.device("meta"):
         vit_b = nets.ViT(1, (96, 96, 96), (16, 16, 16), proj_type="perceptron")
         whole = nets.UNETR(1, 14, (96, 96, 96), proj_type="perceptron")
-        ours = UNETR(NetworkSettings(classes=14)).state_dict()
+        ours = UNETR(UnetrSettings(classes=14)).state_dict()
     encoder = {name: torch.empty(t.shape) for name, t in as_of("0.9", vit_b.state_dict()).items()}
     assert len(encoder) == 137
     assert sum(tensor.numel() for tensor in encoder.values()) == 88_340_736
@@ -134,10 +134,10 @@ def test_mim_med3ds_full_size_has_the_published_names_and_all_137_encoder_tensor
         assert len(converted.tensors) == 137
         assert len(converted.dropped) == count - 137
         shape, notes = read_shape(converted.tensors, ShapeHints())
-        assert shape == NetworkSettings()
+        assert shape == UnetrSettings()
         assert any("12 attention heads are assumed" in note for note in notes)
         renamed = {name.replace("patch_embeddings.1.", "patch_embeddings.") for name in converted.tensors}
-        assert renamed == {name for name in ours if is_encoder(name)}
+        assert renamed == {name for name in ours if is_used_in(name, "vit.")}
 
 
 @pytest.mark.parametrize("wrapping", ["state_dict", "model.module", "network.net.0"])
@@ -201,7 +201,6 @@ def test_many_channels_need_the_patch_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "fault"),
     [
-        (lambda: unetr(qkv_bias=True), "attn.qkv.bias"),
         (lambda: unetr(norm_name="batch"), "norm1.weight"),
         (lambda: unetr(conv_block=False), "encoder2.blocks.0.conv.weight"),
         (lambda: unetr(res_block=False), "missing, for example decoder"),
@@ -209,7 +208,7 @@ def test_many_channels_need_the_patch_size(tmp_path: Path) -> None:
         (lambda: vit(img_size=(32, 32), patch_size=(16, 16), spatial_dims=2), "16 x 16"),
         (lambda: vit(img_size=(20, 20, 20), patch_size=(10, 10, 10)), "Patch size 10"),
     ],
-    ids=["qkv-bias", "batch-norm", "no-conv-block", "no-res-block", "flat-patches", "two-dimensions", "patch-10"],
+    ids=["batch-norm", "no-conv-block", "no-res-block", "flat-patches", "two-dimensions", "patch-10"],
 )
 def test_a_network_that_ours_cannot_equal_is_refused(tmp_path: Path, network: Any, fault: str) -> None:
     with pytest.raises(UserError, match=fault) as refusal:
@@ -227,6 +226,14 @@ def test_tensors_of_impossible_shapes_are_refused_not_stumbled_over(projection: 
         converted = importer.convert(found)
         with pytest.raises(UserError):
             build_network(converted, read_shape(converted.tensors, ShapeHints(heads=HEADS))[0], "a test")
+
+
+def test_a_unetr_with_a_bias_of_queries_keys_and_values_gives_the_same_logits(tmp_path: Path) -> None:
+    theirs = unetr(qkv_bias=True).eval()
+    ours, _ = load(save(tmp_path / "x.pt", theirs.state_dict()))
+    assert ours.settings.qkv_bias
+    with torch.no_grad():
+        assert difference(ours.eval()(scans()), theirs(scans())) < 1e-4
 
 
 def test_an_incomplete_encoder_is_refused_unless_allowed(tmp_path: Path) -> None:
@@ -251,7 +258,7 @@ def test_an_incomplete_segmentation_network_is_never_accepted(tmp_path: Path) ->
 
 def test_names_sizes_and_positions_are_read_from_the_tensors(tmp_path: Path) -> None:
     _, shape = read(save(tmp_path / "unetr.pt", unetr(channels=4, classes=5).state_dict()))
-    assert shape == NetworkSettings(
+    assert shape == UnetrSettings(
         window=WINDOW, channels=4, classes=5, hidden_size=48, mlp_size=ENCODER["mlp_dim"], heads=HEADS, feature_size=4
     )
     checkpoint = read_checkpoint(tmp_path / "unetr.pt")

@@ -24,7 +24,7 @@ from mimseg.data.preprocessing_presets import PRESETS, preset, read_preprocessin
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.importers import auto3dseg, monai_bundle  # noqa: E402
 from mimseg.importers.declarations import Declared, plain  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 
 METADATA: dict[str, Any] = {
     "version": "0.3.1",
@@ -141,7 +141,7 @@ def test_preprocessing_that_has_no_counterpart_is_asked_for(steps: list[dict[str
     assert found.preprocessing is None
     assert reason in found.notes[0]
     with pytest.raises(UserError, match=reason) as refusal:
-        decide_inputs(ImportSettings(Path("x")), found, True, NetworkSettings(classes=3))
+        decide_inputs(ImportSettings(Path("x")), found, True, UnetrSettings(classes=3))
     assert "--preprocessing" in refusal.value.hint
 
 
@@ -173,7 +173,7 @@ def test_sigmoid_outputs_have_no_background() -> None:
     found = declared({**METADATA, "network_data_format": channels}, {**INFERENCE, "postprocessing": post})
     assert found.multilabel is True
     assert [(label.value, label.name) for label in found.labels or ()] == [(1, "TC"), (2, "WT"), (3, "ET")]
-    inputs = decide_inputs(ImportSettings(Path("x"), modality="MR"), found, True, NetworkSettings(classes=3))
+    inputs = decide_inputs(ImportSettings(Path("x"), modality="MR"), found, True, UnetrSettings(classes=3))
     assert inputs.multilabel
 
 
@@ -224,15 +224,15 @@ def test_a_label_table_that_cannot_be_read_is_named() -> None:
 
 def test_what_no_file_says_is_asked_for_all_at_once() -> None:
     with pytest.raises(UserError) as refusal:
-        decide_inputs(ImportSettings(Path("x")), Declared(), True, NetworkSettings())
+        decide_inputs(ImportSettings(Path("x")), Declared(), True, UnetrSettings())
     assert all(option in refusal.value.hint for option in ("--preprocessing", "--modality", "--labels"))
-    encoder = decide_inputs(ImportSettings(Path("x"), preprocessing="btcv"), Declared(), False, NetworkSettings())
+    encoder = decide_inputs(ImportSettings(Path("x"), preprocessing="btcv"), Declared(), False, UnetrSettings())
     assert (encoder.modality, encoder.labels, encoder.channels) == ("CT", (), ("CT",))
 
 
 def test_options_win_over_declarations() -> None:
     settings = ImportSettings(Path("x"), preprocessing="brats", modality="CT")
-    inputs = decide_inputs(settings, declared(), True, NetworkSettings(classes=3))
+    inputs = decide_inputs(settings, declared(), True, UnetrSettings(classes=3))
     assert inputs.preprocessing == PRESETS["brats"].preprocessing
     assert inputs.modality == "CT"
     assert any("5 standard deviations" in note for note in inputs.notes)
@@ -240,7 +240,7 @@ def test_options_win_over_declarations() -> None:
 
 def test_the_number_of_structures_must_fit_the_network() -> None:
     with pytest.raises(UserError, match="2 structures are named, but the network tells 13 apart") as refusal:
-        decide_inputs(ImportSettings(Path("x")), declared(), True, NetworkSettings(classes=14))
+        decide_inputs(ImportSettings(Path("x")), declared(), True, UnetrSettings(classes=14))
     assert "--multilabel" in refusal.value.hint
 
 

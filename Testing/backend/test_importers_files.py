@@ -20,9 +20,9 @@ from foreign_weights import as_of, mim_med3d, save, unetr, vit  # noqa: E402
 from monai.networks import nets  # noqa: E402
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.importers import IMPORTERS, identify  # noqa: E402
+from mimseg.importers import identify, importers  # noqa: E402
 from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint  # noqa: E402
-from mimseg.importers.found import encoders_in  # noqa: E402
+from mimseg.importers.found import MONAI_ANCHOR, encoders_in  # noqa: E402
 from mimseg.importers.source_files import open_source  # noqa: E402
 
 CALLS: list[str] = []
@@ -135,11 +135,11 @@ def networks() -> dict[str, dict[str, Any]]:
 
 
 def test_every_kind_of_file_is_known_to_exactly_one_importer(tmp_path: Path) -> None:
-    assert [importer.NAME for importer in IMPORTERS] == list(networks())
+    assert [importer.NAME for importer in importers()] == list(networks())
     for name, content in networks().items():
         checkpoint = read_checkpoint(save(tmp_path / "x.pt", content))
-        (found,) = encoders_in(checkpoint.tensors)
-        assert [importer.NAME for importer in IMPORTERS if importer.recognise(found)] == [name]
+        (found,) = encoders_in(checkpoint, MONAI_ANCHOR)
+        assert [importer.NAME for importer in importers() if importer.recognise(found)] == [name]
         assert {identify(checkpoint)[0].NAME, identify(checkpoint, source=name)[0].NAME} == {name}
 
 

@@ -12,16 +12,14 @@ pytestmark = pytest.mark.train
 
 from mimseg.errors import OutOfMemory  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.methods import load_method  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.methods import load_method, method_settings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric  # noqa: E402
 from mimseg.training.memory.ladder import MemoryLadder  # noqa: E402
 from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
-SHAPE = NetworkSettings(
-    window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
-)
+SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 
 
 class Listener(Reporter):
@@ -102,8 +100,7 @@ def test_the_last_rung_ends_with_what_to_do_and_other_faults_pass() -> None:
 
 
 def test_a_contrastive_batch_is_not_divided_but_recomputed_crop_by_crop() -> None:
-    method = load_method("simclr")
-    network = method(SHAPE, method.read_settings({})).train()
+    network = load_method("simclr")(SHAPE, method_settings("simclr", {})).train()
     attempts = []
 
     def scarce(module: torch.nn.Module, batch: Any) -> torch.Tensor:
@@ -112,7 +109,7 @@ def test_a_contrastive_batch_is_not_divided_but_recomputed_crop_by_crop() -> Non
             raise MemoryError
         return module(*batch)
 
-    ladder = MemoryLadder(make_fabric("cpu"), network, scarce, method.divisible, Listener())
+    ladder = MemoryLadder(make_fabric("cpu"), network, scarce, network.divisible, Listener())
     ladder.backward(network, torch.optim.SGD(network.parameters(), 0.1), (torch.randn(6, 1, 16, 16, 16), None))
     assert attempts == [6, 6]
     assert ladder.taken == {"parts": 1, "recompute": True}
@@ -124,7 +121,7 @@ def test_a_run_out_of_memory_ends_like_one_with_plenty_and_remembers_when_resume
         network, listener = UNETR(SHAPE), Listener()
         task = Task(
             network,
-            parameter_groups(network, 1e-3, 0, SHAPE.layers, 1, set()),
+            parameter_groups(network, 1e-3, 0, SHAPE, 1, set()),
             lambda step: (torch.randn(4, 1, 16, 16, 16, generator=torch.Generator().manual_seed(step)), None),
             loss,
             lambda average, step: {},

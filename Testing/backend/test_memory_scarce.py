@@ -19,15 +19,13 @@ from mimseg.commands.finetune.run import train  # noqa: E402
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.errors import OutOfMemory  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.losses import dice_and_cross_entropy  # noqa: E402
 
-SHAPE = NetworkSettings(
-    window=(24, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
-)
+SHAPE = UnetrSettings(window=(24, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 STEPS = 5
 # Passes that the cost is measured with.
 PROBED = 3

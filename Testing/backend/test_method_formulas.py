@@ -14,10 +14,10 @@ from torch.nn import functional  # noqa: E402
 
 from mimseg.cli.presets import METHOD_SETTINGS, PRETRAIN  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.methods import load_method  # noqa: E402
+from mimseg.networks.methods import load_method, method_settings  # noqa: E402
 from mimseg.networks.positions import patchify  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.simclr import nt_xent  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.loop import Budget, make_fabric  # noqa: E402
 from mimseg.training.memory.cost import measure_cost  # noqa: E402
 
@@ -96,9 +96,9 @@ def test_few_negatives_are_warned_of() -> None:
 
 def test_cost_counts_the_papers_parameters_and_arithmetic() -> None:
     """Decoder 512x8 at ViT-B/16, 96^3: 88.34 + 27.81 million parameters as in the release; MLPs counted by hand."""
-    shape = NetworkSettings(classes=1)
+    shape = UnetrSettings(classes=1)
     with torch.device("meta"):
-        network = load_method("mae")(shape, load_method("mae").read_settings(METHOD_SETTINGS["paper"]["mae"]))
+        network = load_method("mae")(shape, method_settings("mae", METHOD_SETTINGS["paper"]["mae"]))
     trained = {n: p.numel() for n, p in network.named_parameters() if p.requires_grad}
     inside = sum(count for name, count in trained.items() if name.startswith("encoder."))
     assert inside == 88_340_736 - 2 * 768  # its final normalisation is not trained in that release

@@ -23,8 +23,9 @@ from mimseg.commands.pretrain.run import pretrain  # noqa: E402
 from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.methods import METHODS, load_method  # noqa: E402
+from mimseg.networks.methods import METHODS, Method, load_method, method_settings  # noqa: E402
 from mimseg.networks.pretraining import PretrainingNetwork  # noqa: E402
+from mimseg.networks.reconstruction import MaskedReconstruction  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 from mimseg.training.optimiser.schedule import Schedule  # noqa: E402
 
@@ -69,7 +70,7 @@ VARIANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "settings", "shape"), VARIANTS)
 def test_it_learns_and_its_gradients_reach_the_encoder(name: str, settings: dict, shape: dict) -> None:
     network = build(name, replace(SHAPE, **shape), **settings)
-    losses = learn(network, ramps(4, network.network.channels), steps=90 if name == "simclr" else 50)
+    losses = learn(network, ramps(4, network.network.channels), steps=90 if network.views > 1 else 50)
     assert sum(losses[-8:]) < 0.95 * sum(losses[:8])
     unused = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert unused == []
@@ -82,7 +83,7 @@ def test_it_learns_and_its_gradients_reach_the_encoder(name: str, settings: dict
 def test_every_method_pre_trains_and_fine_tunes(name: str, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", 10)
     schedule = Schedule(learning_rate=3e-3)
-    many = name == "simclr"  # comparing crops takes more of them, and more steps, than reconstructing one
+    many = load_method(name).views > 1  # comparing crops takes more of them, and more steps, than reconstructing one
     run = pretrain(
         PretrainSettings(
             (data,), tmp_path / "run", Budget(80 if many else 30), SHAPE, name, SMALL.get(name, {}),
@@ -92,14 +93,14 @@ def test_every_method_pre_trains_and_fine_tunes(name: str, tmp_path: Path) -> No
         Reporter(),
     )  # fmt: skip
     made = json.loads((run / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
-    assert made["method"] == load_method(name).title
+    assert made["method"] == METHODS[name].title
     assert made["volumes"] == 9  # one of ten is held out
     assert made["gflop_per_step"] > 0
     rows = (run / "log.csv").read_text(encoding="utf-8").splitlines()
     losses = [float(row.split(",")[3]) for row in rows if ",validation_loss," in row]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    assert (run / "reconstruction.png").is_file() == (name != "simclr")
+    assert (run / "reconstruction.png").is_file() == issubclass(load_method(name), MaskedReconstruction)
     model = finetune(
         FinetuneSettings(
             data, tmp_path / "model", Budget(4), str(run), SHAPE, validation="case_9", schedule=schedule,
@@ -150,7 +151,7 @@ class BrightnessSettings:
     power: int = 1
 
 class Brightness(PretrainingNetwork):
-    title, settings_type = "Brightness", BrightnessSettings
+    settings_type = BrightnessSettings
 
     def __init__(self, network, settings):
         super().__init__(network, settings)
@@ -166,7 +167,7 @@ class Brightness(PretrainingNetwork):
 def test_a_new_method_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "brightness.py").write_text(FIFTH, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(METHODS, "brightness", "brightness.Brightness")
+    monkeypatch.setitem(METHODS, "brightness", Method("Brightness", "guess it", "brightness.Brightness"))
     from mimseg.cli.main import main
 
     data = write_dataset(tmp_path / "data", 2)
@@ -176,6 +177,72 @@ def test_a_new_method_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pyte
     assert main([*arguments, *small, "--device", "cpu", "--precision", "32-true", "--quiet"]) == 0
     made = json.loads((tmp_path / "run" / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
     assert (made["method"], made["method_settings"]) == ("Brightness", {"power": 3})
+
+
+def test_a_new_method_is_offered_by_study_and_told_to_the_panel(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METHODS, "brightness", Method("Brightness", "guess it", "brightness.Brightness"))
+    from mimseg.cli.main import build_parser, main
+    from mimseg.cli.study import design_from
+
+    arguments = build_parser("study").parse_args(["study", "convergence", "x", "-o", "y", "--minutes", "9"])
+    assert design_from(arguments).methods == ("scratch", "mae", "simmim", "simclr", "brightness")
+    assert main(["doctor", "--quick", "--json-lines"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"name": "brightness", "title": "Brightness", "summary": "guess it"} in told["methods"]
+    assert "unetr-small" in [network["name"] for network in told["networks"]]
+
+
+TEACHER = """
+import copy
+from dataclasses import dataclass
+import torch
+from torch import nn
+from mimseg.networks.pretraining import PretrainingNetwork
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    momentum: float = 0.5
+
+class Teacher(PretrainingNetwork):
+    settings_type = TeacherSettings
+
+    def __init__(self, network, settings):
+        super().__init__(network, settings)
+        self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.predictor = nn.Linear(network.hidden_size, network.hidden_size)
+        self.register_buffer("calls", torch.zeros(2))
+        self._freeze_unused()
+
+    def forward(self, crops, hidden):
+        with torch.no_grad():
+            target = self.teacher(crops)[0]
+        return (self.predictor(self.encoder(crops + 0.1 * torch.randn_like(crops))[0]) - target).square().mean()
+
+    @torch.no_grad()
+    def after_step(self, step, done):
+        self.calls.copy_(torch.tensor([step, done]))
+        for mean, value in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
+            mean.lerp_(value, 1 - self.settings.momentum)
+"""
+
+
+def test_a_method_may_have_a_teacher_that_follows_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "teachers.py").write_text(TEACHER, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(METHODS, "teacher", Method("Teacher", "follow the own average", "teachers.Teacher"))
+    before = build("teacher").state_dict()
+    settings = PretrainSettings(
+        (write_dataset(tmp_path / "data", 2),), tmp_path / "run", Budget(4), SHAPE, "teacher", window=(16, 16, 16),
+        batch=2, device="cpu", precision="32-true", validations=1, schedule=Schedule(average=0),
+    )  # fmt: skip
+    pretrain(settings, Reporter())
+    network = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["network"]
+    assert network["calls"].tolist() == [4, 0.75]
+    name = "blocks.0.mlp.linear1.weight"
+    start, teacher, student = before[f"teacher.{name}"], network[f"teacher.{name}"], network[f"encoder.{name}"]
+    assert 0 < (teacher - start).norm() < (student - start).norm()
 
 
 @pytest.mark.parametrize(
@@ -206,12 +273,12 @@ def test_the_papers_recipe_has_a_name_and_options_override_it() -> None:
     assert paper.schedule == Schedule(3e-4, 0.05, 0.1, 1 / 3, (0.9, 0.999), 0, 0)
     assert paper.augmentation.spatial_share == paper.augmentation.shift == 0
     assert not paper.augmentation.intensity
-    settings = load_method("mae").read_settings(paper.method_settings)
+    settings = method_settings("mae", paper.method_settings)
     assert (settings.decoder_size, settings.decoder_layers, settings.encoder_norm) == (512, 8, False)
     assert parse("--preset", "paper", "--method", "simmim").schedule.learning_rate == 1e-4
 
     changed = parse("--preset", "paper", "--decoder", "768x1", "--set", "loss=l2", "--learning-rate", "1e-4")
-    settings = load_method("mae").read_settings(changed.method_settings)
+    settings = method_settings("mae", changed.method_settings)
     assert (settings.decoder_size, settings.decoder_layers, settings.decoder_heads) == (768, 1, 8)
     assert (settings.loss, settings.mask_ratio, changed.schedule.learning_rate) == ("l2", 0.75, 1e-4)
     assert parse().batch == 16

@@ -21,7 +21,7 @@ from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.data.labels.regions import membership, read_regions  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 from mimseg.training.losses import dice_and_binary_cross_entropy  # noqa: E402
@@ -98,7 +98,7 @@ def test_overlapping_structures_are_scored_each_by_itself() -> None:
 @pytest.mark.slow
 def test_nested_structures_are_learned_from_two_channels_and_segmented_without_torch(tmp_path: Path) -> None:
     data = write_cases(tmp_path, 6)
-    shape = NetworkSettings(
+    shape = UnetrSettings(
         window=(24, 24, 24), patch_size=8, layers=3, hidden_size=48, mlp_size=48, heads=3, feature_size=8,
         stem="convolution",
     )  # fmt: skip

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.optimiser.muon import Muon, make_optimizer, orthogonalized  # noqa: E402
 from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
@@ -85,7 +85,7 @@ def test_a_restored_optimiser_goes_on_exactly() -> None:
 
 
 def test_which_parameters_are_muons() -> None:
-    shape = NetworkSettings(
+    shape = UnetrSettings(
         window=(16, 16, 16), patch_size=8, hidden_size=24, mlp_size=24, heads=2, layers=3, feature_size=2,
         stem="convolution",
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_which_parameters_are_muons() -> None:
     names = {id(value): name for name, value in network.named_parameters()}
     found = {
         names[id(value)]: group["muon"]
-        for group in parameter_groups(network, 1e-3, 0.05, 3, 0.9, set(), "muon")
+        for group in parameter_groups(network, 1e-3, 0.05, shape, 0.9, set(), "muon")
         for value in group["params"]
     }
     assert found["vit.blocks.0.mlp.linear1.weight"]
@@ -101,7 +101,7 @@ def test_which_parameters_are_muons() -> None:
     assert not found["out.conv.conv.weight"]
     assert not found["vit.patch_embedding.position_embeddings"]
     assert not any(muon for name, muon in found.items() if name.endswith("bias"))
-    plain = parameter_groups(network, 1e-3, 0.05, 3, 0.9, set())
+    plain = parameter_groups(network, 1e-3, 0.05, shape, 0.9, set())
     assert isinstance(make_optimizer(plain, (0.9, 0.98)), torch.optim.AdamW)
 
 

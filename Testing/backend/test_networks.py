@@ -9,8 +9,9 @@ pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.positions import patchify, resize_positions, unpatchify  # noqa: E402
-from mimseg.networks.settings import PATCH_SIZES, NetworkSettings  # noqa: E402
+from mimseg.networks.settings import PATCH_SIZES  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.networks.vit import ViT  # noqa: E402
 
 SMALL = {"hidden_size": 48, "mlp_size": 96, "heads": 6, "feature_size": 4}
@@ -21,7 +22,7 @@ def test_weights_move_between_our_unetr_and_monais_and_outputs_agree() -> None:
 
     torch.manual_seed(0)
     theirs = nets.UNETR(2, 3, (32, 16, 48), feature_size=4, hidden_size=48, mlp_dim=96, num_heads=6).eval()
-    ours = UNETR(NetworkSettings(window=(32, 16, 48), channels=2, classes=3, **SMALL)).eval()
+    ours = UNETR(UnetrSettings(window=(32, 16, 48), channels=2, classes=3, **SMALL)).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
     volume = torch.randn(2, 2, 32, 16, 48)
@@ -35,7 +36,7 @@ def test_weights_move_between_our_unetr_and_monais_and_outputs_agree() -> None:
 @pytest.mark.parametrize("stem", ["patch", "convolution"])
 @pytest.mark.parametrize(("positions", "channels"), [("learned", 1), ("sincos", 4)])
 def test_logits_have_the_size_of_the_window(patch_size: int, stem: str, positions: str, channels: int) -> None:
-    settings = NetworkSettings(
+    settings = UnetrSettings(
         window=(2 * patch_size, patch_size, 3 * patch_size), patch_size=patch_size, channels=channels, classes=5,
         layers=5, stem=stem, positions=positions, **SMALL,
     )  # fmt: skip
@@ -45,7 +46,7 @@ def test_logits_have_the_size_of_the_window(patch_size: int, stem: str, position
 
 def test_every_trainable_parameter_receives_a_gradient() -> None:
     for stem in ("patch", "convolution"):
-        network = UNETR(NetworkSettings(window=(16, 16, 16), patch_size=8, layers=3, stem=stem, **SMALL))
+        network = UNETR(UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, stem=stem, **SMALL))
         network(torch.randn(1, 1, 16, 16, 16)).square().mean().backward()
         without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
         assert without == []
@@ -72,7 +73,7 @@ def test_patches_reassemble_to_the_volume() -> None:
 
 @pytest.mark.parametrize("stem", ["patch", "convolution"])
 def test_hidden_voxels_never_reach_the_encoder(stem: str) -> None:
-    settings = NetworkSettings(window=(16, 16, 16), patch_size=8, layers=3, stem=stem, **SMALL)
+    settings = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, stem=stem, **SMALL)
     encoder = ViT(settings).eval()
     hidden = torch.zeros(1, 8, dtype=torch.bool)
     hidden[0, :6] = True
@@ -89,12 +90,12 @@ def test_hidden_voxels_never_reach_the_encoder(stem: str) -> None:
 )
 def test_impossible_sizes_are_refused_with_a_remedy(changes: dict) -> None:
     with pytest.raises(UserError) as refusal:
-        NetworkSettings(**changes)
+        UnetrSettings(**changes)
     assert refusal.value.hint
 
 
 def test_settings_survive_json_and_unknown_entries_are_refused() -> None:
-    settings = NetworkSettings(window=(16, 32, 48), stem="convolution")
-    assert NetworkSettings.from_json(settings.to_json()) == settings
+    settings = UnetrSettings(window=(16, 32, 48), stem="convolution")
+    assert UnetrSettings.from_json(settings.to_json()) == settings
     with pytest.raises(UserError, match="unknown entries: novelty"):
-        NetworkSettings.from_json({**settings.to_json(), "novelty": 1})
+        UnetrSettings.from_json({**settings.to_json(), "novelty": 1})

@@ -24,13 +24,11 @@ from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.data.labels.labelmaps import read_labelmap  # noqa: E402
 from mimseg.errors import Stopped  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.budget import Budget, LoopState  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 
-SHAPE = NetworkSettings(
-    window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
-)
+SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,12 @@ from mimseg.commands.crossvalidate.settings import CrossvalidationSettings  # no
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 from mimseg.training.folds import assign_folds  # noqa: E402
 from mimseg.training.run_folder import can_resume, check_run_folder, clear_run  # noqa: E402
 
-SHAPE = NetworkSettings((16, 16, 16), 8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
+SHAPE = UnetrSettings((16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 OURS = json.dumps({"network": {}, "budget": {"steps": 2}, "seed": 0})
 
 

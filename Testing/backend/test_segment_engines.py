@@ -19,7 +19,7 @@ from mimseg.errors import Stopped, UserError
 from mimseg.inference import engine as engines
 from mimseg.inference.compiled_cache import MOST_ENTRIES, CompiledCache, cache_folder
 from mimseg.memory import is_out_of_memory, memory_errors_named
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr_settings import UnetrSettings
 
 
 @pytest.fixture
@@ -73,9 +73,8 @@ def random_unetr(tmp_path_factory):
     pytest.importorskip("monai")
     pytest.importorskip("onnx")
     from mimseg.bundle.writer import write_bundle
-    from mimseg.networks.unetr import build
 
-    network_settings = NetworkSettings((16, 16, 16), 8, 1, 3, hidden_size=48, mlp_size=96, layers=3, heads=4)
+    network_settings = UnetrSettings((16, 16, 16), 1, 3, 8, hidden_size=48, mlp_size=96, layers=3, heads=4)
     torch.manual_seed(0)
     description = Description(
         name="random",
@@ -89,7 +88,7 @@ def random_unetr(tmp_path_factory):
         labels=LABELS,
         network=network_settings.to_json(),
     )
-    return write_bundle(tmp_path_factory.mktemp("models") / "random", build(network_settings), description)
+    return write_bundle(tmp_path_factory.mktemp("models") / "random", network_settings.build(), description)
 
 
 @pytest.mark.train
@@ -100,8 +99,6 @@ def test_labels_equal_those_of_monai_on_the_torch_network(tmp_path, random_unetr
     from monai.transforms import Compose, NormalizeIntensityd, Orientationd, ScaleIntensityRanged, Spacingd
     from safetensors.torch import load_file
 
-    from mimseg.networks.unetr import build
-
     array = np.random.default_rng(5).normal(100, 20, (30, 24, 14)).astype(np.float32)
     array[:4] = 0
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
@@ -111,7 +108,7 @@ def test_labels_equal_those_of_monai_on_the_torch_network(tmp_path, random_unetr
     segment(settings_for(random_unetr.path, tmp_path / "scan.nrrd", tmp_path / "labels.nrrd"))
     labels = read_labelmap(tmp_path / "labels.nrrd").array
 
-    network = build(random_unetr.description.network_settings).eval()
+    network = random_unetr.description.network_settings.build().eval()
     network.load_state_dict({name: tensor.float() for name, tensor in load_file(random_unetr.weights_path).items()})
     grid = read_volume(tmp_path / "scan.nrrd").grid
     transforms = Compose(

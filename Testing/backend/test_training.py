@@ -21,8 +21,8 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg.data.labels.grid import label_on_grid  # noqa: E402
 from mimseg.data.volume import Grid, Volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.augmentation import AugmentationSettings, sample, sample_labels, sampling_points  # noqa: E402
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase  # noqa: E402
@@ -179,21 +179,22 @@ def test_the_learning_rate_rises_then_falls() -> None:
 
 
 def test_layer_wise_decay_is_for_pretrained_parts_only_and_covers_every_parameter_once() -> None:
-    network = UNETR(NetworkSettings(window=(16, 16, 16), **SMALL))
+    shape = UnetrSettings(window=(16, 16, 16), **SMALL)
+    network = UNETR(shape)
     pretrained = {name for name, _ in network.named_parameters() if name.startswith("vit.")}
-    groups = parameter_groups(network, 1e-3, 0.05, 3, 0.5, pretrained)
+    groups = parameter_groups(network, 1e-3, 0.05, shape, 0.5, pretrained)
     rate = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
     assert len(rate) == len(trainable) == sum(len(group["params"]) for group in groups)
     assert rate[id(trainable["vit.blocks.2.mlp.linear1.weight"])] == pytest.approx(0.5e-3)
     assert rate[id(trainable["vit.blocks.0.mlp.linear1.weight"])] == pytest.approx(0.125e-3)
     assert rate[id(trainable["out.conv.conv.weight"])] == 1e-3
-    scratch = parameter_groups(network, 1e-3, 0.05, 3, 0.5, set())
+    scratch = parameter_groups(network, 1e-3, 0.05, shape, 0.5, set())
     assert {group["peak_lr"] for group in scratch} == {1e-3}
 
 
 def test_transfer_loads_the_encoder_resizes_positions_and_says_so() -> None:
-    small, large = (NetworkSettings(window=(w, 16, 16), **SMALL) for w in (16, 32))
+    small, large = (UnetrSettings(window=(w, 16, 16), **SMALL) for w in (16, 32))
     source, target = UNETR(small), UNETR(large)
     weights = {name: value for name, value in source.state_dict().items() if name.startswith("vit.")}
     report = transfer(target, large, weights, small, "a run")
@@ -205,8 +206,8 @@ def test_transfer_loads_the_encoder_resizes_positions_and_says_so() -> None:
 
 @pytest.mark.parametrize("change", [{"hidden_size": 48}, {"layers": 4}, {"stem": "convolution"}])
 def test_an_incomplete_encoder_is_an_error_not_silence(change: dict) -> None:
-    shape = NetworkSettings(window=(16, 16, 16), **SMALL)
-    other = NetworkSettings(**{"window": (16, 16, 16), **SMALL, "layers": 4, **change})
+    shape = UnetrSettings(window=(16, 16, 16), **SMALL)
+    other = UnetrSettings(**{"window": (16, 16, 16), **SMALL, "layers": 4, **change})
     weights = {name: v for name, v in UNETR(shape).state_dict().items() if name.startswith("vit.")}
     with pytest.raises(UserError, match="did not arrive"):
         transfer(UNETR(other), other, weights, shape, "a run")

@@ -12,29 +12,29 @@ pytest.importorskip("monai")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.transfer import (  # noqa: E402
-    PATCH_KERNEL,
-    POSITIONS,
-    is_encoder,
+    is_used_in,
     resize_kernel,
     spread_channels,
     transfer,
 )
 
-SHAPE = NetworkSettings(
+POSITIONS, PATCH_KERNEL = UnetrSettings.position_embeddings, UnetrSettings.patch_kernel
+
+SHAPE = UnetrSettings(
     window=(32, 32, 32), patch_size=16, hidden_size=24, mlp_size=24, heads=2, feature_size=2, layers=5
 )
 
 
-def weights_of(shape: NetworkSettings, encoder_only: bool = True) -> dict[str, Any]:
+def weights_of(shape: UnetrSettings, encoder_only: bool = True) -> dict[str, Any]:
     torch.manual_seed(0)
     state = UNETR(shape).state_dict()
     return {name: tensor for name, tensor in state.items() if not encoder_only or name.startswith("vit.")}
 
 
-def moved(changes: dict[str, Any], encoder_only: bool = True, source: NetworkSettings = SHAPE, **options: Any) -> Any:
+def moved(changes: dict[str, Any], encoder_only: bool = True, source: UnetrSettings = SHAPE, **options: Any) -> Any:
     torch.manual_seed(1)
     shape = replace(SHAPE, **changes)
     network = UNETR(shape).eval()
@@ -43,7 +43,7 @@ def moved(changes: dict[str, Any], encoder_only: bool = True, source: NetworkSet
 
 def test_the_report_counts_the_encoder_and_names_the_rest() -> None:
     network, report = moved({})
-    expected = sum(is_encoder(name) for name in network.state_dict())
+    expected = sum(is_used_in(name, "vit.") for name in network.state_dict())
     assert report.encoder_counts == (expected, expected)
     assert f"{expected} of {expected} encoder tensors arrived" in report.summary()
     assert all(not name.startswith("vit.") for name in report.random)

@@ -10,7 +10,7 @@ from mimseg.bundle.description import Description
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.structures import Code, Label
 from mimseg.data.preprocessing import Preprocessing
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.unetr_settings import UnetrSettings
 
 LABELS = (
     Label(3, "Grey", (240, 80, 60), type=Code("SCT", "10200004", "Liver")),
@@ -73,7 +73,7 @@ def threshold_onnx(window, channels=1):
 def write_tiny_bundle(folder, preprocessing=PREPROCESSING, channels=("CT",), **changes):
     """A complete bundle folder whose network needs no training; `changes` replace entries of its description."""
     window = (16, 16, 16)
-    network = NetworkSettings(window=window, patch_size=8, channels=len(channels), classes=3, hidden_size=48, heads=4)
+    network = UnetrSettings(window=window, patch_size=8, channels=len(channels), classes=3, hidden_size=48, heads=4)
     description = Description(
         **{
             "name": "tiny",

@@ -33,14 +33,13 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
     from mimseg.data.intensity import Intensity
     from mimseg.data.labels.structures import Label
     from mimseg.data.preprocessing import Preprocessing
-    from mimseg.networks.settings import NetworkSettings
-    from mimseg.networks.unetr import build
+    from mimseg.networks.unetr_settings import UnetrSettings
 
     torch.manual_seed(0)
     size = (window[0], window[1], window[2])
     sizes = {"hidden_size": 96, "mlp_size": 192, "layers": 4, "heads": 4, "feature_size": 8} if small else {}
-    settings = NetworkSettings(size, 16, 1, classes, **sizes)
-    network = build(settings)
+    settings = UnetrSettings(size, 1, classes, **sizes)
+    network = settings.build()
     # Larger logits: with random weights, softmax would be nearly flat and labels would hang on the last digit.
     with torch.no_grad():
         network.out.conv.conv.weight *= 10

@@ -36,11 +36,11 @@ def _our_mae(volume: Any) -> Callable[[], None]:
     import torch
 
     from mimseg.networks.mae import MaeSettings, MaskedAutoencoder
-    from mimseg.networks.settings import NetworkSettings
+    from mimseg.networks.unetr_settings import UnetrSettings
     from mimseg.training.optimiser.muon import make_optimizer
 
     edge = volume.shape[-1]
-    network = MaskedAutoencoder(NetworkSettings((edge, edge, edge)), MaeSettings(mask_ratio=0.75))
+    network = MaskedAutoencoder(UnetrSettings((edge, edge, edge)), MaeSettings(mask_ratio=0.75))
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = make_optimizer([{"params": parameters, "lr": 1e-4}], (0.9, 0.999))
     generator = torch.Generator().manual_seed(0)
@@ -92,7 +92,7 @@ def loading(data: str, output: str, threads: int, steps: int, edge: int, batch: 
     from mimseg.commands.pretrain.run import pretrain
     from mimseg.commands.pretrain.settings import PretrainSettings
     from mimseg.events import Reporter
-    from mimseg.networks.settings import NetworkSettings
+    from mimseg.networks.unetr_settings import UnetrSettings
     from mimseg.training import loop
     from mimseg.training.budget import Budget
 
@@ -117,7 +117,7 @@ def loading(data: str, output: str, threads: int, steps: int, edge: int, batch: 
             batches.close()
 
     loop.ahead = measured
-    network = NetworkSettings((edge, edge, edge))
+    network = UnetrSettings((edge, edge, edge))
     pretrain(
         PretrainSettings(
             (Path(data),), Path(output), Budget(steps), network, batch=batch, window=network.window, validations=1,

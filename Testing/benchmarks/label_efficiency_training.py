@@ -15,12 +15,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from label_efficiency_runs import Run
-from monai.networks.nets import DynUNet
-from torch import Tensor, nn
+from torch import nn
 
 from mimseg.cli.presets import FINETUNE, PRETRAIN
-from mimseg.cli.training_options import NETWORKS
-from mimseg.commands.finetune.data import LabelledData, load_labelled_data
+from mimseg.commands.finetune.data import load_labelled_data
 from mimseg.commands.finetune.run import train
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.locks import claim, claim_patiently
@@ -28,12 +26,12 @@ from mimseg.commands.pretrain.run import pretrain
 from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
-from mimseg.networks.unetr import UNETR
+from mimseg.networks.table import named_settings
 from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.draw import draw_batch
-from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric
+from mimseg.training.loop import Budget
 from mimseg.training.losses import dice_and_cross_entropy
-from mimseg.training.optimiser.schedule import Schedule, parameter_groups
+from mimseg.training.optimiser.schedule import Schedule
 from mimseg.training.run_folder import can_resume, write_json
 from mimseg.training.validation import score_cases
 
@@ -46,26 +44,26 @@ PRETRAINING = "mae"
 AUGMENTATION = AugmentationSettings(flip_left_right=True)
 LEARNING_RATE = {"unetr": 4e-3, "dynunet": 4e-3}
 OPTIMIZER = {"unetr": "muon", "dynunet": "muon"}
-# nnU-Net's plan for a patch of 40 x 56 x 40 at 1 mm has three halvings and 32 channels that double. At half that width
-# it does five times as many steps in the same minutes and scores higher (README.md): that is the peer.
-DYNUNET = {"filters": (16, 32, 64, 128), "strides": (1, 2, 2, 2)}
 PROBE_ROUNDS = 8
 
 
 def network_settings() -> NetworkSettings:
     """The UNETR of both arms: our small preset."""
-    return replace(NETWORKS[FINETUNE["small"]["network"]], window=WINDOW, channels=1, classes=CLASSES)
+    return replace(named_settings("unetr-small"), window=WINDOW, channels=1, classes=CLASSES)
 
 
-def dynunet(seed: int) -> DynUNet:
-    """nnU-Net's network as MONAI builds it."""
-    torch.manual_seed(seed)
-    strides = DYNUNET["strides"]
-    return DynUNet(
-        spatial_dims=3, in_channels=1, out_channels=CLASSES, kernel_size=[3] * len(strides), strides=strides,
-        upsample_kernel_size=strides[1:], filters=DYNUNET["filters"], norm_name="instance", res_block=False,
-        deep_supervision=False,
-    )  # fmt: skip
+def dynunet_settings() -> NetworkSettings:
+    """nnU-Net's network as `--network dynunet-small` builds it.
+
+    nnU-Net's plan for a patch of 40 x 56 x 40 at 1 mm has three halvings and 32 channels that double. At half that
+    width it does five times as many steps in the same minutes and scores higher (README.md): that is the peer.
+    """
+    return replace(named_settings("dynunet-small"), window=WINDOW, channels=1, classes=CLASSES)
+
+
+def settings_of(network: str) -> NetworkSettings:
+    """The network of an arm."""
+    return dynunet_settings() if network == "dynunet" else network_settings()
 
 
 def schedule(network: str) -> Schedule:
@@ -81,7 +79,7 @@ def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minute
     with claim_patiently(work / "plan.lock"):
         if not path.is_file():
             torch.set_num_threads(1)
-            networks = {"unetr": UNETR(network_settings()), "dynunet": dynunet(0)}
+            networks = {"unetr": network_settings().build(), "dynunet": dynunet_settings().build()}
             seconds = _seconds_per_step(networks)
             crops = _seconds_of_crops(data, work)
             least = {name: min(own.values()) + crops for name, own in seconds.items()}
@@ -101,7 +99,7 @@ def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minute
                     "window": WINDOW, "spacing": SPACING, "batch": BATCH, "overlap": OVERLAP,
                     "learning_rate": LEARNING_RATE, "optimizer": OPTIMIZER, "method": PRETRAINING,
                     "augmentation": AUGMENTATION.to_json(),
-                    "network": network_settings().to_json(), "dynunet": DYNUNET,
+                    "network": network_settings().to_json(), "dynunet": dynunet_settings().to_json(),
                 },
                 "machine": _machine(),
             }  # fmt: skip
@@ -185,7 +183,7 @@ def _train(data: Path, work: Path, folder: Path, plan: dict[str, Any], run: Run)
     output = folder / "model"
     settings = FinetuneSettings(
         data=data, output=output, budget=Budget(plan["steps"][network][run.size]),
-        initial=str(work / "pretraining") if run.arm == "mim" else None, network=network_settings(),
+        initial=str(work / "pretraining") if run.arm == "mim" else None, network=settings_of(network),
         cases=str(listed), validation=f"{data / 'splits.json'}:validation", window=WINDOW, spacing=SPACING,
         modality="MR", batch=BATCH, schedule=schedule(network), augmentation=AUGMENTATION, overlap=OVERLAP,
         validations=0, seed=run.seed, device="cpu", precision=plan["precision"][network],
@@ -193,45 +191,15 @@ def _train(data: Path, work: Path, folder: Path, plan: dict[str, Any], run: Run)
         resume=can_resume(folder / "model.training"),
     )  # fmt: skip
     began = time.process_time()
-    if network == "unetr":
-        trained = train(settings, Reporter())
-        if trained is None:
-            return
-        module, loaded = trained.network, trained.data
-    else:
-        loaded = load_labelled_data(settings, None, Reporter())
-        module = _train_dynunet(settings, loaded)
+    trained = train(settings, Reporter())
+    if trained is None:
+        return
     seconds = time.process_time() - began
-    shape = replace(network_settings(), window=WINDOW)
-    scores = score_cases(module, loaded.validation, loaded.labels, shape, OVERLAP, Reporter())
+    loaded = trained.data
+    scores = score_cases(trained.network, loaded.validation, loaded.labels, trained.shape, OVERLAP, Reporter())
     write_json(folder / "scores.json", {"run": vars(run), "cpu_seconds": round(seconds, 1), **scores})
     shutil.rmtree(folder / "model.training", ignore_errors=True)
     print(f"{run.name}: {scores['summary']['mean_dice']:.4f} after {seconds:.0f} CPU s", flush=True)
-
-
-def _train_dynunet(settings: FinetuneSettings, data: LabelledData) -> nn.Module:
-    """The peer: our crops, loss, schedule and averaging, its network."""
-    work = settings.output.with_name("model.training")
-    work.mkdir(exist_ok=True)
-    fabric = make_fabric("cpu", settings.precision)
-    network = dynunet(settings.seed)
-    compute_loss = dice_and_cross_entropy(settings.include_background)
-
-    def make_batch(step: int) -> tuple[Tensor, Tensor | None]:
-        return draw_batch(
-            data.training, WINDOW, settings.augmentation, settings.foreground_share, settings.batch, settings.seed, step
-        )
-
-    def loss_of(module: nn.Module, batch: Any) -> Tensor:
-        return compute_loss(module(batch[0]).float(), batch[1])
-
-    own = settings.schedule
-    groups = parameter_groups(network, own.learning_rate, own.weight_decay, 1, 1.0, set(), own.optimizer)
-    task = Task(network, groups, make_batch, loss_of, lambda average, step: {}, "validation_dice", True)
-    training = Training(fabric, task, LoopSettings(settings.budget, own, 0), work, Reporter(), settings.resume)
-    training.run()
-    network.load_state_dict(training.best_weights())
-    return network.eval()
 
 
 def _machine() -> dict[str, Any]:

@@ -82,15 +82,15 @@ def reconstruction_error(run: Path) -> Callable[[Prepared], float]:
     """Error of the MAE decoder of a pre-training run on hidden patches, mean over `MASKS` masks."""
     import torch
 
-    from mimseg.networks.methods import load_method
-    from mimseg.networks.settings import NetworkSettings
+    from mimseg.networks.methods import load_method, method_settings
+    from mimseg.networks.settings import NetworkSettings, pretrainable
     from mimseg.training.checkpoints import load_checkpoint
 
     torch.set_num_threads(1)
     said = json.loads((run / "pretraining.json").read_text(encoding="utf-8"))
-    method = load_method("mae")
     settings = NetworkSettings.from_json(said["network"])
-    network = method(settings, method.read_settings(said["provenance"]["method_settings"]))
+    chosen = method_settings("mae", said["provenance"]["method_settings"])
+    network = load_method("mae")(pretrainable(settings), chosen)
     weights = load_checkpoint(run / "checkpoint.pt")["average"]
     state = {name.removeprefix("module."): value for name, value in weights.items() if name.startswith("module.")}
     network.load_state_dict(state)

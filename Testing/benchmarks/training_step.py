@@ -14,7 +14,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from monai.networks.nets import DynUNet
 from monai.transforms import Compose, RandAffined, RandGaussianNoised, RandScaleIntensityd
 from torch.utils.flop_counter import FlopCounterMode
 
-from mimseg.cli.training_options import network_from
 from mimseg.memory import keep_freed_memory
+from mimseg.networks.table import named_settings
 from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_batch
@@ -102,13 +101,7 @@ def made_up_case(classes: int, size: tuple[int, int, int]) -> TrainingCase:
 
 
 def _unetr(window: tuple[int, int, int], classes: int) -> Any:
-    from mimseg.networks.unetr import UNETR
-
-    settings = network_from(argparse.Namespace(**dict.fromkeys(_NAMES), network="small"))
-    return UNETR(replace(settings, window=window, classes=classes)).train()
-
-
-_NAMES = ("patch_size", "stem", "positions", "hidden_size", "mlp_size", "layers", "heads", "feature_size")
+    return named_settings("unetr-small").changed(window=window, classes=classes).build().train()
 
 
 def network_pass(network: torch.nn.Module, example: torch.Tensor, half: bool) -> Step:
@@ -125,7 +118,7 @@ def network_pass(network: torch.nn.Module, example: torch.Tensor, half: bool) ->
 
 def our_step(network: torch.nn.Module, case: TrainingCase, window: tuple[int, int, int], half: bool) -> Step:
     """A whole step as `finetune` takes it."""
-    groups = parameter_groups(network, 1e-3, 0.05, 6, 0.9, set(), "muon")
+    groups = parameter_groups(network, 1e-3, 0.05, named_settings("unetr-small"), 0.9, set(), "muon")
     optimizer, average = make_optimizer(groups, (0.9, 0.98)), AveragedWeights(network, 0.995)
     compute = dice_and_cross_entropy()
 

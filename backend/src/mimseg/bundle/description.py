@@ -42,7 +42,7 @@ class Description:
         window: Voxels along x, y, z that the network sees at once.
         labels: Structures, ordered by value. Class k of the network (0 is background) is `labels[k - 1]`;
             with `multilabel`, channel k is `labels[k]`.
-        network: `NetworkSettings.to_json()`.
+        network: Name and sizes of the network, `NetworkSettings.to_json()`.
         multilabel: Structures may overlap: channels are independent (sigmoid) and there is no background channel.
         overlap: Share of a window that its neighbour covers too.
         quick: A coarser mode with its measured loss, or None.

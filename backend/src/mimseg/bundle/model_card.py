@@ -55,6 +55,7 @@ def _facts(description: Description) -> str:
     rows = {
         "Name and version": f"`{description.name}` {description.version}",
         "Input": f"{description.modality} ({', '.join(description.channels)})",
+        "Network": description.network_settings.in_words(),
         "Working spacing": spacing_in_words(description.preprocessing.spacing),
         "Window": " x ".join(str(edge) for edge in description.window) + " voxels",
         "Overlap of windows": f"{description.overlap:g}",

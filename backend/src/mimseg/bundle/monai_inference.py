@@ -28,11 +28,8 @@ def inference_configuration(description: Description) -> dict[str, Any]:
         "datalist": _cases(len(description.channels)),
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "network_def": {
-            "_target_": "mimseg.networks.unetr.UNETR",
-            "settings": {
-                "_target_": "mimseg.networks.settings.NetworkSettings.from_json",
-                "values": description.network_settings.to_json(),
-            },
+            "_target_": "mimseg.networks.settings.build_network",
+            "values": description.network_settings.to_json(),
         },
         "network": "$@network_def.to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(description)},

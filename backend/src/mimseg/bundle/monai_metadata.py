@@ -11,8 +11,8 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 # Versions this configuration was tested with; used where a description does not tell its own.
 _TESTED = {"monai": "1.6.1", "torch": "2.13.0", "numpy": "2.4.6", "mimseg": "0.1.0"}
 _REQUIRED = {"nibabel": "5.4.2", "pytorch-ignite": "0.5.5", "einops": "0.8.2"}
+# Of the pre-training.
 REFERENCES = (
-    "Hatamizadeh A. et al. UNETR: Transformers for 3D Medical Image Segmentation. WACV 2022.",
     "He K. et al. Masked Autoencoders Are Scalable Vision Learners. CVPR 2022.",
     "Chen Z. et al. Masked Image Modeling Advances 3D Medical Image Analysis. WACV 2023.",
 )
@@ -42,9 +42,16 @@ def metadata(description: Description) -> dict[str, Any]:
         "pred_classes": f"{_channels(description)} channels, see network_data_format",
         "eval_metrics": _numbers(description.scores),
         "intended_use": description.intended_use,
-        "references": [*([description.citation] if description.citation else []), *REFERENCES],
+        "references": _references(description),
         "network_data_format": {"inputs": {"image": _image(description)}, "outputs": {"pred": _pred(description)}},
     }
+
+
+def _references(description: Description) -> list[str]:
+    """The model's own citation, its network's paper, and those of the pre-training if it may have had one."""
+    network = description.network_settings
+    own = [description.citation] if description.citation else []
+    return [*own, network.reference, *(REFERENCES if network.encoder else ())]
 
 
 def _image(description: Description) -> dict[str, Any]:

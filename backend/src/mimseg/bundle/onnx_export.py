@@ -5,7 +5,9 @@ for `movedim` that OpenVINO refuses). Its optimiser stores weights of linear lay
 array is traced back to the tensor it came from and replaced by: the float16 tensor as ONNX external data inside
 `model.safetensors`, Cast to float32, Transpose where needed. Runtimes fold these nodes when they load the network,
 so the computation is plain float32. One weights file then serves torch, OpenVINO and ONNX Runtime, and the numbers
-cannot differ. The window is fixed; the batch axis is free (fixing it again in OpenVINO costs nothing).
+cannot differ. What the exporter computed from weights or made itself (tables of positions, a normalisation folded
+into a convolution) is none of them and stays in the `.onnx` file as float32. The window is fixed; the batch axis is
+free (fixing it again in OpenVINO costs nothing).
 """
 
 from __future__ import annotations
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
 INPUT, OUTPUT = "image", "logits"
-# Arrays up to this many values (epsilons, shapes, factors) stay in the graph.
-_SMALL = 64
 _LARGEST_BATCH = 64
 
 
@@ -113,9 +113,6 @@ def _refer_to_weights(model: ModelProto, network: torch.nn.Module, weights: Path
         array = numpy_helper.to_array(initializer)
         source = sources.get(_key(array)) if array.dtype == np.float32 and array.size > 1 else None
         if source is None:
-            # Instance normalisation without parameters is exported with as many ones and zeros as it has channels.
-            if array.dtype == np.float32 and array.size > _SMALL and np.ptp(array) > 0:
-                raise RuntimeError(f"{initializer.name} {array.shape} is none of the network's weights")
             kept.append(initializer)
             continue
         name, transposed = source

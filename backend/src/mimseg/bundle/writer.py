@@ -58,16 +58,23 @@ def _write_network(folder: Path, network: torch.nn.Module, description: Descript
     from safetensors.torch import save_file
 
     from mimseg.bundle.onnx_export import export_onnx
+    from mimseg.networks.weights import load_weights, weights_of
 
     network = copy.deepcopy(network).cpu().float().eval()
-    tensors = {name: _stored(name, tensor, half) for name, tensor in network.state_dict().items()}
-    network.load_state_dict(tensors)
+    tensors = {name: _stored(name, tensor, half) for name, tensor in weights_of(network).items()}
+    load_weights(network, tensors)
     save_file(tensors, folder / WEIGHTS_FILE)
     os.chmod(folder / WEIGHTS_FILE, 0o644)
-    torch.save(tensors, folder / CHECKPOINT_FILE)
+    torch.save(_by_every_name(network, tensors), folder / CHECKPOINT_FILE)
     window = description.window
     shape = (len(description.channels), window[0], window[1], window[2])
     export_onnx(network, shape, folder / WEIGHTS_FILE, folder / ONNX_FILE)
+
+
+def _by_every_name(network: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What MONAI's strict loader expects: tensors that the network knows by several names under each of them."""
+    names = {id(tensor): name for name, tensor in reversed(network.state_dict(keep_vars=True).items())}
+    return {name: tensors[names[id(tensor)]] for name, tensor in network.state_dict(keep_vars=True).items()}
 
 
 def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:

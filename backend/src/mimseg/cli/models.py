@@ -142,17 +142,18 @@ def format_list(entries: list[ModelEntry]) -> str:
     """Models as a table, one line each."""
     if not entries:
         return "No models. Import one with `mimseg models import FILE.zip`, or train one with `mimseg finetune`."
-    rows = [("NAME", "VERSION", "", "TITLE")]
+    rows = [("NAME", "VERSION", "", "NETWORK", "TITLE")]
     for entry in entries:
         description = entry.description
         origin = "shipped" if entry.bundle.shipped else "yours"
         if description is None:
-            rows.append((entry.bundle.name, "?", origin, f"unusable: {entry.fault}"))
+            rows.append((entry.bundle.name, "?", origin, "?", f"unusable: {entry.fault}"))
         else:
             quick = f" (quick mode: {-description.quick.dice_loss:+.3f} Dice)" if description.quick else ""
-            rows.append((entry.bundle.name, description.version, origin, description.title + quick))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join("  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows)
+            network = description.network_settings.title
+            rows.append((entry.bundle.name, description.version, origin, network, description.title + quick))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join([*map(str.ljust, row[:4], widths), row[4]]).rstrip() for row in rows)
 
 
 def format_bundle(bundle: Bundle) -> str:
@@ -163,6 +164,7 @@ def format_bundle(bundle: Bundle) -> str:
         description.description,
         "",
         f"Input:      {description.modality} ({', '.join(description.channels)})",
+        f"Network:    {description.network_settings.in_words()}",
         "Structures: " + ", ".join(f"{label.value} {label.name}" for label in description.labels),
     ]
     dice = (description.scores.get("summary") or {}).get("mean_dice")

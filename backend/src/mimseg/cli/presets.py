@@ -9,7 +9,6 @@ from typing import Any
 # GPU and days; its numbers of epochs are left to --steps. What the option --set changes is in METHOD_SETTINGS.
 PRETRAIN: dict[str, dict[str, Any]] = {
     "small": {
-        "network": "small",
         "batch": 16,
         "crops_per_volume": 1,
         "learning_rate": 2e-3,
@@ -23,7 +22,6 @@ PRETRAIN: dict[str, dict[str, Any]] = {
         "augmentation": {"rotation": 10, "scale": 0.15, "elastic": 0, "spatial_share": 0.5},
     },
     "paper": {
-        "network": "base",
         "window": "96,96,96",
         "batch": 16,
         "crops_per_volume": 4,
@@ -65,6 +63,8 @@ FINETUNE: dict[str, dict[str, Any]] = {
         },
     },
 }
+# The network of a preset, where the user names none.
+NETWORK = {"small": "unetr-small", "paper": "unetr-base"}
 # Where a preset differs between methods; SimMIM's rates are those of its own configuration in that release.
 METHOD_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {},

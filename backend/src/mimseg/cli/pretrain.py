@@ -15,7 +15,7 @@ from mimseg.networks.methods import METHODS
 if TYPE_CHECKING:
     from mimseg.commands.pretrain.settings import PretrainSettings
 
-HELP = "pre-train an encoder on unlabelled volumes (MAE, SimMIM, SimCLR)"
+HELP = f"pre-train an encoder on unlabelled volumes ({', '.join(method.title for method in METHODS.values())})"
 EPILOG = """examples:
   mimseg pretrain scans/ -o my-pretraining --minutes 60
   mimseg pretrain scans/ -o run --method simmim --mask-ratio 0.6 --set head=perceptron --minutes 60
@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", help="only these volumes: names without extension, a text file, or FILE.json:key")
     parser.add_argument("--init", default="none", help="pre-training run or model to go on from (default: none)")
     group = parser.add_argument_group("method")
-    group.add_argument("--method", choices=tuple(METHODS), default="mae", help="default: %(default)s")
+    group.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        default="mae",
+        help="; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + " (default: %(default)s)",
+    )
     group.add_argument("--mask-ratio", type=float, help="share of patches hidden (default: the method's)")
     group.add_argument(
         "--decoder",

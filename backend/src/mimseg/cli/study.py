@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from mimseg.cli.training_options import add_network_options, decoder_from, network_from, spacing_from, window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.networks.settings import pretrainable
+from mimseg.studies.design import starts
 
 if TYPE_CHECKING:
     from mimseg.studies.design import Design
@@ -88,7 +90,7 @@ def _add_budget_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_claim_options(group: argparse._ArgumentGroup) -> None:
     for option, default, text in (
-        ("--methods", "scratch,simclr,mae,simmim", "convergence: starts"),
+        ("--methods", ",".join(starts()), "convergence: starts"),
         ("--mask-ratios", "0.5,0.75,0.9", "masking: shares hidden"),
         ("--patch-sizes", "8,16", "masking: voxels"),
         ("--decoders", "192x1,192x4,512x8", "decoder: MAE's, width x blocks or width x blocks x heads"),
@@ -97,7 +99,11 @@ def _add_claim_options(group: argparse._ArgumentGroup) -> None:
         ("--sizes", "1,3,10,all", "labels: numbers of labelled cases"),
     ):
         group.add_argument(option, default=default, help=f"{text} (default: %(default)s)")
-    group.add_argument("--reference", default="", help="convergence: whose best is the threshold (default: simclr)")
+    group.add_argument(
+        "--reference",
+        default="",
+        help="convergence: whose best is the threshold (default: simclr)",
+    )
     group.add_argument("--with-scratch", action="store_true", help="masking: each patch size from scratch as well")
     group.add_argument("--pretrain-spacing", help="resolution: pre-train once, at this spacing")
     group.add_argument("--floor", type=float, help="Dice that is reached without looking at the image")
@@ -163,7 +169,7 @@ def design_from(arguments: argparse.Namespace) -> Design:
         if arguments.pretrain_spacing
         else None,
         sizes=_values(arguments.sizes, "--sizes", lambda text: 0 if text == "all" else _positive(text)),
-        network=network_from(argparse.Namespace(**{**vars(arguments), "network": arguments.network or "small"})),
+        network=pretrainable(network_from(arguments)),
         window=window_from(arguments),
         spacing=spacing_from(arguments),
         **{name: getattr(arguments, name) for name in same},

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mimseg.cli.presets import NAMES
+from mimseg.cli.presets import NAMES, NETWORK
 from mimseg.errors import UserError
-from mimseg.networks.settings import PATCH_SIZES, POSITIONS, STEMS, NetworkSettings
+from mimseg.networks.settings import PATCH_SIZES, NetworkSettings
+from mimseg.networks.table import full_name, named_settings, network_names
+from mimseg.networks.unetr_settings import POSITIONS, STEMS
 
 if TYPE_CHECKING:
     from mimseg.training.augmentation import AugmentationSettings
     from mimseg.training.optimiser.schedule import Schedule
 
-# `small` trains in minutes on two CPU cores; `base` is UNETR-B of the papers and wants a GPU.
-NETWORKS = {
-    "small": NetworkSettings(
-        window=(48, 48, 48), patch_size=8, hidden_size=192, mlp_size=320, layers=6, heads=6, stem="convolution"
-    ),
-    "base": NetworkSettings(),
-}
-
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Shape of the network."""
     group = parser.add_argument_group("network (taken over from the start weights where there are some)")
-    group.add_argument("--network", choices=sorted(NETWORKS), help="sizes (default: that of the preset)")
+    group.add_argument(
+        "--network",
+        type=full_name,
+        choices=network_names(),
+        metavar="NAME",
+        help=f"{', '.join(network_names())} (default: that of the preset)",
+    )
     group.add_argument("--patch-size", type=int, choices=PATCH_SIZES, help="edge of a patch in voxels")
     group.add_argument("--stem", choices=STEMS, help="how voxels become tokens")
     group.add_argument("--positions", choices=POSITIONS, help="position embeddings")
@@ -96,6 +95,7 @@ def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What both commands' settings have in common, by field name; after `apply_preset`."""
     return {
         "network": network_from(arguments),
+        "network_asked": arguments.network is not None,
         "cases": arguments.cases,
         "window": window_from(arguments),
         "spacing": spacing_from(arguments),
@@ -131,12 +131,16 @@ def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
 
 
 def network_from(arguments: argparse.Namespace) -> NetworkSettings:
-    """The preset with the given changes."""
+    """The named network or the preset's, with the given changes.
+
+    Raises:
+        UserError: That network has no such setting, or a value does not fit.
+    """
     names = ("patch_size", "stem", "positions", "hidden_size", "mlp_size", "layers", "heads", "feature_size")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    preset = NETWORKS[arguments.network]
-    patch = changes.get("patch_size", preset.patch_size)
-    return replace(preset, window=(6 * patch, 6 * patch, 6 * patch), **changes)
+    preset = named_settings(arguments.network or NETWORK[getattr(arguments, "preset", "small")])
+    edge = 6 * changes.get("patch_size", preset.divisor)
+    return preset.changed(window=(edge, edge, edge), **changes)
 
 
 def window_from(arguments: argparse.Namespace) -> tuple[int, int, int] | None:

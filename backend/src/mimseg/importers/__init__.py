@@ -1,22 +1,33 @@
 """Weights of other programs: which importer knows a file.
 
-A new source is one module with NAME, TITLE, `recognise` and `convert`, and one entry here.
+A new source is one module with NAME, TITLE, ANCHOR, `recognise` and `convert`, see `found.Importer`, and one line in
+IMPORTERS.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
+from typing import cast
 
 from mimseg.errors import UserError
-from mimseg.importers import mim_med3d, monai_mae, monai_unetr, monai_vit, monai_vit_autoencoder
 from mimseg.importers.checkpoint_file import Checkpoint
-from mimseg.importers.found import Found, encoders_in
+from mimseg.importers.found import Found, Importer, encoders_in
 
-IMPORTERS: tuple[ModuleType, ...] = (mim_med3d, monai_unetr, monai_vit, monai_vit_autoencoder, monai_mae)
-NAMES = tuple(importer.NAME for importer in IMPORTERS)
+IMPORTERS = [
+    "mimseg.importers.mim_med3d",
+    "mimseg.importers.monai_unetr",
+    "mimseg.importers.monai_vit",
+    "mimseg.importers.monai_vit_autoencoder",
+    "mimseg.importers.monai_mae",
+]
 
 
-def identify(checkpoint: Checkpoint, source: str | None = None, prefix: str = "") -> tuple[ModuleType, Found]:
+def importers() -> tuple[Importer, ...]:
+    """All of them."""
+    return tuple(cast(Importer, importlib.import_module(name)) for name in IMPORTERS)
+
+
+def identify(checkpoint: Checkpoint, source: str | None = None, prefix: str = "") -> tuple[Importer, Found]:
     """The one importer that knows the network in a file, and where in the file it is.
 
     Args:
@@ -27,10 +38,16 @@ def identify(checkpoint: Checkpoint, source: str | None = None, prefix: str = ""
     Raises:
         UserError: No importer knows the file, or more than one network or importer is left.
     """
-    if source is not None and source not in NAMES:
-        raise UserError(f"There is no importer {source!r}.", f"Choose one of {', '.join(NAMES)}.", "bad-usage")
-    encoders = encoders_in(checkpoint.tensors)
-    pairs = [(importer, found) for found in encoders for importer in IMPORTERS if importer.recognise(found)]
+    known = importers()
+    names = [importer.NAME for importer in known]
+    if source is not None and source not in names:
+        raise UserError(f"There is no importer {source!r}.", f"Choose one of {', '.join(names)}.", "bad-usage")
+    pairs = [
+        (importer, found)
+        for importer in known
+        for found in encoders_in(checkpoint, importer.ANCHOR)
+        if importer.recognise(found)
+    ]
     left = [
         (importer, found)
         for importer, found in pairs
@@ -40,9 +57,9 @@ def identify(checkpoint: Checkpoint, source: str | None = None, prefix: str = ""
         return left[0]
     if not pairs:
         raise UserError(
-            f"No importer knows this file: it holds {len(checkpoint.tensors)} tensors and {len(encoders)} transformers "
-            f"of MONAI's kind.",
-            f"What can be imported: {', '.join(importer.TITLE for importer in IMPORTERS)}.",
+            f"No importer knows this file: none of its {len(checkpoint.tensors)} tensors belongs to a network that can "
+            "be imported.",
+            f"What can be imported: {', '.join(importer.TITLE for importer in known)}.",
             "unknown-weights",
         )
     choices = "; ".join(f"--source {importer.NAME} --prefix {found.root or repr('')}" for importer, found in pairs)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import Tensor
 
-# Every ViT of MONAI and MIM-Med3D has this tensor; what stands before it is the encoder's place in the file.
-ANCHOR = "patch_embedding.position_embeddings"
+from mimseg.importers.checkpoint_file import Checkpoint
+
+# Every ViT of MONAI and MIM-Med3D has this tensor.
+MONAI_ANCHOR = "patch_embedding.position_embeddings"
 _NEVER_USED = (".norm_cross_attn.", ".cross_attn.")
 
 
@@ -20,10 +23,12 @@ class Found:
     Attributes:
         tensors: All tensors of the file by their names.
         root: What the names of the encoder's tensors begin with, e.g. `state_dict.model.encoder.`.
+        content: The file as it is, with what lies beside the tensors.
     """
 
     tensors: Mapping[str, Tensor]
     root: str
+    content: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parent(self) -> str:
@@ -39,18 +44,19 @@ class Found:
         return self.parent + name in self.tensors
 
 
-def encoders_in(tensors: Mapping[str, Tensor]) -> list[Found]:
-    """All ViTs in a file, in the order of the file."""
-    return [Found(tensors, name[: -len(ANCHOR)]) for name in tensors if name == ANCHOR or name.endswith(f".{ANCHOR}")]
+def encoders_in(checkpoint: Checkpoint, anchor: str) -> list[Found]:
+    """All networks in a file that have a tensor `anchor`, in the order of the file."""
+    names = [name for name in checkpoint.tensors if name == anchor or name.endswith(f".{anchor}")]
+    return [Found(checkpoint.tensors, name[: -len(anchor)], checkpoint.content) for name in names]
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The tensors of a file by the names of our UNETR (`vit.*` for the encoder), values unchanged.
+    """The tensors of a file by the names of one of our networks (of UNETR's encoder `vit.*`).
 
     Attributes:
-        tensors: By their new names.
-        segments: It is a whole UNETR, not only an encoder.
+        tensors: By their new names, values unchanged.
+        segments: It is a whole network that segments, not only an encoder.
         dropped: Names in the file of what was left out on purpose, each with the reason.
         notes: What the user should know about such weights.
     """
@@ -59,6 +65,28 @@ class Converted:
     segments: bool = False
     dropped: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+class Importer(Protocol):
+    """What a module must have to be an importer.
+
+    It may also have `read_shape(tensors, hints)`, as in `network_shape`, for a network other than UNETR.
+
+    Attributes:
+        NAME: For the option `--source`.
+        TITLE: For people.
+        ANCHOR: A tensor that each such network has; what stands before it is the encoder's place in the file.
+    """
+
+    NAME: str
+    TITLE: str
+    ANCHOR: str
+
+    def recognise(self, found: Found) -> bool:
+        """Whether the network at this place is of this kind."""
+
+    def convert(self, found: Found) -> Converted:
+        """Its tensors by our names."""
 
 
 def convert_names(

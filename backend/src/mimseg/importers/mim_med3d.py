@@ -5,10 +5,11 @@ Its fine-tuned UNETR is a copy of MONAI's and is read by `monai_unetr`.
 
 from __future__ import annotations
 
-from mimseg.importers.found import Converted, Found, convert_names
+from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "mim-med3d"
 TITLE = "MIM-Med3D pre-training"
+ANCHOR = MONAI_ANCHOR
 
 _DECODER = "belongs to the decoder of the pre-training"
 _DROPPED = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mimseg.importers.found import Converted, Found, convert_names
+from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "monai-mae"
 TITLE = "MONAI MaskedAutoEncoderViT"
+ANCHOR = MONAI_ANCHOR
 
 _DECODER = "belongs to the decoder of the pre-training"
 _DROPPED = {"decoder_": _DECODER, "mask_tokens": _DECODER}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mimseg.importers.found import Converted, Found, convert_names
+from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "monai-unetr"
 TITLE = "MONAI UNETR"
+ANCHOR = MONAI_ANCHOR
 
 
 def recognise(found: Found) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mimseg.importers import mim_med3d, monai_mae, monai_unetr, monai_vit_autoencoder
-from mimseg.importers.found import Converted, Found, convert_names
+from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "monai-vit"
 TITLE = "MONAI ViT"
+ANCHOR = MONAI_ANCHOR
 
 _DROPPED = {"classification_head.": "classifies, which segmenting does not need"}
 

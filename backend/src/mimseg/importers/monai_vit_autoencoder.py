@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mimseg.importers.found import Converted, Found, convert_names
+from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "monai-vit-autoencoder"
 TITLE = "MONAI ViTAutoEnc"
+ANCHOR = MONAI_ANCHOR
 
 _DROPPED = {"conv3d_transpose": "belongs to the decoder of the pre-training"}
 

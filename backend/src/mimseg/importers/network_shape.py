@@ -11,10 +11,11 @@ from monai.networks.blocks.pos_embed_utils import build_sincos_position_embeddin
 from torch import Tensor
 
 from mimseg.errors import UserError
-from mimseg.importers.found import ANCHOR
-from mimseg.networks.settings import PATCH_SIZES, NetworkSettings
+from mimseg.importers.found import MONAI_ANCHOR
+from mimseg.networks.settings import PATCH_SIZES
+from mimseg.networks.unetr_settings import UnetrSettings
 
-POSITIONS = f"vit.{ANCHOR}"
+POSITIONS = f"vit.{MONAI_ANCHOR}"
 KERNEL = "vit.patch_embedding.patch_embeddings.weight"
 PERCEPTRON = "vit.patch_embedding.patch_embeddings.1.weight"
 # Of a whole UNETR: its first and last convolution.
@@ -40,7 +41,7 @@ class ShapeHints:
     patch_size: int | None = None
 
 
-def read_shape(tensors: Mapping[str, Tensor], hints: ShapeHints) -> tuple[NetworkSettings, list[str]]:
+def read_shape(tensors: Mapping[str, Tensor], hints: ShapeHints) -> tuple[UnetrSettings, list[str]]:
     """The settings that a network of these tensors has.
 
     Args:
@@ -58,23 +59,24 @@ def read_shape(tensors: Mapping[str, Tensor], hints: ShapeHints) -> tuple[Networ
     tokens, hidden_size = int(positions.shape[1]), int(positions.shape[2])
     patch_size, channels = _patch(tensors, hidden_size, hints.patch_size)
     window = _window(tokens, patch_size, hints.window, notes)
-    settings = NetworkSettings(
+    settings = UnetrSettings(
         window=window,
         patch_size=patch_size,
         channels=channels,
-        classes=len(_tensor(tensors, OUTPUT, 5)) if OUTPUT in tensors else NetworkSettings.classes,
+        classes=len(_tensor(tensors, OUTPUT, 5)) if OUTPUT in tensors else UnetrSettings.classes,
         hidden_size=hidden_size,
         mlp_size=len(_tensor(tensors, "vit.blocks.0.mlp.linear1.weight", 2)),
         layers=len({name.split(".")[2] for name in tensors if name.startswith("vit.blocks.")}),
         heads=_heads(hidden_size, hints.heads, notes),
-        feature_size=len(_tensor(tensors, ENTRY, 5)) if ENTRY in tensors else NetworkSettings.feature_size,
+        feature_size=len(_tensor(tensors, ENTRY, 5)) if ENTRY in tensors else UnetrSettings.feature_size,
         class_token="vit.cls_token" in tensors,
+        qkv_bias="vit.blocks.0.attn.qkv.bias" in tensors,
         positions="sincos" if _are_sincos(positions, window, patch_size) else "learned",
     )
     return settings, notes
 
 
-def with_convolution(tensors: Mapping[str, Tensor], settings: NetworkSettings) -> dict[str, Tensor]:
+def with_convolution(tensors: Mapping[str, Tensor], settings: UnetrSettings) -> dict[str, Tensor]:
     """The tensors with a perceptron's patch projection as the convolution that computes the same.
 
     MONAI's perceptron sees the voxels of a patch in x, y, z order with the channel fastest.

@@ -16,6 +16,7 @@ from mimseg.bundle.reader import Bundle
 from mimseg.errors import UserError
 from mimseg.inference.openvino_import import import_openvino
 from mimseg.memory import is_out_of_memory, memory_errors_named
+from mimseg.networks.settings import PatchNetworkSettings
 
 if TYPE_CHECKING:
     import openvino
@@ -51,6 +52,12 @@ class FeatureEngine:
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
         settings = bundle.description.network_settings
+        if not isinstance(settings, PatchNetworkSettings):
+            raise UserError(
+                f"The model {bundle.description.name} is a {settings.title}, which sees no patches.",
+                "Rank with a model of a network that does, such as UNETR.",
+                code="no-features",
+            )
         with memory_errors_named("load the network"):
             try:
                 core = openvino.Core()

@@ -84,13 +84,12 @@ def check_device(device: str) -> None:
 def _load_network(bundle: Bundle) -> Any:
     from safetensors.torch import load_file
 
-    from mimseg.networks.settings import NetworkSettings
-    from mimseg.networks.unetr import UNETR
+    from mimseg.networks.weights import load_weights
 
-    network = UNETR(NetworkSettings.from_json(bundle.description.network))
+    network = bundle.description.network_settings.build()
     weights = {name: tensor.float() for name, tensor in load_file(str(bundle.weights_path)).items()}
     try:
-        network.load_state_dict(weights)
+        load_weights(network, weights)
     except RuntimeError as fault:
         raise UserError(
             f"The weights of the model {bundle.path} do not fit its network.",

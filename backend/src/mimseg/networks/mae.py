@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mimseg.errors import UserError
 from mimseg.networks.reconstruction import MaskedReconstruction, ReconstructionSettings
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.settings import PatchNetworkSettings
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,9 @@ class MaeSettings(ReconstructionSettings):
 class MaskedAutoencoder(MaskedReconstruction):
     """A ViT encoder that sees visible patches only, and MAE's light decoder."""
 
-    title = "MAE"
     settings_type = MaeSettings
 
-    def __init__(self, network: NetworkSettings, settings: MaeSettings) -> None:
+    def __init__(self, network: PatchNetworkSettings, settings: MaeSettings) -> None:
         super().__init__(network, settings)
         width = settings.decoder_size
         self.to_decoder = nn.Linear(network.hidden_size, width)

@@ -1,61 +1,65 @@
 """What a pre-training method is: an encoder, and a loss that needs no labels.
 
 A new method is one file beside `mae.py` with a frozen dataclass of settings and a subclass of `PretrainingNetwork`,
-and one line in `methods.py`.
+and one line in `methods.py`; `pretrain`, `study` and the panel offer it then.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mimseg.errors import UserError
-from mimseg.networks.settings import NetworkSettings
-from mimseg.networks.vit import ViT
+from mimseg.networks.settings import PatchNetworkSettings
+
+
+class Encoder(Protocol):
+    """What methods ask of an encoder that `build_encoder` returns, an `nn.Module`.
+
+    Attributes:
+        settings: Its shape, with `hidden_size`, `patch_size`, `grid` and `tokens`.
+        norm: The final normalisation of the tokens.
+        recompute: Whether activations are computed again in the backward pass.
+    """
+
+    settings: Any
+    norm: nn.Module
+    recompute: bool
+
+    def __call__(self, volume: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """`(B, C, X, Y, Z)` to normalised tokens `(B, N, hidden)`, tokens after each block, and feature maps."""
+
+    def encode_visible(self, volume: Tensor, hidden: Tensor, final_norm: bool = True) -> Tensor:
+        """Visible patches alone, `(B, visible, hidden)`; `hidden`: `(B, N)`, True where hidden."""
+
+    def encode_masked(self, volume: Tensor, hidden: Tensor, mask_token: Tensor, final_norm: bool = True) -> Tensor:
+        """All patches, hidden ones as `mask_token` `(1, 1, hidden)`: `(B, N, hidden)`."""
 
 
 class PretrainingNetwork(nn.Module):
-    """A ViT encoder with what a method needs to train it.
+    """An encoder with what a method needs to train it.
 
     Args:
-        network: Shape of the encoder.
+        network: Whose encoder, in which shape.
         settings: An instance of `settings_type`.
 
     Attributes:
-        title: The method's name for people.
         settings_type: Dataclass of the method's own settings.
         views: Crops of each volume that one step looks at.
         divisible: Whether the loss of a batch is the mean of the losses of its parts.
         encoder: What fine-tuning takes over.
     """
 
-    title: ClassVar[str]
     settings_type: ClassVar[type]
     views: ClassVar[int] = 1
     divisible: ClassVar[bool] = True
 
-    def __init__(self, network: NetworkSettings, settings: Any) -> None:
+    def __init__(self, network: PatchNetworkSettings, settings: Any) -> None:
         super().__init__()
         self.network, self.settings = network, settings
-        self.encoder = ViT(network)
-
-    @classmethod
-    def read_settings(cls, values: dict[str, Any]) -> Any:
-        """The method's settings from their names and values.
-
-        Raises:
-            UserError: The method has no such setting, or a value does not fit.
-        """
-        known = [field.name for field in fields(cls.settings_type)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise UserError(
-                f"{cls.title} has no setting {', '.join(unknown)}.", f"It has {', '.join(known)}.", "bad-usage"
-            )
-        return cls.settings_type(**values)
+        self.encoder: Any = network.build_encoder()
 
     def draw_mask(self, crops: int, generator: torch.Generator) -> Tensor | None:
         """What is hidden in one step: `(crops, N)`, True where a patch is hidden; None if nothing is.
@@ -78,6 +82,16 @@ class PretrainingNetwork(nn.Module):
     def recompute_activations(self) -> None:
         """Save memory: activations of the encoder's transformer are computed again in the backward pass."""
         self.encoder.recompute = True
+
+    def after_step(self, step: int, done: float) -> None:
+        """Called after every step of the optimiser, for what it does not change, such as a moving-average teacher.
+
+        Such parameters take no gradient (`requires_grad_(False)`); they are kept in checkpoints like all others.
+
+        Args:
+            step: Number of the step, from 1.
+            done: Share of the run that was done before this step, 0 to 1.
+        """
 
     def advice(self, batch: int) -> str:
         """A warning to the user about `batch` volumes per step, or nothing."""

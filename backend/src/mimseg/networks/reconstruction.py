@@ -15,7 +15,7 @@ from torch import Tensor
 from mimseg.errors import UserError
 from mimseg.networks.positions import patchify, unpatchify
 from mimseg.networks.pretraining import PretrainingNetwork, check_choice
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.settings import PatchNetworkSettings
 
 TARGETS = ("raw", "normalized")
 LOSSES = ("l1", "l2")
@@ -77,7 +77,7 @@ def random_mask(batch: int, patches: int, ratio: float, generator: torch.Generat
 class MaskedReconstruction(PretrainingNetwork):
     """A method that hides patches and predicts them; subclasses define `predict`."""
 
-    def __init__(self, network: NetworkSettings, settings: ReconstructionSettings) -> None:
+    def __init__(self, network: PatchNetworkSettings, settings: ReconstructionSettings) -> None:
         super().__init__(network, settings)
 
     def predict(self, volume: Tensor, hidden: Tensor) -> Tensor:

@@ -1,78 +1,174 @@
-"""What fixes the shape of a network; stored beside its weights. No torch needed to read it."""
+"""What every network is described by; stored beside its weights. No torch needed to read it.
+
+A new network is one file beside `unetr_settings.py` with a frozen dataclass that derives from `NetworkSettings`, or
+from `PatchNetworkSettings` if it sees patches and so can be pre-trained, and one line in `table.py`. Only its method
+`build` imports torch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mimseg.errors import UserError
+from mimseg.networks.table import settings_class
 
-# Up-sampling factors from voxels to patches, finest first: the decoder has one stage for each.
+if TYPE_CHECKING:
+    from torch import nn
+
+# Up-sampling factors from voxels to patches, finest first: a decoder has one stage for each.
 FACTORS = {8: (2, 2, 2), 12: (2, 2, 3), 16: (2, 2, 2, 2), 24: (2, 2, 2, 3), 32: (2, 2, 2, 2, 2)}
 PATCH_SIZES = tuple(FACTORS)
-POSITIONS = ("learned", "sincos")
-STEMS = ("patch", "convolution")
+# The network of what was stored before there was a second one.
+_FIRST_NETWORK = "unetr"
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Sizes of a UNETR. The defaults are UNETR-B/16 of the UNETR paper and MONAI.
+    """What fixes the shape of a network; each network adds its own sizes.
 
     Attributes:
-        window: Voxels along x, y, z of the crop that the network sees; multiples of `patch_size`.
-        patch_size: Edge of a ViT patch in voxels: 8, 12, 16, 24 or 32.
+        window: Voxels along x, y, z of the crop that the network sees; multiples of `divisor`.
         channels: Input channels.
         classes: Output channels, background included.
-        hidden_size: Width of a token.
-        mlp_size: Width of the hidden layer of the transformer's perceptrons.
-        layers: Number of transformer blocks.
-        heads: Attention heads; divides `hidden_size`.
-        feature_size: Channels of the full-resolution convolutions; they double with each halving.
-        positions: `learned` position embeddings or fixed `sincos`.
-        stem: `patch` projects each patch linearly (UNETR); `convolution` reaches the tokens through strided
-            3x3x3 convolutions whose feature maps also feed the skip connections.
-        class_token: The encoder has one more, learned token that belongs to no patch (as MONAI's
-            MaskedAutoEncoderViT); the decoder does not see it.
+        name: In `mimseg.networks.table.NETWORKS`.
+        title: For people.
+        reference: The paper.
+        sizes: Choices of the other fields by name, the everyday one first; an empty name if there is only one.
+        encoder: Attribute of the network that pre-training trains, or nothing.
+        position_embeddings: Tensor `(1, patches, width)` that is interpolated where the patches are others; or nothing.
+        patch_kernel: Tensor `(width, C, p, p, p)` that projects patches, which is resized where they are larger; or
+            nothing.
+        entry_kernels: Kernels `(out, C, x, y, z)` that see the channels of the scan.
+        output_layer: What the names of the last layer's tensors begin with.
     """
 
     window: tuple[int, int, int] = (96, 96, 96)
-    patch_size: int = 16
     channels: int = 1
     classes: int = 2
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference: ClassVar[str]
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {"": {}}
+    encoder: ClassVar[str] = ""
+    position_embeddings: ClassVar[str] = ""
+    patch_kernel: ClassVar[str] = ""
+    entry_kernels: ClassVar[tuple[str, ...]] = ()
+    output_layer: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if len(self.window) != 3 or any(edge < self.divisor or edge % self.divisor for edge in self.window):
+            raise UserError(
+                f"The window {self.window} is not made of whole patches of {self.divisor} voxels, as {self.title} "
+                "needs.",
+                f"Give three multiples of {self.divisor}.",
+            )
+        if min(self.channels, self.classes) < 1:
+            raise UserError(f"A size in {self} is smaller than 1.", "All sizes are positive whole numbers.")
+
+    @property
+    def divisor(self) -> int:
+        """Edges of a window are multiples of it: the edge of a patch, or all halvings together."""
+        raise NotImplementedError
+
+    @property
+    def patches(self) -> tuple[int, int, int] | None:
+        """Patches along x, y, z of a network whose tensors depend on them; None for others."""
+        return None
+
+    @property
+    def fixed_positions(self) -> bool:
+        """Whether the position embeddings are computed, not learned, and so made anew for another window."""
+        return False
+
+    @property
+    def depth(self) -> int:
+        """Steps of layer-wise learning rates from the voxels to the encoder's end; 0 where they do not apply."""
+        return 0
+
+    def depth_of(self, name: str) -> int | None:
+        """How deep a parameter of the encoder lies, from 0 at the voxels to `depth`; None for all others."""
+        return None
+
+    def in_words(self) -> str:
+        """The network and its sizes in a few words."""
+        return self.title
+
+    def build(self) -> nn.Module:
+        """The network with random weights: `(B, channels, *window)` to logits `(B, classes, *window)`.
+
+        It may have a method `recompute_activations()`, which saves memory in training by computing activations again
+        in the backward pass.
+        """
+        raise NotImplementedError
+
+    def encoder_of(self, network: nn.Module) -> nn.Module | None:
+        """The part of a built network that pre-training trains, or None."""
+        return network.get_submodule(self.encoder) if self.encoder else None
+
+    def changed(self, **changes: Any) -> NetworkSettings:
+        """These settings with others in place of some.
+
+        Raises:
+            UserError: The network has no such setting, or a value does not fit.
+        """
+        unknown = sorted(set(changes) - {field.name for field in fields(self)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(self))
+            raise UserError(f"{self.title} has no setting {', '.join(unknown)}.", f"It has {known}.", "bad-usage")
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary, with the network's name."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {"name": self.name, **values}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> NetworkSettings:
+        """The settings that `to_json` wrote; without a name those of UNETR.
+
+        Raises:
+            UserError: The network is unknown, a key is unknown, or a value does not fit.
+        """
+        values = dict(values)
+        kind = settings_class(str(values.pop("name", _FIRST_NETWORK)))
+        unknown = set(values) - {field.name for field in fields(kind)}
+        if unknown:
+            raise UserError(
+                f"The network settings have unknown entries: {', '.join(sorted(unknown))}.",
+                "The model was probably made by a newer version of mimseg; update it.",
+            )
+        try:
+            values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+            if "window" in values:
+                values["window"] = tuple(int(edge) for edge in values["window"])
+            return kind(**values)
+        except (TypeError, ValueError) as fault:
+            raise UserError(f"The network settings are not usable ({fault}).", "The model is damaged.") from fault
+
+
+@dataclass(frozen=True)
+class PatchNetworkSettings(NetworkSettings):
+    """A network whose encoder sees a window as cubes of voxels, which pre-training can hide.
+
+    Attributes:
+        patch_size: Edge of a patch in voxels: 8, 12, 16, 24 or 32.
+        hidden_size: Width of a token.
+    """
+
+    patch_size: int = 16
     hidden_size: int = 768
-    mlp_size: int = 3072
-    layers: int = 12
-    heads: int = 12
-    feature_size: int = 16
-    positions: str = "learned"
-    stem: str = "patch"
-    class_token: bool = False
 
     def __post_init__(self) -> None:
         if self.patch_size not in PATCH_SIZES:
             raise UserError(f"Patch size {self.patch_size} is not supported.", f"Choose one of {PATCH_SIZES}.")
-        if len(self.window) != 3 or any(edge < self.patch_size or edge % self.patch_size for edge in self.window):
-            raise UserError(
-                f"The window {self.window} is not made of whole patches of {self.patch_size} voxels.",
-                f"Give three multiples of {self.patch_size}.",
-            )
-        if self.hidden_size % self.heads or self.hidden_size % 6:
-            raise UserError(
-                f"Hidden size {self.hidden_size} must be a multiple of 6 and of the number of heads, {self.heads}.",
-                "For example hidden size 192 with 6 heads.",
-            )
-        if self.positions not in POSITIONS or self.stem not in STEMS:
-            raise UserError(
-                f"Unknown positions {self.positions!r} or stem {self.stem!r}.",
-                f"Positions: {', '.join(POSITIONS)}; stem: {', '.join(STEMS)}.",
-            )
-        if min(self.channels, self.classes, self.hidden_size, self.mlp_size, self.layers, self.feature_size) < 1:
-            raise UserError(f"A size in {self} is smaller than 1.", "All sizes are positive whole numbers.")
-        if self.layers < self.stages:
-            raise UserError(
-                f"{self.layers} transformer blocks are too few for patch size {self.patch_size}.",
-                f"Use {self.stages} or more.",
-            )
+        super().__post_init__()
+
+    @property
+    def divisor(self) -> int:
+        return self.patch_size
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -91,32 +187,38 @@ class NetworkSettings:
         return x, y, z
 
     @property
+    def patches(self) -> tuple[int, int, int] | None:
+        return self.grid
+
+    @property
     def tokens(self) -> int:
         """Number of patches of a window."""
-        x, y, z = self.grid
-        return x * y * z
+        return math.prod(self.grid)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionary."""
-        return {**asdict(self), "window": list(self.window)}
+    def build_encoder(self) -> nn.Module:
+        """The encoder alone, for pre-training: a `mimseg.networks.pretraining.Encoder`."""
+        raise NotImplementedError
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> NetworkSettings:
-        """The settings that `to_json` wrote.
 
-        Raises:
-            UserError: A key is unknown, or a value does not fit.
-        """
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise UserError(
-                f"The network settings have unknown entries: {', '.join(sorted(unknown))}.",
-                "The model was probably made by a newer version of mimseg; update it.",
-            )
-        try:
-            values = dict(values)
-            if "window" in values:
-                values["window"] = tuple(int(edge) for edge in values["window"])
-            return cls(**values)
-        except (TypeError, ValueError) as fault:
-            raise UserError(f"The network settings are not usable ({fault}).", "The model is damaged.") from fault
+def pretrainable(settings: NetworkSettings) -> PatchNetworkSettings:
+    """The same settings, if the network can be pre-trained.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not isinstance(settings, PatchNetworkSettings):
+        raise UserError(
+            f"{settings.title} cannot be pre-trained: it does not see patches that could be hidden.",
+            "Pre-train another --network, or fine-tune this one from random weights.",
+            "no-encoder",
+        )
+    return settings
+
+
+def build_network(values: dict[str, Any]) -> nn.Module:
+    """The network, with random weights, of what `NetworkSettings.to_json` wrote; for MONAI's bundle configurations.
+
+    Raises:
+        UserError: The network is unknown, or its settings do not fit.
+    """
+    return NetworkSettings.from_json(values).build()

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mimseg.errors import UserError
 from mimseg.networks.pretraining import PretrainingNetwork
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.settings import PatchNetworkSettings
 
 FEW_NEGATIVES = 8
 
@@ -47,12 +47,11 @@ class SimclrSettings:
 class SimCLR(PretrainingNetwork):
     """A ViT encoder whose mean token is projected and compared."""
 
-    title = "SimCLR"
     settings_type = SimclrSettings
     views = 2
     divisible = False
 
-    def __init__(self, network: NetworkSettings, settings: SimclrSettings) -> None:
+    def __init__(self, network: PatchNetworkSettings, settings: SimclrSettings) -> None:
         super().__init__(network, settings)
         self._chunk = settings.chunk
         width = network.hidden_size

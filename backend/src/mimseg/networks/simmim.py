@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mimseg.networks.positions import patchify
 from mimseg.networks.pretraining import check_choice
 from mimseg.networks.reconstruction import MaskedReconstruction, ReconstructionSettings
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.settings import PatchNetworkSettings
 
 HEADS = ("linear", "perceptron", "transposed_convolution")
 
@@ -39,10 +39,9 @@ class SimmimSettings(ReconstructionSettings):
 class SimMIM(MaskedReconstruction):
     """A ViT encoder over visible and masked tokens with a light head."""
 
-    title = "SimMIM"
     settings_type = SimmimSettings
 
-    def __init__(self, network: NetworkSettings, settings: SimmimSettings) -> None:
+    def __init__(self, network: PatchNetworkSettings, settings: SimmimSettings) -> None:
         super().__init__(network, settings)
         width, voxels = network.hidden_size, network.patch_size**3 * network.channels
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -57,14 +56,14 @@ class SimMIM(MaskedReconstruction):
         self._freeze_unused(settings.encoder_norm)
 
     def predict(self, volume: Tensor, hidden: Tensor) -> Tensor:
-        tokens = self.encoder.encode_masked(volume, hidden, self.mask_token, self.settings.encoder_norm)  # type: ignore[arg-type]
+        tokens = self.encoder.encode_masked(volume, hidden, self.mask_token, self.settings.encoder_norm)
         return self.head(tokens)
 
 
 class _TransposedConvolutions(nn.Module):
     """Tokens `(B, N, hidden)` to patches `(B, N, patch_size^3 * C)` by two transposed convolutions."""
 
-    def __init__(self, network: NetworkSettings) -> None:
+    def __init__(self, network: PatchNetworkSettings) -> None:
         super().__init__()
         self._network = network
         middle = network.stages // 2

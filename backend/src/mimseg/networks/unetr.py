@@ -7,20 +7,22 @@ has one stage for each up-sampling factor from patch to voxel, so the patch size
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai.networks.blocks.dynunet_block import UnetOutBlock, get_conv_layer
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
 
-from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.vit import ViT
+
+if TYPE_CHECKING:
+    from mimseg.networks.unetr_settings import UnetrSettings
 
 
 class UNETR(nn.Module):
     """Logits `(B, classes, X, Y, Z)` of a window `(B, channels, X, Y, Z)`."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: UnetrSettings) -> None:
         super().__init__()
         self.settings = settings
         self.vit = ViT(settings)
@@ -82,8 +84,3 @@ def _up(channels: int, out_channels: int, factor: int) -> nn.Module:
     return get_conv_layer(
         3, channels, out_channels, kernel_size=factor, stride=factor, conv_only=True, is_transposed=True
     )
-
-
-def build(settings: NetworkSettings) -> UNETR:
-    """The network of these settings, with random weights."""
-    return UNETR(settings)

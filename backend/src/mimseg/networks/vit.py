@@ -6,6 +6,8 @@ Parameter names equal MONAI's `ViT` where MONAI has them. Attention is torch's s
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
 from monai.networks.blocks.pos_embed_utils import build_sincos_position_embedding
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mimseg.networks.positions import mask_volume
-from mimseg.networks.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from mimseg.networks.unetr_settings import UnetrSettings
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -49,7 +53,7 @@ class ConvolutionStem(nn.Module):
     `(B, feature_size * 2^s, ...)` for s = 1, 2, ..., serve the decoder as skip connections.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: UnetrSettings) -> None:
         super().__init__()
         widths = [settings.feature_size * 2**stage for stage in range(1, settings.stages)]
         self.stages = nn.ModuleList()
@@ -79,7 +83,7 @@ class ConvolutionStem(nn.Module):
 class ConvolutionEmbedding(nn.Module):
     """Tokens from a convolutional stem plus position embeddings; counterpart of MONAI's PatchEmbeddingBlock."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: UnetrSettings) -> None:
         super().__init__()
         self.stem = ConvolutionStem(settings)
         if settings.positions == "sincos":
@@ -97,7 +101,7 @@ class ConvolutionEmbedding(nn.Module):
 class ViT(nn.Module):
     """The encoder: `settings.layers` pre-norm transformer blocks over the patches of a window."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: UnetrSettings) -> None:
         super().__init__()
         self.settings = settings
         self.patch_embedding: nn.Module
@@ -114,7 +118,13 @@ class ViT(nn.Module):
                 pos_embed_type="learnable" if settings.positions == "learned" else "sincos",
             )
         self.blocks = nn.ModuleList(
-            TransformerBlock(settings.hidden_size, settings.mlp_size, settings.heads, use_flash_attention=True)
+            TransformerBlock(
+                settings.hidden_size,
+                settings.mlp_size,
+                settings.heads,
+                qkv_bias=settings.qkv_bias,
+                use_flash_attention=True,
+            )
             for _ in range(settings.layers)
         )
         self.norm = nn.LayerNorm(settings.hidden_size)

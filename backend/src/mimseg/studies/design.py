@@ -7,16 +7,22 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mimseg.errors import UserError
-from mimseg.networks.methods import METHODS, title_of
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.methods import METHODS
+from mimseg.networks.settings import NetworkSettings, PatchNetworkSettings, pretrainable
+from mimseg.networks.unetr_settings import UnetrSettings
 
 Spacing = tuple[float, float, float]
 SCRATCH = "scratch"
 
 
-def title_of_start(method: str) -> str:
-    """What a start is called in tables: `scratch`, or the title of a pre-training method."""
-    return method if method == SCRATCH else title_of(method)
+def starts() -> tuple[str, ...]:
+    """What a fine-tuning can start from: random weights, or an encoder of one of the pre-training methods."""
+    return SCRATCH, *METHODS
+
+
+def title_of(start: str) -> str:
+    """One of `starts` for people."""
+    return METHODS[start].title if start in METHODS else start
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Design:
         seeds: Each fine-tuning is repeated with every seed; a seed decides labelled cases, crops and random weights.
         pretrain_every_seed: Pre-train once a seed instead of once, with the first seed, for all of them.
         methods: Starts that `convergence` compares; `scratch` is random weights.
-        reference: Whose best validation score is the threshold of `convergence`; empty for SimCLR, or else scratch.
+        reference: Whose best validation score is the threshold of `convergence`; empty for the first method that masks
+            nothing, or else scratch.
         mask_ratios: Of `masking`.
         patch_sizes: Of `masking`, voxels.
         with_scratch: Let `masking` train each patch size from scratch as well.
@@ -57,7 +64,7 @@ class Design:
     claim: str
     seeds: tuple[int, ...] = (0, 1, 2)
     pretrain_every_seed: bool = False
-    methods: tuple[str, ...] = (SCRATCH, "simclr", "mae", "simmim")
+    methods: tuple[str, ...] = field(default_factory=starts)
     reference: str = ""
     mask_ratios: tuple[float, ...] = (0.5, 0.75, 0.9)
     patch_sizes: tuple[int, ...] = (8, 16)
@@ -69,7 +76,7 @@ class Design:
     sizes: tuple[int, ...] = (1, 3, 10, 0)
     labelled: int = 10
     floor: float | None = None
-    network: NetworkSettings = field(default_factory=NetworkSettings)
+    network: PatchNetworkSettings = field(default_factory=UnetrSettings)
     window: tuple[int, int, int] | None = None
     spacing: Spacing | None = None
     modality: str | None = None
@@ -87,12 +94,11 @@ class Design:
         lists = (self.seeds, self.methods, self.mask_ratios, self.patch_sizes, self.spacings, self.sizes)
         if not all(lists) or any(len(set(values)) < len(values) for values in (*lists, self.decoders, self.heads)):
             raise UserError("A list of the study is empty or names something twice.", "Give each value once.", "usage")
-        known = (SCRATCH, *METHODS)
-        unknown = set(self.methods) - set(known)
+        unknown = set(self.methods) - set(starts())
         if unknown or (self.reference and self.reference not in self.methods):
             named = ", ".join(sorted(unknown)) or self.reference
             raise UserError(
-                f"{named} is not among the methods {', '.join(known if unknown else self.methods)}.",
+                f"{named} is not among the methods {', '.join(starts() if unknown else self.methods)}.",
                 "Choose --methods and --reference from them.",
                 code="usage",
             )
@@ -104,7 +110,9 @@ class Design:
     @property
     def threshold_from(self) -> str:
         """The method that sets the threshold of `convergence`."""
-        return self.reference or next((m for m in ("simclr", SCRATCH) if m in self.methods), self.methods[0])
+        others = [name for name in self.methods if name in METHODS and not METHODS[name].masked]
+        found = self.reference or next(iter(others), SCRATCH)
+        return found if found in self.methods else self.methods[0]
 
     def pretraining_seed(self, seed: int) -> int:
         """The seed of the pre-training that the fine-tuning with `seed` starts from."""
@@ -119,7 +127,7 @@ class Design:
         """The design that `to_json` wrote, also after a way through JSON."""
         known = {entry.name for entry in fields(cls)}
         content = {key: _tuples(value) for key, value in values.items() if key in known and key != "network"}
-        return cls(**content, network=NetworkSettings.from_json(values["network"]))
+        return cls(**content, network=pretrainable(NetworkSettings.from_json(values["network"])))
 
 
 @dataclass(frozen=True)

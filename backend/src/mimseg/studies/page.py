@@ -67,8 +67,7 @@ def _method(results: Results) -> list[str]:
         f"{counts['validation_subjects']} other subjects to score. Where no subject is known, a case counts as one.",
         f"{facts.modality}, working spacing {_numbers(facts.spacing)} mm unless a row says otherwise; window "
         f"{' or '.join(windows)} voxels.",
-        f"UNETR with {network.layers} blocks of width {network.hidden_size}, {network.heads} heads, patch "
-        f"{network.patch_size}, stem “{network.stem}”, unless a row says otherwise. The same network for every start.",
+        f"{network.in_words()}, unless a row says otherwise. The same network for every start.",
         f"Fine-tuning: {facts.steps} steps with {design.batch} crops, repeated with the seeds {seeds}; a seed decides "
         "the labelled cases, the crops, their order and the random weights, equally for every row.",
         _labelled(plan),

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mimseg.data.preprocessing import Preprocessing
+from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.pretrained_run import read_pretrained
 
@@ -19,7 +20,7 @@ class InitialWeights:
 
     Attributes:
         name: For the report.
-        weights: Tensors by the names of a UNETR.
+        weights: Tensors by the names of that network.
         network: Settings of the network they come from.
         preprocessing: What its volumes went through.
         modality: `CT` or `MR`.
@@ -34,15 +35,27 @@ class InitialWeights:
     provenance: dict[str, Any]
 
 
-def read_initial_weights(source: str) -> InitialWeights:
+def read_initial_weights(source: str, asked: NetworkSettings | None = None) -> InitialWeights:
     """Read a pre-training run or a model.
 
     Args:
         source: Folder of a run, or name, folder or zip file of a model.
+        asked: The network that the weights must belong to, or None for any.
 
     Raises:
-        UserError: It is neither, or is damaged.
+        UserError: It is neither, is damaged, or belongs to another network.
     """
+    initial = _read(source)
+    if asked is not None and asked.name != initial.network.name:
+        raise UserError(
+            f"The weights of {initial.name} belong to {initial.network.title}, not to {asked.title}.",
+            "Leave --network out, or choose other weights to start from.",
+            "other-network",
+        )
+    return initial
+
+
+def _read(source: str) -> InitialWeights:
     folder = Path(source)
     if (folder / "pretraining.json").is_file() or (folder / "checkpoint.pt").is_file():
         run, weights = read_pretrained(folder)
@@ -60,7 +73,7 @@ def read_initial_weights(source: str) -> InitialWeights:
     return InitialWeights(
         f"the model {description.name}",
         weights,
-        NetworkSettings.from_json(description.network),
+        description.network_settings,
         description.preprocessing,
         description.modality,
         {"model": description.name, "version": description.version, "training": description.training},

@@ -69,7 +69,7 @@ class Task:
     """What is trained, and how it is measured.
 
     Attributes:
-        network: Trained in place.
+        network: Trained in place; its method `after_step(step, done)`, if it has one, is called after each step.
         groups: Parameter groups with `peak_lr`, for `make_optimizer`.
         make_batch: Batch of a step, on the CPU; a pure function of the step.
         compute_loss: Loss of (network, batch).
@@ -137,6 +137,8 @@ class Training:
         self._ladder = MemoryLadder(
             fabric, task.network, task.compute_loss, task.divisible, reporter, self.state.extra.get("memory")
         )
+        # Moving-average teachers of pre-training methods follow here.
+        self._after_step: Callable[[int, float], None] | None = getattr(task.network, "after_step", None)
         self._average.to(fabric.device)
         if content is not None:
             self._optimizer.load_state_dict(content["optimizer"])
@@ -204,6 +206,8 @@ class Training:
         if schedule.clip:
             self._fabric.clip_gradients(self._module, self._optimizer, max_norm=schedule.clip)
         self._optimizer.step()
+        if self._after_step:
+            self._after_step(self.state.step + 1, fraction)
         self._average.update(self._task.network)
         self.state.step += 1
         self._curves.loss(self.state.step, loss, self._optimizer.param_groups[-1]["lr"])

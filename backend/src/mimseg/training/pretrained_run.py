@@ -36,7 +36,7 @@ class PretrainedRun:
 
 
 def write_pretrained(folder: Path, run: PretrainedRun, encoder: dict[str, Tensor]) -> None:
-    """Write `encoder.safetensors` (tensors named `vit.*`) and `pretraining.json`."""
+    """Write `encoder.safetensors`, tensors by the names of the whole network (`vit.*`), and `pretraining.json`."""
     from safetensors.torch import save_file
 
     with replacing(folder / "encoder.safetensors") as temporary:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mimseg.errors import UserError
 from mimseg.files import TEMPORARY, write_text
+from mimseg.networks.settings import NetworkSettings
 
 SETTINGS, CHECKPOINT = "settings.json", "checkpoint.pt"
 # What a run writes before its first checkpoint, and everything that a training or a study writes.
@@ -120,13 +121,19 @@ def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "set
         ) from fault
     now = json.loads(json.dumps(settings))
     free = {"budget", "versions"}
-    differing = [key for key in now if key not in free and now[key] != started.get(key)]
+    asked = {key: comparable(key, value) for key, value in now.items() if key not in free}
+    differing = [key for key, value in asked.items() if value != comparable(key, started.get(key))]
     if differing:
         raise UserError(
             f"The run in {folder} was started with other settings: {', '.join(differing)}.",
             "Resume with the same options and data, or start a new run in another folder.",
             code="settings-differ",
         )
+
+
+def comparable(key: str, value: Any) -> Any:
+    """A setting as it can be compared: an older mimseg wrote a network without what has been added since."""
+    return NetworkSettings.from_json(value) if key == "network" and isinstance(value, dict) else value
 
 
 def data_hashes(cases: Sequence[Any]) -> list[str]:

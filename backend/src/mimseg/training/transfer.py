@@ -12,17 +12,8 @@ from torch.nn import functional
 from mimseg.errors import UserError
 from mimseg.networks.positions import resize_positions
 from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.weights import weights_of
 
-ENCODER = "vit."
-POSITIONS = "vit.patch_embedding.position_embeddings"
-PATCH_KERNEL = "vit.patch_embedding.patch_embeddings.weight"
-# Kernels `(out, C, x, y, z)` that see the channels of the scan.
-FIRST_KERNELS = (
-    PATCH_KERNEL,
-    "vit.patch_embedding.stem.stages.0.0.weight",
-    "encoder1.layer.conv1.conv.weight",
-    "encoder1.layer.conv3.conv.weight",
-)
 # MONAI's blocks carry these although blocks without cross attention never use them (versions differ in which).
 _UNUSED = re.compile(r"\.(?:norm_cross_attn|cross_attn)\.")
 
@@ -33,6 +24,8 @@ class TransferReport:
 
     Attributes:
         source: What the weights came from.
+        encoder: What the names of the encoder's tensors begin with; empty if the network has none of its own, so that
+            all of it counts.
         loaded: Copied unchanged.
         changes: Adapted to another grid of patches, patch size or number of channels; with what was done.
         dropped: In the source, but not taken over; with the reason.
@@ -41,6 +34,7 @@ class TransferReport:
     """
 
     source: str
+    encoder: str
     loaded: list[str] = field(default_factory=list)
     changes: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -55,15 +49,16 @@ class TransferReport:
     @property
     def encoder_counts(self) -> tuple[int, int]:
         """How many tensors of the encoder arrived, of how many that it uses."""
-        names = [name for name in (*self.loaded, *self.changes) if is_encoder(name)]
+        names = [name for name in (*self.loaded, *self.changes) if is_used_in(name, self.encoder)]
         return len(names), len(names) + len(self.missing)
 
     def summary(self) -> str:
         """One sentence for the log."""
         arrived, expected = self.encoder_counts
+        part = "encoder tensors" if self.encoder else "tensors"
         changes = ", ".join(f"{name.split('.')[-1]} {change}" for name, change in self.changes.items())
         parts = (
-            f"{arrived} of {expected} encoder tensors arrived",
+            f"{arrived} of {expected} {part} arrived",
             f"{len(self.loaded)} loaded",
             f"{len(self.changes)} resized" + (f" ({changes})" if changes else ""),
             f"{len(self.dropped)} dropped on purpose",
@@ -98,9 +93,9 @@ def transfer(
     """Copy `weights` into `network` where the names agree, adapted to its window, patch size and channels.
 
     Args:
-        network: A UNETR; changed in place.
+        network: Changed in place.
         settings: Its settings.
-        weights: Tensors by the names of a UNETR (`vit.*` for the encoder).
+        weights: Tensors by the names of that network.
         source: Settings of the network that the weights came from.
         name: What to call the source in the report.
         allow_incomplete: Leave what is missing of the encoder at its random start instead of refusing.
@@ -108,12 +103,13 @@ def transfer(
     Raises:
         UserError: Not every tensor of the encoder arrived: training would silently start from random weights.
     """
-    report = TransferReport(name)
-    own = network.state_dict()
+    prefix = f"{settings.encoder}." if settings.encoder else ""
+    report = TransferReport(name, prefix)
+    own = weights_of(network)
     merged = {}
     for key, value in weights.items():
         if key not in own:
-            report.dropped[key] = _why_unknown(key)
+            report.dropped[key] = _why_unknown(key, prefix)
             continue
         adapted, change = _adapt(key, value, own[key], settings, source)
         if adapted.shape != own[key].shape:
@@ -126,15 +122,17 @@ def transfer(
             report.loaded.append(key)
     for key in own.keys() - merged.keys():
         if not _UNUSED.search(key):
-            (report.missing if is_encoder(key) else report.random).append(key)
+            (report.missing if is_used_in(key, prefix) and not _follows_task(key, settings) else report.random).append(
+                key
+            )
     report.missing.sort()
     report.random.sort()
     if report.missing and not allow_incomplete:
         arrived, expected = report.encoder_counts
         first = report.missing[0]
         raise UserError(
-            f"{expected - arrived} of {expected} encoder tensors did not arrive from {name}, for example {first} "
-            f"({report.dropped.get(first, 'not in the source')}).",
+            f"{expected - arrived} of {expected} {'encoder ' if prefix else ''}tensors did not arrive from {name}, "
+            f"for example {first} ({report.dropped.get(first, 'not in the source')}).",
             "Both must have the same hidden size, layers and stem. To leave the rest random, allow it explicitly with "
             "--allow-incomplete.",
             code="transfer-incomplete",
@@ -143,9 +141,14 @@ def transfer(
     return report
 
 
-def is_encoder(name: str) -> bool:
-    """Whether a tensor belongs to the encoder and is used there."""
-    return name.startswith(ENCODER) and not _UNUSED.search(name)
+def is_used_in(name: str, prefix: str) -> bool:
+    """Whether a tensor's name begins so, and the network uses it."""
+    return name.startswith(prefix) and not _UNUSED.search(name)
+
+
+def _follows_task(name: str, settings: NetworkSettings) -> bool:
+    """Whether a tensor is of the last layer, which is another one for other structures."""
+    return bool(settings.output_layer) and name.startswith(settings.output_layer)
 
 
 def resize_kernel(kernel: Tensor, edge: int) -> Tensor:
@@ -181,24 +184,25 @@ def _adapt(
     if value.dim() != target.dim():
         return value, ""
     changes = []
-    if key == POSITIONS and settings.grid != source.grid and value.shape[-1] == target.shape[-1]:
-        if settings.positions == source.positions == "sincos":
-            return target, f"made anew for the grid {_times(settings.grid)}"
-        value = resize_positions(value, source.grid, settings.grid)
-        changes.append(f"from the grid {_times(source.grid)} to {_times(settings.grid)}")
-    if key == PATCH_KERNEL and settings.patch_size != source.patch_size:
-        value = resize_kernel(value, settings.patch_size)
-        changes.append(f"from patch size {source.patch_size} to {settings.patch_size}")
-    if key in FIRST_KERNELS and value.shape[1] != target.shape[1]:
+    new, old = settings.patches, source.patches
+    if key == settings.position_embeddings and new and old and new != old and value.shape[-1] == target.shape[-1]:
+        if settings.fixed_positions and source.fixed_positions:
+            return target, f"made anew for the grid {_times(new)}"
+        value = resize_positions(value, old, new)
+        changes.append(f"from the grid {_times(old)} to {_times(new)}")
+    if key == settings.patch_kernel and settings.divisor != source.divisor:
+        value = resize_kernel(value, settings.divisor)
+        changes.append(f"from patch size {source.divisor} to {settings.divisor}")
+    if key in settings.entry_kernels and value.shape[1] != target.shape[1]:
         changes.append(f"from {value.shape[1]} to {target.shape[1]} channels")
         value = spread_channels(value, target.shape[1])
     return value, ", ".join(changes)
 
 
-def _why_unknown(key: str) -> str:
+def _why_unknown(key: str, prefix: str) -> str:
     if _UNUSED.search(key):
         return "never used without cross attention"
-    if key == "vit.cls_token":
+    if key == f"{prefix}cls_token":
         return "the network has no class token"
     return "unknown in this network"
 

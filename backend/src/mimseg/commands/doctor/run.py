@@ -16,6 +16,8 @@ from mimseg.computer.packages import REQUIREMENTS, Package, inspect_packages
 from mimseg.computer.processor import Processor, describe_processor
 from mimseg.computer.speed import Speed, measure_speed
 from mimseg.events import Reporter
+from mimseg.networks.methods import METHODS
+from mimseg.networks.table import named_settings, network_names
 from mimseg.stopping import check
 
 USABLE = ("works", "installed")
@@ -75,6 +77,10 @@ class Examination:
             "python": platform.python_version(),
             "system": platform.platform(),
             "can": {"segment": list(self.engines), "train": list(self.torch_devices) if self.can_train else []},
+            "methods": [
+                {"name": name, "title": method.title, "summary": method.summary} for name, method in METHODS.items()
+            ],
+            "networks": [{"name": name, "in_words": named_settings(name).in_words()} for name in network_names()],
             "fast_bfloat16": self.processor.fast_bfloat16 or self.speed.bfloat16,
             **asdict(self),
         }

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
 from mimseg.networks.settings import NetworkSettings
-from mimseg.networks.unetr import UNETR
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import Task
@@ -40,7 +39,7 @@ class PreparedNetwork:
 
     fabric: Fabric
     precision: str
-    network: UNETR
+    network: nn.Module
     shape: NetworkSettings
     report: TransferReport | None
 
@@ -53,8 +52,8 @@ def choose_window(
     if window is not None:
         return window
     sizes = [tuple(case.image.shape[1:]) for case in data.training]
-    patch_size = (initial.network if initial else settings.network).patch_size
-    return plan_window(sizes, patch_size, LARGEST_WINDOW[device_type])
+    divisor = (initial.network if initial else settings.network).divisor
+    return plan_window(sizes, divisor, LARGEST_WINDOW[device_type])
 
 
 def prepare_network(
@@ -88,13 +87,13 @@ def prepare_network(
 
 def build_network(
     settings: FinetuneSettings, initial: InitialWeights | None, data: LabelledData, window: tuple[int, int, int]
-) -> tuple[UNETR, NetworkSettings, TransferReport | None]:
-    """A UNETR for these windows, with the start weights in it."""
+) -> tuple[nn.Module, NetworkSettings, TransferReport | None]:
+    """The network for these windows, with the start weights in it."""
     base = initial.network if initial else settings.network
     channels = int(data.training[0].image.shape[0])
     shape = replace(base, window=window, channels=channels, classes=data.outputs)
     torch.manual_seed(settings.seed)
-    network = UNETR(shape)
+    network = shape.build()
     if initial is None:
         return network, shape, None
     report = transfer(network, shape, initial.weights, initial.network, initial.name, settings.allow_incomplete)
@@ -140,7 +139,7 @@ def build_task(settings: FinetuneSettings, data: LabelledData, prepared: Prepare
     pretrained = set(report.loaded + report.resized) if report else set()
     schedule = settings.schedule
     groups = parameter_groups(
-        network, schedule.learning_rate, schedule.weight_decay, shape.layers, settings.layer_decay, pretrained,
+        network, schedule.learning_rate, schedule.weight_decay, shape, settings.layer_decay, pretrained,
         schedule.optimizer,
     )  # fmt: skip
     return Task(network, groups, make_batch, make_loss(settings, data), validate, "validation_dice", True)

@@ -104,11 +104,11 @@ def _within(
         OutOfMemory: One crop of the smallest window that may be chosen was too much.
     """
     base = initial.network if initial else settings.network
-    least = least_window(window, base.patch_size)
+    least = least_window(window, base.divisor)
     may_shrink = settings.window is None and fabric.world_size == 1
 
     def smaller(larger: tuple[int, int, int]) -> tuple[int, int, int] | None:
-        return smaller_window(larger, base.patch_size, least) if may_shrink else None
+        return smaller_window(larger, base.divisor, least) if may_shrink else None
 
     if may_shrink and free is not None:
         window = _expected_to_fit(replace(settings, network=base), data, fabric, window, smaller, free)
@@ -140,7 +140,8 @@ def _cost_of_one(settings: FinetuneSettings, data: LabelledData, prepared: Prepa
     images, classes = draw(settings, data, shape, prepared.fabric, settings.crops_per_volume, 0)
     example = images[:1], None if classes is None else classes[:1]
     loss = make_loss(settings, data)
-    return measure_cost(prepared.fabric, network, network.vit, shape.tokens, loss, example, 1.0)
+    tokens = math.prod(shape.patches) if shape.patches else 0
+    return measure_cost(prepared.fabric, network, shape.encoder_of(network), tokens, loss, example, 1.0)
 
 
 def _expected_to_fit(
@@ -155,7 +156,7 @@ def _expected_to_fit(
 
     A small window is tried; what is kept for the backward pass grows with the voxels.
     """
-    x, y, z = (min(edge, FIRST_PATCHES * settings.network.patch_size) for edge in window)
+    x, y, z = (min(edge, FIRST_PATCHES * settings.network.divisor) for edge in window)
     if math.prod(window) <= FIRST_RATIO * x * y * z:
         return window
     network, shape, _ = build_network(settings, None, data, (x, y, z))

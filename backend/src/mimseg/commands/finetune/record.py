@@ -60,7 +60,7 @@ def describe(
     values: dict[str, Any] = {
         "name": settings.name or default_name(settings.output),
         "title": settings.title or f"{', '.join(label.name for label in data.labels)} on {data.modality}",
-        "description": f"UNETR trained on {len(data.training)} cases with mimseg {__version__}.",
+        "description": f"{shape.title} trained on {len(data.training)} cases with mimseg {__version__}.",
         "version": "1.0.0",
         "modality": data.modality,
         "channels": (data.modality,)

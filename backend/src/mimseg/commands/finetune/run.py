@@ -1,10 +1,10 @@
-"""Train a UNETR on labelled cases, from pre-trained weights or from scratch, and write a model bundle."""
+"""Train a network on labelled cases, from pre-trained weights or from scratch, and write a model bundle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimseg.bundle.description import Description
 from mimseg.bundle.writer import write_bundle
@@ -20,7 +20,6 @@ from mimseg.commands.finetune.training_device import choose_device
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
-from mimseg.networks.unetr import UNETR
 from mimseg.training.budget import LoopSettings
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import Training, make_fabric
@@ -28,6 +27,9 @@ from mimseg.training.memory.cost import Cost
 from mimseg.training.run_folder import CHECKPOINT, check_run_folder, check_same_settings, write_json
 from mimseg.training.transfer import TransferReport
 from mimseg.training.validation import score_cases
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Trained:
         record: Everything that made it, without paths or names.
     """
 
-    network: UNETR
+    network: nn.Module
     shape: NetworkSettings
     data: LabelledData
     record: dict[str, Any]
@@ -100,7 +102,8 @@ def train(
     main = make_fabric(device, "32-true", settings.devices, settings.nodes)
     if not main.is_global_zero:
         reporter = Reporter()
-    initial = read_initial_weights(settings.initial) if settings.initial else None
+    asked = settings.network if settings.network_asked else None
+    initial = read_initial_weights(settings.initial, asked) if settings.initial else None
     data = data or load_labelled_data(settings, initial, reporter)
     if not settings.resume and plan is None:
         plan, cost, prepared = plan_training(settings, initial, data, device)
@@ -113,12 +116,10 @@ def train(
     if not main.is_global_zero:
         return None
     network, state = training.network, training.state
-    if not isinstance(network, UNETR):
-        raise TypeError("a fine-tuning trains a UNETR")
-    record = run.record(network.settings)
+    record = run.record(run.shape)
     record["finetuning"].update(steps=state.step, seconds=round(state.seconds, 1))
     network.load_state_dict(training.best_weights())
-    return Trained(network.eval(), network.settings, data, record)
+    return Trained(network.eval(), run.shape, data, record)
 
 
 class _Run:
@@ -137,6 +138,11 @@ class _Run:
         self._settings, self._initial, self._data, self._work = settings, initial, data, work
         self._reporter, self._plan, self._provisional = reporter, plan, provisional
         self._report: TransferReport | None = None
+
+    @property
+    def shape(self) -> NetworkSettings:
+        """Of the network that is trained."""
+        return self._prepared.shape
 
     def begin(self, prepared: PreparedNetwork | None, cost: Cost | None, device: str) -> None:
         """Build the network unless it is prepared, announce the run, and write or check its settings."""
@@ -201,7 +207,8 @@ class _Run:
             validation_cases=len(self._data.validation),
             structures=[label.name for label in self._data.labels],
             window=list(shape.window),
-            patch_size=shape.patch_size,
+            network=shape.name,
+            patch_size=shape.divisor,
             **costs,
             **({"plan": plan.to_json()} if plan else {}),
         )
@@ -210,6 +217,8 @@ class _Run:
         if cost:
             self._reporter.info(cost.in_words(settings.budget, str(prepared.fabric.device)))
         self._reporter.info(self._report.summary() if self._report else "Starting from random weights.")
+        if self._report and settings.layer_decay < 1 and not shape.depth:
+            self._reporter.info(f"Layer-wise learning rates do not apply to {shape.title}: all of it learns alike.")
 
 
 def write_model(

@@ -58,6 +58,7 @@ class FinetuneSettings:
         resume: Continue a stopped training.
         orientation: How the axes run in files that do not say so; empty for RAS.
         finish: With `resume`: train no further, make the model of the best weights so far.
+        network_asked: The user named the network: start weights of another network are refused.
     """
 
     data: Path
@@ -97,6 +98,7 @@ class FinetuneSettings:
     resume: bool = False
     orientation: str = ""
     finish: bool = False
+    network_asked: bool = False
 
     def __post_init__(self) -> None:
         if self.batch is not None:

@@ -43,6 +43,7 @@ class ModelEntry:
             "title": self.description.title,
             "version": self.description.version,
             "modality": self.description.modality,
+            "network": self.description.network_settings.title,
             "channels": list(self.description.channels),
             "field_of_view_mm": self.description.field_of_view_mm,
             "labels": [label.name for label in self.description.labels],

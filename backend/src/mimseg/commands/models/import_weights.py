@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimseg.bundle.description import Description, check_name
 from mimseg.bundle.locations import user_folder
@@ -25,13 +25,14 @@ from mimseg.importers.found import Converted
 from mimseg.importers.network_shape import ShapeHints, read_shape, with_convolution
 from mimseg.importers.source_files import SourceFiles, open_source
 from mimseg.networks.settings import NetworkSettings
-from mimseg.networks.unetr import UNETR
+from mimseg.networks.unetr_settings import UnetrSettings
+from mimseg.networks.weights import weights_of
 from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.transfer import TransferReport, transfer
 
 _DEFAULTS = (
-    "mimseg has the ViT and UNETR that MONAI builds by default: no bias of qkv, instance normalisation without "
-    "parameters, conv_block and res_block on."
+    "mimseg has the ViT and UNETR that MONAI builds by default: instance normalisation without parameters, conv_block "
+    "and res_block on."
 )
 
 
@@ -68,7 +69,7 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
     converted = importer.convert(found)
     target = _target(settings, files.name, converted.segments)
     hints = ShapeHints(settings.window or declared.window, settings.heads or declared.heads, settings.patch_size)
-    shape, assumed = read_shape(converted.tensors, hints)
+    shape, assumed = getattr(importer, "read_shape", read_shape)(converted.tensors, hints)
     source = f"{importer.TITLE} in a {declared.kind}" if declared.kind else importer.TITLE
     inputs = decide_inputs(settings, declared, converted.segments, shape)
     network, report = build_network(converted, shape, source, settings.allow_incomplete)
@@ -87,7 +88,8 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
     else:
         provenance = {"method": "imported", **record}
         target.mkdir(parents=True, exist_ok=True)
-        encoder = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("vit.")}
+        prefix = f"{shape.encoder}."
+        encoder = {name: tensor for name, tensor in weights_of(network).items() if name.startswith(prefix)}
         write_pretrained(target, PretrainedRun(shape, inputs.preprocessing, inputs.modality, provenance), encoder)
     return Imported(target, bundle, source, report, notes)
 
@@ -103,15 +105,17 @@ def read_declared(files: SourceFiles, checkpoint: Checkpoint) -> Declared:
 
 def build_network(
     converted: Converted, shape: NetworkSettings, source: str, allow_incomplete: bool = False
-) -> tuple[UNETR, TransferReport]:
-    """A UNETR with the converted weights; of an encoder alone the decoder is random.
+) -> tuple[nn.Module, TransferReport]:
+    """The network with the converted weights; of an encoder alone the decoder is random.
 
     Raises:
         UserError: Something is missing, or the weights belong to a network that computes something else.
     """
     torch.manual_seed(0)
-    network = UNETR(shape).eval()
-    tensors = with_convolution(converted.tensors, shape)
+    network = shape.build().eval()
+    tensors = converted.tensors
+    if isinstance(shape, UnetrSettings):
+        tensors = with_convolution(tensors, shape)
     _refuse_unknown(tensors, network, source)
     report = transfer(network, shape, tensors, shape, source, allow_incomplete)
     if converted.segments and (report.random or report.missing):
@@ -125,7 +129,7 @@ def build_network(
     return network, report
 
 
-def _refuse_unknown(tensors: dict[str, Tensor], network: UNETR, source: str) -> None:
+def _refuse_unknown(tensors: dict[str, Tensor], network: nn.Module, source: str) -> None:
     """Tensors that our network has no use for would be missing in what it computes."""
     own = network.state_dict()
     unknown = [name for name in tensors if name not in own]

@@ -1,4 +1,4 @@
-"""Pre-train a ViT encoder on unlabelled volumes by one of the methods of `mimseg.networks.methods`."""
+"""Pre-train an encoder on unlabelled volumes by one of the methods of `mimseg.networks.methods`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mimseg import __version__
 from mimseg.commands.pretrain.data import UnlabelledData, load_unlabelled_data
 from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.events import Reporter
-from mimseg.networks.methods import load_method
+from mimseg.networks.methods import METHODS, load_method, method_settings
 from mimseg.networks.pretraining import PretrainingNetwork
 from mimseg.networks.reconstruction import MaskedReconstruction
-from mimseg.networks.settings import NetworkSettings
+from mimseg.networks.settings import PatchNetworkSettings, pretrainable
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_unlabelled_batch, fixed_crops, generator_for
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
@@ -50,16 +50,16 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     """
     folder = settings.output
     check_run_folder(folder, settings.resume)
-    method = load_method(settings.method)
-    method_settings = method.read_settings(settings.method_settings)
+    chosen = method_settings(settings.method, settings.method_settings)
     fabric = make_fabric(settings.device, "32-true", settings.devices, settings.nodes)
     if not fabric.is_global_zero:
         reporter = Reporter()
-    initial = read_initial_weights(settings.initial) if settings.initial else None
+    asked = settings.network if settings.network_asked else None
+    initial = read_initial_weights(settings.initial, asked) if settings.initial else None
     data = load_unlabelled_data(settings, initial, reporter)
     shape = _shape(settings, initial, data.training, fabric.device.type)
     torch.manual_seed(settings.seed)
-    network = method(shape, method_settings)
+    network = load_method(settings.method)(shape, chosen)
     report = _take_over(network, initial)
     fabric, precision = fabric_in_best_precision(
         fabric, settings.device, settings.precision, settings.devices, settings.nodes, _Whole(network),
@@ -68,7 +68,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     task = _task(settings, fabric, data, network, folder)
     cost = _cost(settings, fabric, data, network)
     _announce(fabric, precision, settings, data, network, cost, report, reporter)
-    provenance = _provenance(settings, method_settings, network, data, initial)
+    provenance = _provenance(settings, chosen, network, data, initial)
     if settings.resume:
         check_same_settings(folder, provenance)
     elif fabric.is_global_zero:
@@ -83,7 +83,8 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         provenance.update(cost.to_json(), steps=state.step, seconds=round(state.seconds, 1))
         provenance.update(validation_loss=state.best, transfer=report.to_json() if report else None)
         weights = training.best_weights()
-        encoder = {f"vit.{name[8:]}": value for name, value in weights.items() if name.startswith("encoder.")}
+        own = {name[8:]: value for name, value in weights.items() if name.startswith("encoder.")}
+        encoder = {f"{shape.encoder}.{name}": value for name, value in own.items()}
         write_pretrained(folder, PretrainedRun(shape, data.preprocessing, data.modality, provenance), encoder)
         reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
     return folder
@@ -91,9 +92,9 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
 
 def _shape(
     settings: PretrainSettings, initial: InitialWeights | None, cases: Sequence[TrainingCase], device_type: str
-) -> NetworkSettings:
+) -> PatchNetworkSettings:
     """Shape of the network: that of the start weights, its window from the user, them, or the data."""
-    base = initial.network if initial else settings.network
+    base = pretrainable(initial.network if initial else settings.network)
     window = settings.window or (initial.network.window if initial else None)
     if window is None:
         sizes = [tuple(case.image.shape[1:]) for case in cases]
@@ -105,8 +106,9 @@ def _take_over(network: PretrainingNetwork, initial: InitialWeights | None) -> T
     """Load the encoder of the start weights."""
     if initial is None:
         return None
-    encoder = {name: value for name, value in initial.weights.items() if name.startswith("vit.")}
-    holder = nn.ModuleDict({"vit": network.encoder})
+    prefix = network.network.encoder
+    encoder = {name: value for name, value in initial.weights.items() if name.startswith(f"{prefix}.")}
+    holder = nn.ModuleDict({prefix: network.encoder})
     return transfer(holder, network.network, encoder, initial.network, initial.name)
 
 
@@ -131,7 +133,8 @@ def _announce(
 ) -> None:
     reporter.start(
         "pretrain",
-        method=network.title,
+        method=METHODS[settings.method].title,
+        network=network.network.name,
         device=str(fabric.device),
         processes=fabric.world_size,
         precision=precision,
@@ -173,7 +176,7 @@ def _task(
 
     schedule = settings.schedule
     groups = parameter_groups(
-        network, schedule.learning_rate, schedule.weight_decay, shape.layers, 1.0, set(), schedule.optimizer
+        network, schedule.learning_rate, schedule.weight_decay, shape, 1.0, set(), schedule.optimizer
     )
     return Task(network, groups, make_batch, _loss_of, validate, "validation_loss", False, network.divisible)
 
@@ -195,15 +198,15 @@ class _Whole(nn.Module):
 
 def _provenance(
     settings: PretrainSettings,
-    method_settings: Any,
+    chosen: Any,
     network: PretrainingNetwork,
     data: UnlabelledData,
     initial: InitialWeights | None,
 ) -> dict[str, Any]:
     """Everything that made this run, without paths or names."""
     return {
-        "method": network.title,
-        "method_settings": asdict(method_settings),
+        "method": METHODS[settings.method].title,
+        "method_settings": asdict(chosen),
         "initial": initial.provenance if initial else None,
         "network": network.network.to_json(),
         "preprocessing": data.preprocessing.to_json(),

@@ -43,6 +43,7 @@ class PretrainSettings:
         devices: Processes per node.
         nodes: Number of nodes.
         resume: Continue the run in `output`.
+        network_asked: The user named the network: start weights of another network are refused.
     """
 
     data: tuple[Path, ...]
@@ -68,6 +69,7 @@ class PretrainSettings:
     devices: int | None = None
     nodes: int = 1
     resume: bool = False
+    network_asked: bool = False
 
     def __post_init__(self) -> None:
         check_batch(self.batch, self.crops_per_volume)

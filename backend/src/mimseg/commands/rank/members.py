@@ -128,7 +128,7 @@ def _slope(size: tuple[int, ...]) -> NDArray[np.float32]:
 
 def _margins(view: View, size: tuple[int, ...], description: Description) -> list[tuple[int, int]]:
     """Planes to add before (and after) each axis, so that windows begin elsewhere."""
-    step = description.network_settings.patch_size // 2
+    step = description.network_settings.divisor // 2
     margins = []
     for edge, window in zip(size, description.window, strict=True):
         if edge >= window:

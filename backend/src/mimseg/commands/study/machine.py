@@ -30,8 +30,7 @@ def choose_precision_once(device: str, precision: str, network: NetworkSettings)
         return precision
     import torch
 
-    from mimseg.networks.unetr import UNETR
     from mimseg.training.loop import make_fabric
     from mimseg.training.precision import choose_precision
 
-    return choose_precision(make_fabric(device).device, UNETR(network), torch.randn(1, 1, *network.window))
+    return choose_precision(make_fabric(device).device, network.build(), torch.randn(1, 1, *network.window))

@@ -19,7 +19,7 @@ from mimseg.data.cases.images import read_images
 from mimseg.data.preprocessing import prepare
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.networks.methods import load_method
+from mimseg.networks.methods import method_settings
 from mimseg.stopping import check
 from mimseg.studies.claims import load_claim
 from mimseg.studies.design import Design, Spacing, Variant
@@ -27,6 +27,7 @@ from mimseg.studies.plan import FINETUNING, PRETRAINING, Facts, Plan, labelled_k
 from mimseg.studies.subsets import split, subject_numbers, subset
 from mimseg.training.budget import Budget
 from mimseg.training.planning import LARGEST_WINDOW, SPACING_SAMPLES, plan_preprocessing, plan_window
+from mimseg.training.run_folder import comparable
 
 
 def plan_study(settings: StudySettings, reporter: Reporter) -> Plan:
@@ -79,7 +80,7 @@ def with_steps(plan: Plan, pretrain_steps: int, steps: int, budget: dict[str, An
 
 def complete(method: str, values: dict[str, Any]) -> dict[str, Any]:
     """All settings of a pre-training method, defaults filled in."""
-    return asdict(load_method(method).read_settings(values))
+    return asdict(method_settings(method, values))
 
 
 def asked(settings: StudySettings) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def check_asked(plan: Plan, settings: StudySettings) -> None:
         UserError: naming what differs.
     """
     now = asked(settings)
-    differing = [name for name in now if plan.asked.get(name) != now[name]]
+    differing = [name for name in now if comparable(name, plan.asked.get(name)) != comparable(name, now[name])]
     if differing:
         raise UserError(
             f"The study in {settings.report} was started with other settings: {', '.join(differing)}.",

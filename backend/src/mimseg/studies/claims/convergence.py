@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from mimseg.studies.design import SCRATCH, Design, Variant, title_of_start
+from mimseg.networks.methods import METHODS
+from mimseg.studies.design import SCRATCH, Design, Variant, title_of
 from mimseg.studies.figures import Curve, draw_convergence, draw_estimates
 from mimseg.studies.findings import (
     MISSING,
@@ -26,14 +27,13 @@ QUESTION = (
     "Does masked image modelling let fine-tuning converge faster than contrastive learning and random weights, "
     "and end higher?"
 )
-MASKED = ("MAE", "SimMIM")
 NOT_REACHED = "not reached"
 
 
 def variants(design: Design) -> tuple[Variant, ...]:
     """One row a start."""
     return tuple(
-        Variant(title_of_start(method), {"start": title_of_start(method)}, None if method == SCRATCH else method)
+        Variant(title_of(method), {"start": title_of(method)}, None if method == SCRATCH else method)
         for method in design.methods
     )
 
@@ -74,11 +74,12 @@ def conclude(results: Results) -> Findings:
     """Speed against the reference, and the end against all that is not masked image modelling."""
     design = results.plan.design
     rows = results.plan.variants
-    reference = title_of_start(design.threshold_from)
+    reference = title_of(design.threshold_from)
     thresholds = _thresholds(results, reference)
     speeds = {row.name: _speed(results, row, reference, thresholds) for row in rows}
-    masked = [row for row in rows if row.name in MASKED]
-    others = [row for row in rows if row.name not in MASKED]
+    names = {method.title for method in METHODS.values() if method.masked}
+    masked = [row for row in rows if row.name in names]
+    others = [row for row in rows if row.name not in names]
     groups = [(row.name, [row], other.name, [other]) for row in masked for other in others]
     comparisons, impossible = results.compare(groups)
     faster = []

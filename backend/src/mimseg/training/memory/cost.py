@@ -41,8 +41,8 @@ class Cost:
     """Size and cost of a training.
 
     Attributes:
-        tokens: Patches of a window.
-        encoder_parameters: Trainable ones.
+        tokens: Patches of a window; 0 for a network without.
+        encoder_parameters: Trainable ones; 0 for a network without an encoder that is pre-trained.
         decoder_parameters: Trainable ones outside the encoder.
         gflop_per_step: Counted arithmetic of forward and backward pass, in 10^9.
         memory_bytes: Counted: weights, gradients, optimiser, average, and what is kept for the backward pass.
@@ -83,9 +83,12 @@ class Cost:
             if budget.steps
             else f"{budget.minutes:g} min will be enough for about {expected['expected_steps']:g} steps"
         )
+        decoder = f"{self.decoder_parameters / 1e6:.2f} M"
+        size = f"{self.encoder_parameters / 1e6:.2f} M parameters in the encoder, {decoder} in the decoder"
         return (
-            f"{self.tokens} patches; {self.encoder_parameters / 1e6:.2f} M parameters in the encoder, "
-            f"{self.decoder_parameters / 1e6:.2f} M in the decoder. A step costs {self.gflop_per_step:.3g} GFLOP, "
+            f"{f'{self.tokens} patches; ' if self.tokens else ''}"
+            f"{size if self.encoder_parameters else f'{decoder} parameters'}. A step costs "
+            f"{self.gflop_per_step:.3g} GFLOP, "
             f"{self.seconds_per_step:.2g} s on {device} and about {self.memory_bytes / 1e9:.2g} GB of memory; "
             f"{length}, validation not counted."
         )
@@ -100,7 +103,7 @@ class Cost:
 def measure_cost(
     fabric: Fabric,
     network: nn.Module,
-    encoder: nn.Module,
+    encoder: nn.Module | None,
     tokens: int,
     compute_loss: Callable[[nn.Module, Any], Tensor],
     example: Any,
@@ -111,8 +114,8 @@ def measure_cost(
     Args:
         fabric: Device and precision of the run.
         network: Before training; its weights stay as they are.
-        encoder: The part of `network` that is pre-trained.
-        tokens: Patches of a window.
+        encoder: The part of `network` that is pre-trained, or None.
+        tokens: Patches of a window, or 0.
         compute_loss: Loss of (network, example).
         example: A small batch on the CPU.
         share: Size of a real batch of this process divided by that of `example`.
@@ -128,7 +131,7 @@ def measure_cost(
         _step(fabric, network, compute_loss, batch)
     seconds = min(_timed(fabric, network, compute_loss, batch) for _ in range(2))
     torch.set_rng_state(state)
-    inner, whole = _count(encoder), _count(network)
+    inner, whole = _count(encoder) if encoder else 0, _count(network)
     return Cost(
         tokens,
         inner,

@@ -24,7 +24,7 @@ class MemoryLadder:
 
     Args:
         fabric: Where to run.
-        network: What is trained; `recompute_activations()` switches the second rung on.
+        network: What is trained; `recompute_activations()` switches the second rung on, where there is one.
         compute_loss: Loss of (network, batch).
         divisible: Whether the loss of a batch is the mean of the losses of its parts; false where crops are compared.
         reporter: Is told of every rung.
@@ -43,11 +43,12 @@ class MemoryLadder:
         reporter: Reporter,
         taken: dict[str, Any] | None = None,
     ) -> None:
-        self._fabric, self._network, self._compute_loss = fabric, network, compute_loss
+        self._fabric, self._compute_loss = fabric, compute_loss
         self._divisible, self._reporter = divisible, reporter
         self.taken: dict[str, Any] = {"parts": 1, "recompute": False, **(taken or {})}
-        if self.taken["recompute"]:
-            network.recompute_activations()  # type: ignore[operator]
+        self._recompute: Callable[[], None] | None = getattr(network, "recompute_activations", None)
+        if self.taken["recompute"] and self._recompute:
+            self._recompute()
 
     def backward(self, module: nn.Module, optimizer: Any, batch: Any) -> float:
         """Leave the gradient of `batch` in the parameters and return its loss.
@@ -90,9 +91,9 @@ class MemoryLadder:
         if self._divisible and parts < crops:
             self.taken["parts"] = min(2 * parts, crops)
             done = f"each step is now computed in {self.taken['parts']} parts, with the batch size as it was"
-        elif not self.taken["recompute"]:
+        elif self._recompute and not self.taken["recompute"]:
             self.taken["recompute"] = True
-            self._network.recompute_activations()  # type: ignore[operator]
+            self._recompute()
             done = "activations are now computed twice instead of kept, which takes longer and gives the same result"
         else:
             size = "x".join(str(edge) for edge in window)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mimseg.errors import UserError
+from mimseg.networks.settings import NetworkSettings
 
 OPTIMIZERS = ("muon", "adamw")
 _WITHOUT_DECAY = ("position_embeddings", "decoder_positions", "mask_token", "cls_token")
-# Muon is made for hidden layers; UNETR's output layer stays with AdamW.
-_OUTPUT_LAYER = "out."
 
 
 @dataclass(frozen=True)
@@ -78,22 +77,22 @@ def parameter_groups(
     network: nn.Module,
     peak: float,
     weight_decay: float,
-    layers: int,
+    shape: NetworkSettings,
     decay: float,
     pretrained: set[str],
     optimizer: str = "adamw",
 ) -> list[dict]:
-    """Group a UNETR's parameters for the optimiser: lower rates deep inside what was pre-trained.
+    """Group a network's parameters for the optimiser: lower rates deep inside what was pre-trained.
 
-    A pre-trained parameter of block l of L gets `peak * decay^(L - l)`, the embedding `peak * decay^(L + 1)`
-    (layer-wise decay, Bao et al., BEiT, 2021, appendix); everything else gets `peak`. Vectors (norms, biases,
-    positions) have no weight decay.
+    A pre-trained parameter at depth d of D gets `peak * decay^(D - d)`; for a transformer D is the number of its blocks
+    and one (layer-wise decay, Bao et al., BEiT, 2021, appendix). Everything else gets `peak`, and so does all of a
+    network whose parameters have no depth. Vectors (norms, biases, positions) have no weight decay.
 
     Args:
-        network: The network; parameters of its encoder are named `vit.*`.
+        network: The network.
         peak: Highest learning rate.
         weight_decay: Decay for matrices and kernels.
-        layers: Transformer blocks L.
+        shape: Its settings, which tell the depth of a parameter.
         decay: Factor per block, in (0, 1]; 1 switches layer-wise decay off.
         pretrained: Names of the parameters that were loaded.
         optimizer: One of `OPTIMIZERS`; `muon` marks the groups of matrices and kernels.
@@ -106,12 +105,13 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         scale = 1.0
-        if name in pretrained and name.startswith("vit."):
-            parts = name.split(".")
-            depth = int(parts[2]) + 1 if parts[1] == "blocks" else (layers + 1 if parts[1] == "norm" else 0)
-            scale = decay ** (layers + 1 - depth)
+        depth = shape.depth_of(name) if name in pretrained else None
+        if depth is not None:
+            scale = decay ** (shape.depth - depth)
         plain = parameter.ndim < 2 or name.endswith(_WITHOUT_DECAY)
-        muon = optimizer == "muon" and not plain and not name.startswith(_OUTPUT_LAYER)
+        # Muon is made for hidden layers; the output layer stays with AdamW.
+        is_output = bool(shape.output_layer) and name.startswith(shape.output_layer)
+        muon = optimizer == "muon" and not plain and not is_output
         key = (scale, 0.0 if plain else weight_decay, muon)
         group = groups.setdefault(
             key, {"params": [], "lr": peak * scale, "peak_lr": peak * scale, "weight_decay": key[1], "muon": muon}
