@@ -268,7 +268,7 @@ def test_the_grid_remembers_its_slices_in_order(tmp_path: Path, voxels: np.ndarr
     write_series(tmp_path, voxels, straight(8))
     source = read_volume(tmp_path).grid.source
     assert source is not None
-    assert [path.name.rpartition("-")[2] for path in source.slices] == [f"{k}.dcm" for k in range(8)]
+    assert [path.name.rpartition("-")[2] for path in source.dicom] == [f"{k}.dcm" for k in range(8)]
 
 
 def test_no_name_of_a_patient_is_read(tmp_path: Path, voxels: np.ndarray) -> None:

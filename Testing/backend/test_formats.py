@@ -20,7 +20,7 @@ from mimseg.formats import ending_of, is_image, may_be_dicom, stem_of
         ("seg.nrrd", ".nrrd", "seg", True, False),
         ("x.mhd", ".mhd", "x", True, False),
         ("IM0001", "", "IM0001", False, True),
-        ("IM0001.dcm", "", "IM0001.dcm", False, True),
+        ("IM0001.dcm", ".dcm", "IM0001", False, True),
         ("1.2.840.113", "", "1.2.840.113", False, True),
     ],
 )

@@ -43,6 +43,7 @@ FORMATS = (
     Format(".nhdr", "NRRD, header and data apart"),
     Format(".mha", "MetaImage", writer="plain"),
     Format(".mhd", "MetaImage, header and data apart"),
+    Format(".dcm", "DICOM segmentation", image=False, writer="dicom_seg", named=True, dicom=True),
 )
 
 # Where the axes of a file run that does not say so: method 1 of the NIfTI standard. ITK and 3D Slicer take LPS.

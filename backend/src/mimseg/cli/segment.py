@@ -15,13 +15,15 @@ EPILOG = """\
 examples:
   mimseg segment brain.nii.gz --model hippocampus-mr --roi 8,48,-45,5,-40,15 -o hippocampus.seg.nrrd
   mimseg segment dicom_folder scan.nrrd --model hippocampus-mr -o results --table results/volumes.csv
+  mimseg segment dicom_folder --model hippocampus-mr -o result.dcm
 
 several processes share the list, start with their own part and help each other; what has a result is left out:
   torchrun --nproc-per-node=2 -m mimseg segment scans/ --model my-model -o results
   srun --ntasks=8 python -m mimseg segment scans/ --model my-model -o results --table results/volumes.csv
 
 The result lies exactly on the scan's grid. Formats by ending: .nii.gz .nii .nrrd .mha (labelmap), .seg.nrrd
-(3D Slicer segmentation with names, colours and SNOMED CT codes).
+(3D Slicer segmentation with names, colours and SNOMED CT codes), .dcm (DICOM segmentation of a DICOM series; like the
+series it names the patient).
 """
 
 

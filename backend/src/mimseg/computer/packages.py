@@ -21,7 +21,7 @@ from mimseg.computer.processor import NO_WINDOW
 from mimseg.stopping import check
 
 PROBE = Path(__file__).with_name("probe.py")
-Purpose = Literal["segment", "train"]
+Purpose = Literal["segment", "train", "dicom"]
 State = Literal["works", "installed", "missing", "too old", "broken"]
 
 
@@ -48,6 +48,7 @@ REQUIREMENTS = (
     Requirement("SimpleITK", "SimpleITK", "2.4", "segment"),
     Requirement("pydicom", "pydicom", "3", "segment"),
     Requirement("openvino", "openvino", "2025.4", "segment"),
+    Requirement("highdicom", "highdicom", "0.26", "dicom"),
     Requirement("torch", "torch", "2.8", "train"),
     Requirement("safetensors", "safetensors", "0.5", "train"),
     Requirement("onnx", "onnx", "1.18", "train"),

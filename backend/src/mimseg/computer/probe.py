@@ -21,6 +21,7 @@ from typing import Any
 PARTS_USED = {
     "SimpleITK": (),
     "einops": ("einops.layers.torch",),
+    "highdicom": (),
     "lightning_fabric": (),
     "matplotlib": ("matplotlib.backends.backend_agg", "matplotlib.figure"),
     "monai": (

@@ -31,8 +31,10 @@ class Source:
 
     Attributes:
         nifti: Both transforms, if it was a NIfTI file.
-        slices: The DICOM files in ascending order along k, if it was a series and every one became one plane.
+        dicom: The DICOM files of a series in ascending order along k; a multi-frame file is the only one.
+        planes: Each of the DICOM files became one plane of the grid, where it lies.
     """
 
     nifti: NiftiTransforms | None = None
-    slices: tuple[Path, ...] = ()
+    dicom: tuple[Path, ...] = ()
+    planes: bool = False

@@ -65,8 +65,9 @@ class Examination:
 
     @property
     def can_train(self) -> bool:
-        """True if every package is there."""
-        return all(package.state in USABLE for package in self.packages if package.name != "openvino")
+        """True if every package is there but those that only segment or write."""
+        needed = [each for each in self.packages if each.name != "openvino" and each.purpose != "dicom"]
+        return all(each.state in USABLE for each in needed)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
@@ -103,9 +104,9 @@ def examine(reporter: Reporter, quick: bool = False) -> Examination:
     reporter.progress("examine", 1, 4)
     packages: list[Package] = []
     # Two processes: OpenVINO and PyTorch in one may disturb each other.
-    for number, purpose in enumerate(("segment", "train")):
-        wanted = [requirement for requirement in REQUIREMENTS if requirement.purpose == purpose]
-        packages += inspect_packages(wanted, try_import=purpose == "segment" or not quick)
+    for number, purposes in enumerate((("segment", "dicom"), ("train",))):
+        wanted = [requirement for requirement in REQUIREMENTS if requirement.purpose in purposes]
+        packages += inspect_packages(wanted, try_import="segment" in purposes or not quick)
         reporter.progress("examine", 2 + number, 4)
         check()
     speed = Speed() if quick else measure_speed()
@@ -117,7 +118,11 @@ def format_examination(found: Examination) -> str:
     """The examination as text for people."""
     lines = [f"mimseg {__version__}, Python {platform.python_version()}, {platform.platform()}", ""]
     lines += [f"{title:11}{text}" for title, text in _hardware(found)]
-    for purpose, title in (("segment", "Packages for segmenting"), ("train", "Packages for training")):
+    for purpose, title in (
+        ("segment", "Packages for segmenting"),
+        ("dicom", "Package for writing DICOM segmentations (not needed for anything else)"),
+        ("train", "Packages for training"),
+    ):
         lines += ["", title]
         for package in found.packages:
             if package.purpose == purpose:

@@ -10,6 +10,7 @@ import numpy as np
 from mimseg.bundle.description import Description
 from mimseg.commands.rank.case import Judged
 from mimseg.data.cases import Case
+from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
@@ -59,7 +60,8 @@ def write_maps(
     labels = folder / f"{case.identifier}_segmentation{file_format}"
     stepped = np.round(judged.uncertainty * _STEPS) / np.float32(_STEPS)
     write_map(uncertainty, np.clip(stepped, 0, 1).astype(np.float32), volume.grid)
-    write_labelmap(labels, judged.labels, volume.grid, description.labels)
+    algorithm = Algorithm(description.name, description.version)
+    write_labelmap(labels, judged.labels, volume.grid, description.labels, algorithm)
     return uncertainty, labels
 
 

@@ -12,6 +12,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.segment.outputs import Job
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
+from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
@@ -61,7 +62,8 @@ def write_case(
             image = volume.array if volume.array.ndim == 3 else volume.array[0]
             shown = description.preprocessing.intensity.shown
             write_png(job.preview, draw_preview(image, labels, volume.grid, kept, shown))
-        write_labelmap(job.output, labels, volume.grid, kept)
+        algorithm = Algorithm(description.name, description.version)
+        write_labelmap(job.output, labels, volume.grid, kept, algorithm)
 
 
 def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:

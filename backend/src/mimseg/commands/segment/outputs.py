@@ -11,6 +11,7 @@ from mimseg import formats
 from mimseg.data.cases.images import holds_channels
 from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.scans import find_scans
+from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -108,6 +109,8 @@ def plan_jobs(
         outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
     _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
+    for case, path in zip(cases, outputs, strict=True):
+        refuse_other_sources(case[0], path)
     return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
 
 

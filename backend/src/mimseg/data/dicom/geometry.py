@@ -61,9 +61,9 @@ class Stack:
         direction = np.stack([*first.axes, first.normal], axis=1)
         size = (int(array.shape[0]), int(array.shape[1]), int(array.shape[2]))
         place = (float(origin[0]), float(origin[1]), float(origin[2]))
-        # Planes that were interpolated or moved are no longer those of the files.
-        files = () if self.sheared or self.irregular else tuple(part.path for part in self.slices)
-        return Volume(array, Grid(size, (*first.spacing, self.distance), place, direction, Source(slices=files)))
+        files = tuple(dict.fromkeys(part.path for part in self.slices))
+        source = Source(dicom=files, planes=len(files) == size[2] and not self.sheared and not self.irregular)
+        return Volume(array, Grid(size, (*first.spacing, self.distance), place, direction, source))
 
 
 def stack_of(slices: Sequence[Slice], folder: Path) -> Stack:

@@ -17,6 +17,7 @@ _KINDS = {
     "481.2": "an RT dose",
     "481.5": "an RT plan",
     "66.4": "a DICOM segmentation",
+    "66.7": "a DICOM segmentation",
     "66.1": "a registration",
     "104.1": "a document",
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
+from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
 from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments
 from mimseg.data.labels.structures import Label
 from mimseg.data.nifti.placement import grids_of
@@ -40,7 +41,7 @@ def read_labelmap(
     only a part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place.
 
     Args:
-        path: A labelmap in any image format, or a `.seg.nrrd` file.
+        path: A labelmap in any image format, a `.seg.nrrd` file, a DICOM segmentation (SEG) or contours (RTSTRUCT).
         like: The grid it has to lie on, normally the image's; None accepts any.
         reporter: Is told of overlaps and of what is in doubt.
         orientation: How the axes run if the file does not say, as of the image; empty for RAS.
@@ -54,7 +55,7 @@ def read_labelmap(
         UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid.
     """
     path, reporter = Path(path), reporter or Reporter()
-    file = open_image(path)
+    file = open_image(path, like)
     _refuse_what_is_no_labelmap(file, path)
     array, grid = file.read(0, orientation or formats.UNSAID_ORIENTATION, reporter)
     check_grid(grid, path)
@@ -85,7 +86,14 @@ def read_segment_names(path: Path) -> dict[int, str]:
     return {segment.value: segment.name for segment in read_segments(open_image(Path(path)).header.metadata)}
 
 
-def write_labelmap(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label] = ()) -> None:
+def write_labelmap(
+    path: Path,
+    labels: NDArray,
+    grid: Grid,
+    table: Sequence[Label] = (),
+    algorithm: Algorithm | None = None,
+    overlapping: Overlapping | None = None,
+) -> None:
     """Write labels on exactly `grid`; the ending of `path` chooses the format.
 
     The file is verified after writing and appears complete or not at all.
@@ -95,6 +103,8 @@ def write_labelmap(path: Path, labels: NDArray, grid: Grid, table: Sequence[Labe
         labels: `(i, j, k)` of whole numbers 0..65535.
         grid: The grid of the labels; NIfTI takes both transforms of the file that it was read from.
         table: Name, colour and codes of each value, for formats that have a place for them.
+        algorithm: What drew the labels, for formats that name it.
+        overlapping: Where each structure is, for formats in which a voxel may belong to several.
 
     Raises:
         UserError: The ending is not supported, or the file cannot be written.
@@ -111,9 +121,11 @@ def write_labelmap(path: Path, labels: NDArray, grid: Grid, table: Sequence[Labe
     if tuple(labels.shape) != tuple(grid.size):
         raise ValueError(f"labels of shape {labels.shape} do not fit a grid of size {grid.size}")
     writer = import_module(f"mimseg.data.writers.{found.writer}")
-    check = (lambda written: check_volume(written, grid.size)) if found.labels else None
+    # A DICOM segmentation has no slices without a segment.
+    size = grid.size[:2] if found.dicom else grid.size
+    check = (lambda written: check_volume(written, size)) if found.labels else None
     with replacing(path, check, also=(RuntimeError,)) as temporary:
-        writer.write(temporary, smallest_type(labels), grid, table)
+        writer.write(temporary, Drawn(smallest_type(labels), grid, table, algorithm, overlapping))
 
 
 def smallest_type(labels: NDArray) -> NDArray:

@@ -17,7 +17,8 @@ from mimseg.data.volume import Grid
 
 _CATEGORIES = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
-_TISSUE = Code("SCT", "85756007", "Tissue")
+# What 3D Slicer takes for a segment of which nothing is known.
+TISSUE = Code("SCT", "85756007", "Tissue")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def segment_metadata(labels: NDArray, grid: Grid, table: Sequence[Label]) -> dic
 def terminology_entry(label: Label) -> str:
     """A label's codes as 3D Slicer serialises a terminology entry."""
     # Without a type DICOM SEG export fails, and 3D Slicer's own default is tissue.
-    category, kind = (label.category, label.type) if label.type else (_TISSUE, _TISSUE)
+    category, kind = (label.category, label.type) if label.type else (TISSUE, TISSUE)
     codes = "~".join(_code(code) for code in (category, kind, label.modifier))
     return f"{_CATEGORIES}~{codes}~{_REGIONS}~^^~^^"
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.data.dicom.headers import is_dicom
+from mimseg.data.dicom.structures import open_dicom
 from mimseg.data.nifti.file import NiftiFile
 from mimseg.data.reading.itk_file import ItkFile
 from mimseg.data.reading.opened import ImageFile, unreadable
+from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 
 
-def open_image(path: Path) -> ImageFile:
+def open_image(path: Path, like: Grid | None = None) -> ImageFile:
     """An image file whose header was read, and nothing else.
+
+    Args:
+        path: The file: an image, a labelmap, or a DICOM object that holds structures.
+        like: The image's grid, for contours, which have none of their own; None looks for the image beside them.
 
     Raises:
         UserError: The file is missing, has an unsupported ending, or its header cannot be read.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist.", "Check the path.", "file-missing")
+    if formats.may_be_dicom(path) and path.is_file() and is_dicom(path):
+        return open_dicom(path, like)
     ending = formats.ending_of(path)
     if not ending:
         raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.labels.structures import Label
+from mimseg.data.labels.drawn import Drawn
 from mimseg.data.nifti.header import encode_header
 from mimseg.data.nifti.placement import transforms_of
 from mimseg.data.volume import Grid
 
 
-def write(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label]) -> None:
-    """Write labels; NIfTI has no place for the names in `table`."""
-    write_voxels(path, labels, grid)
+def write(path: Path, drawn: Drawn) -> None:
+    """Write labels; NIfTI has no place for the names of the values."""
+    write_voxels(path, drawn.labels, drawn.grid)
 
 
 def write_voxels(path: Path, array: NDArray, grid: Grid) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 from mimseg.data.images import image_of, save_with_itk
-from mimseg.data.labels.structures import Label
-from mimseg.data.volume import Grid
+from mimseg.data.labels.drawn import Drawn
 
 
-def write(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label]) -> None:
-    """Write labels; these formats have no place for the names in `table`."""
-    save_with_itk(path, image_of(labels, grid))
+def write(path: Path, drawn: Drawn) -> None:
+    """Write labels; these formats have no place for the names of the values."""
+    save_with_itk(path, image_of(drawn.labels, drawn.grid))

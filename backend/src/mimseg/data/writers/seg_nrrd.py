@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 from mimseg.data.images import image_of, save_with_itk
+from mimseg.data.labels.drawn import Drawn
 from mimseg.data.labels.seg_nrrd import segment_metadata
-from mimseg.data.labels.structures import Label
-from mimseg.data.volume import Grid
 
 
-def write(path: Path, labels: NDArray, grid: Grid, table: Sequence[Label]) -> None:
-    """Write labels with a segment for each of `table` and for each value that it does not name."""
-    image = image_of(labels, grid)
-    for key, value in segment_metadata(labels, grid, table).items():
+def write(path: Path, drawn: Drawn) -> None:
+    """Write labels with a segment for each structure of the table and for each value that it does not name."""
+    image = image_of(drawn.labels, drawn.grid)
+    for key, value in segment_metadata(drawn.labels, drawn.grid, drawn.table).items():
         image.SetMetaData(key, value)
     save_with_itk(path, image)

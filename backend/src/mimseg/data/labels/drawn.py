@@ -1,0 +1,57 @@
+"""What is written to a file of labels: voxels, their grid, the structures, and who drew them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.data.labels.structures import Label
+from mimseg.data.volume import Grid
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The model that drew labels, for formats that name it."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Overlapping:
+    """Structures that may overlap, one bit for each in every voxel.
+
+    Attributes:
+        bits: Uint8 `(ceil(K / 8), i, j, k)`: bit `s % 8` of byte `s // 8` is set where structure `s` is.
+        values: Label value of each structure.
+    """
+
+    bits: NDArray[np.uint8]
+    values: tuple[int, ...]
+
+    def of(self, value: int) -> NDArray[np.bool_]:
+        """Where a structure is, `(i, j, k)`."""
+        number = self.values.index(value)
+        return (self.bits[number // 8] & np.uint8(1 << number % 8)) != 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Labels with all that a file may say of them.
+
+    Attributes:
+        labels: `(i, j, k)`, uint8 or uint16; of structures that overlap the smallest.
+        grid: Where they lie; its `source` tells what the scan's own file said.
+        table: Name, colour and codes of the values.
+        algorithm: What drew them, or None.
+        overlapping: Where each structure is, for formats in which a voxel may belong to several; None if none does.
+    """
+
+    labels: NDArray
+    grid: Grid
+    table: Sequence[Label] = ()
+    algorithm: Algorithm | None = None
+    overlapping: Overlapping | None = None
