@@ -26,7 +26,7 @@ class Advice:
         commands: To be typed in this order; may be empty.
     """
 
-    purpose: Literal["segment", "train", "speed"]
+    purpose: Literal["segment", "train", "dicom", "speed"]
     problem: str
     commands: tuple[str, ...] = ()
 

@@ -148,7 +148,8 @@ def _read(data: Dataset) -> tuple[list[Label], dict[int, list[NDArray[np.float64
         for item in data.get("RTROIObservationsSequence") or ()
         if "ReferencedROINumber" in item
     }
-    labels, contours = [], {}
+    labels: list[Label] = []
+    contours: dict[int, list[NDArray[np.float64]]] = {}
     for item in data.get("ROIContourSequence") or ():
         found = list(_closed(item))
         if not found:

@@ -52,7 +52,7 @@ def _is_free(layer: NDArray, planes: Planes) -> bool:
 
 def metadata_of(labels: Sequence[Label], layers: Sequence[int]) -> dict[str, str]:
     """What `seg_nrrd.read_segments` reads: segment `n` has the value of `labels[n]` in layer `layers[n]`."""
-    metadata = {}
+    metadata: dict[str, str] = {}
     for number, (label, layer) in enumerate(zip(labels, layers, strict=True)):
         prefix = f"Segment{number}_"
         metadata |= {
