@@ -74,9 +74,19 @@ def test_a_real_compressed_slice_that_is_cut_off_is_not_read_as_whole(shared_dat
     assert caught.value.code in ("unreadable", "dicom-missing-slices")
 
 
-def test_a_multi_frame_file_is_refused_by_name(tmp_path: Path, voxels: np.ndarray) -> None:
+def test_a_multi_frame_file_is_read_if_its_frames_say_where_they_lie(tmp_path: Path, voxels: np.ndarray) -> None:
+    pydicom = pytest.importorskip("pydicom")
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T).astype(np.uint8))
+    image.SetSpacing((0.5, 0.75, 2.0))
     sitk.WriteImage(image, str(tmp_path / "all.dcm"))
+    data = pydicom.dcmread(tmp_path / "all.dcm")
+    data.RescaleIntercept = -3
+    data.save_as(tmp_path / "all.dcm")
+    volume = read_volume(tmp_path / "all.dcm")
+    assert volume.grid.spacing == pytest.approx((0.5, 0.75, 2.0))
+    assert np.array_equal(volume.array, voxels.astype(np.uint8).astype(int) - 3)
+    del data.PerFrameFunctionalGroupsSequence
+    data.save_as(tmp_path / "all.dcm")
     refusal(tmp_path, "dicom-multiframe", "multi-frame")
     refusal(tmp_path / "all.dcm", "dicom-multiframe", "multi-frame")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.dicom.folder import read_dicom_folder, refuse_single_file
+from mimseg.data.dicom.folder import read_dicom_file, read_dicom_folder
 from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.reading.open import open_image
 from mimseg.data.reading.opened import ImageHeader
@@ -24,7 +24,8 @@ def read_volume(
     """Read one three-dimensional volume.
 
     Args:
-        path: A `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd` file, or a folder with one DICOM series.
+        path: A `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd` file, a folder with one DICOM series, or one
+            enhanced (multi-frame) DICOM file or Siemens mosaic.
         frame: Which volume of a series over time (4D), from 0; None where the file holds one volume.
         reporter: Is told what was corrected or is in doubt: non-finite values, gantry tilt, orientation.
         orientation: How the axes run if the file does not say, e.g. `LPS`; empty for RAS.
@@ -39,7 +40,7 @@ def read_volume(
     if path.is_dir():
         volume = read_dicom_folder(path, frame, reporter)
     elif path.is_file() and formats.may_be_dicom(path) and is_dicom(path):
-        raise refuse_single_file(path)
+        volume = read_dicom_file(path, frame, reporter)
     else:
         volume = _read_file(path, frame, reporter, orientation or formats.UNSAID_ORIENTATION)
     check_grid(volume.grid, path)

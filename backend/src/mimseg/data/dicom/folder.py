@@ -13,6 +13,8 @@ from pathlib import Path
 from mimseg import formats
 from mimseg.data.dicom.geometry import stack_of
 from mimseg.data.dicom.headers import NotAnImage, Slice, is_dicom, read_slice_header
+from mimseg.data.dicom.mosaic import read_tiles
+from mimseg.data.dicom.multiframe import read_frames
 from mimseg.data.dicom.pixels import read_pixels
 from mimseg.data.dicom.series import choose_frame, choose_series
 from mimseg.data.volume import Volume
@@ -29,9 +31,46 @@ def read_dicom_folder(folder: Path, frame: int | None, reporter: Reporter) -> Vo
 
     Raises:
         UserError: No series, several series, several frames without `frame`, missing slices, irregular
-            distances, several orientations, multi-frame or mosaic files, or unreadable pixels.
+            distances, several orientations or stacks, mosaics that do not say what they hold, or unreadable pixels.
     """
-    slices = choose_frame(choose_series(_scan(folder, reporter), folder), folder, frame)
+    return _volume(_scan(folder, reporter), folder, frame, reporter)
+
+
+def read_dicom_file(path: Path, frame: int | None, reporter: Reporter) -> Volume:
+    """Read a volume that is one file: an enhanced CT or MR image, or a Siemens mosaic.
+
+    Raises:
+        UserError: As for `read_dicom_folder`; the file is a slice, or no image.
+    """
+    try:
+        slices = read_slices(path)
+    except NotAnImage as fault:
+        raise UserError(f"{path} {fault.reason}.", fault.hint, fault.code) from fault
+    if slices[0].part is None:
+        raise UserError(
+            f"{path} is one slice of a DICOM series.", f"Give its folder instead: {path.parent}", "dicom-single-file"
+        )
+    return _volume(slices, path, frame, reporter)
+
+
+def read_slices(path: Path) -> list[Slice]:
+    """The slice that a file holds, or the slices, if it is an enhanced image or a mosaic.
+
+    Raises:
+        NotAnImage: It holds none.
+    """
+    try:
+        return [read_slice_header(path)]
+    except NotAnImage as fault:
+        if fault.code == "dicom-multiframe":
+            return read_frames(path)
+        if fault.code == "dicom-mosaic":
+            return read_tiles(path)
+        raise
+
+
+def _volume(slices: list[Slice], folder: Path, frame: int | None, reporter: Reporter) -> Volume:
+    slices = choose_frame(choose_series(slices, folder), folder, frame)
     stack = stack_of(slices, folder)
     if stack.note:
         reporter.warning(stack.note_code, f"{folder}: {stack.note}")
@@ -41,18 +80,14 @@ def read_dicom_folder(folder: Path, frame: int | None, reporter: Reporter) -> Vo
             f"{folder}: low numbers are shown bright in this series (MONOCHROME1). The numbers were taken as they are "
             "stored; if the model expects them the other way round, results are wrong.",
         )
+    if slices[0].assumed:
+        reporter.warning(
+            "mosaic-direction",
+            f"{folder}: this mosaic does not say in which direction its slices follow each other (the CSA header is "
+            "missing). The usual direction was assumed: look whether head and feet, or left and right, are where they "
+            "belong.",
+        )
     return stack.assemble(read_pixels(stack.slices))
-
-
-def refuse_single_file(path: Path) -> UserError:
-    """The error for one DICOM file given instead of a folder; says what is in the file."""
-    try:
-        read_slice_header(path)
-    except NotAnImage as fault:
-        return UserError(f"{path} {fault.reason}.", fault.hint, fault.code)
-    return UserError(
-        f"{path} is one slice of a DICOM series.", f"Give its folder instead: {path.parent}", "dicom-single-file"
-    )
 
 
 def _scan(folder: Path, reporter: Reporter) -> list[Slice]:
@@ -69,7 +104,7 @@ def _scan(folder: Path, reporter: Reporter) -> list[Slice]:
         if not formats.may_be_dicom(path):
             continue
         try:
-            slices.append(read_slice_header(path))
+            slices.extend(read_slices(path))
         except NotAnImage as fault:
             # Files without the DICOM mark may still be DICOM; if they are not readable they are anything.
             if is_dicom(path):

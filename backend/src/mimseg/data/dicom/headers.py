@@ -85,6 +85,10 @@ class Slice:
         bits: Of a stored pixel.
         reversed_display: Low numbers are shown bright (MONOCHROME1).
         frame_tags: Values of `FRAME_TAGS` that the file has.
+        part: Number from 0 of the frame or tile that the slice is; None if it is the whole file.
+        tile: The slice is a tile of a mosaic.
+        assumed: The file does not say in which direction its slices follow each other.
+        rescale: Slope and intercept, for frames; those of whole files and of tiles are applied by the decoder.
     """
 
     path: Path
@@ -99,6 +103,10 @@ class Slice:
     bits: int
     reversed_display: bool
     frame_tags: dict[str, str]
+    part: int | None = None
+    tile: bool = False
+    assumed: bool = False
+    rescale: tuple[float, float] = (1.0, 0.0)
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -131,7 +139,7 @@ def read_slice_header(path: Path) -> Slice:
     rows, columns = _integer(fields.get("Rows", "")), _integer(fields.get("Columns", ""))
     if not rows or not columns:
         raise _unreadable(path)
-    axes, position = _geometry(fields)
+    axes, position = place_of(fields)
     between_rows, between_columns = (float(part) for part in fields["PixelSpacing"].split("\\"))
     return Slice(
         path=path,
@@ -167,20 +175,20 @@ def _read_fields(path: Path) -> dict[str, str]:
             with warnings.catch_warnings(), pydicom.config.disable_value_validation():
                 warnings.simplefilter("ignore")
                 found = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=list(_READ))
-                fields = {name: _text(found.get(name)) for name in _READ}
+                fields = {name: text_of(found.get(name)) for name in _READ}
                 # Some anonymisers empty the one and leave the other.
-                fields["SOPClassUID"] = fields["SOPClassUID"] or _text(found.file_meta.get("MediaStorageSOPClassUID"))
+                fields["SOPClassUID"] = fields["SOPClassUID"] or text_of(found.file_meta.get("MediaStorageSOPClassUID"))
     except Exception as fault:  # A damaged header may make pydicom raise anything.
         raise _unreadable(path) from fault
     return {name: text for name, text in fields.items() if text}
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """An element's value as it stands in the file."""
     if value is None:
         return ""
     if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
-        return "\\".join(_text(part) for part in value)  # type: ignore[attr-defined]
+        return "\\".join(text_of(part) for part in value)  # type: ignore[attr-defined]
     return str(value).strip("\0 ")
 
 
@@ -208,8 +216,8 @@ def _refuse_other_objects(fields: dict[str, str]) -> None:
         raise NotAnImage("is a colour picture", _NEED_IMAGES, "not-scalar")
 
 
-def _geometry(fields: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Axes `(2, 3)` at right angles and position `(3,)`.
+def place_of(fields: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Axes `(2, 3)` at right angles and position `(3,)`, of elements as text.
 
     Raises:
         NotAnImage: Position, orientation or pixel spacing is missing or no usable number.

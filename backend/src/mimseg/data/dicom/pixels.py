@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import SimpleITK as sitk
+import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import stopping
+from mimseg.data.dicom.decoding import decode, unreadable
 from mimseg.data.dicom.headers import Slice
-from mimseg.data.reading.plain_path import plain_path
-from mimseg.errors import UserError
+from mimseg.data.dicom.mosaic import cut_tile
+from mimseg.data.dicom.multiframe import read_frame_pixels
 
 # Pixel data (7FE0,0010): tag, explicit type with two empty bytes or nothing, length.
 _PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\x00\x00)?(.{4})", re.DOTALL)
@@ -32,39 +33,50 @@ def read_pixels(slices: Sequence[Slice]) -> list[NDArray]:
         UserError: The pixels of a slice are cut off or cannot be decoded.
         Stopped: The user asked to stop.
     """
+    if slices[0].part is not None:
+        return _parts(slices)
     # The first one alone, because ITK sets itself up with it. ITK lets go of Python's lock while it decodes.
     first = [_slice_pixels(part) for part in slices[:1]]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         return first + list(threads.map(_slice_pixels, slices[1:]))
 
 
+def _parts(slices: Sequence[Slice]) -> list[NDArray]:
+    """Pixels of frames, or of the tiles of mosaics; each file is read once."""
+    found: dict[tuple[Path, int | None], NDArray] = {}
+    for path in dict.fromkeys(part.path for part in slices):
+        stopping.check()
+        parts = [part for part in slices if part.path == path]
+        if parts[0].tile:
+            picture = _slice_pixels(parts[0])
+            pixels = [cut_tile(picture, part) for part in parts]
+        else:
+            pixels = read_frame_pixels(path, parts)
+        found.update({(path, part.part): plane for part, plane in zip(parts, pixels, strict=True)})
+    planes = [found[part.path, part.part] for part in slices]
+    common = np.result_type(*{plane.dtype for plane in planes})
+    return [plane.astype(common, copy=False) for plane in planes]
+
+
 def _slice_pixels(part: Slice) -> NDArray:
     stopping.check()
     content = part.path.read_bytes()
     if is_cut_off(content, part.size[0] * part.size[1] * part.bits // 8):
-        raise _unreadable(part.path)
+        raise unreadable(part.path)
     if not part.reversed_display:
-        return _decode(part.path, part.path)
+        return _picture(part.path, part.path)
     # GDCM turns the numbers of such pictures round, so that they look right; it must not know.
     with tempfile.TemporaryDirectory(prefix="mimseg-") as folder:
         copy = Path(folder) / "slice.dcm"
         changed, count = _REVERSED.subn(rb"\g<1>2", content, count=1)
         if not count:
-            raise _unreadable(part.path)
+            raise unreadable(part.path)
         copy.write_bytes(changed)
-        return _decode(copy, part.path)
+        return _picture(copy, part.path)
 
 
-def _decode(path: Path, named: Path) -> NDArray:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.LoadPrivateTagsOff()
-    with plain_path(path) as name:
-        reader.SetFileName(name)
-        try:
-            array = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as fault:
-            raise _unreadable(named) from fault
+def _picture(path: Path, named: Path) -> NDArray:
+    array = decode(path, named)
     return array.reshape(array.shape[-2:]).T
 
 
@@ -82,11 +94,3 @@ def is_cut_off(content: bytes, pixel_bytes: int) -> bool:
         if pixel_bytes <= length <= pixel_bytes + 1:
             return match.end() + length > len(content)
     return False
-
-
-def _unreadable(path: Path) -> UserError:
-    return UserError(
-        f"The pixels of {path} cannot be read: they are cut off or compressed in an unknown way.",
-        "Export or copy the series again; without this slice the volume is incomplete.",
-        "unreadable",
-    )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mimseg.data.dicom import contours, segmentation
 from mimseg.data.dicom.dataset import read_dataset
-from mimseg.data.dicom.folder import refuse_single_file
 from mimseg.data.reading.opened import ImageFile
 from mimseg.data.volume import Grid
+from mimseg.errors import UserError
 
 
 def holds_structures(sop_class: str) -> bool:
@@ -31,4 +31,8 @@ def open_dicom(path: Path, like: Grid | None = None) -> ImageFile:
         return segmentation.SegmentationFile(path)
     if sop_class == contours.SOP_CLASS:
         return contours.ContourFile(path, like)
-    raise refuse_single_file(path)
+    raise UserError(
+        f"{path} is DICOM, but neither a segmentation nor contours.",
+        "Give the file with the structures (modality SEG or RTSTRUCT).",
+        "dicom-no-structures",
+    )
