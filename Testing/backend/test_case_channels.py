@@ -103,6 +103,29 @@ def test_files_that_are_left_out_are_named_by_check(tmp_path: Path) -> None:
     assert reporter.warnings == ["left-out", "left-out"]
 
 
+def test_names_only_lists_the_pairs_without_reading_a_voxel(tmp_path: Path) -> None:
+    for folder, names in (("imagesTr", ("a_0000", "a_0001", "b_2019", "lonely")), ("labelsTr", ("a", "b_2019"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.nii.gz").touch()
+    description = {"labels": {"background": 0, "liver": 1, "ignore": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
+    reporter = Recorder()
+    check(CheckSettings(tmp_path, names_only=True), reporter)
+    result = reporter.events[-1][1]
+    images, labels = tmp_path / "imagesTr", tmp_path / "labelsTr"
+    assert result["pairs"] == [
+        {
+            "id": "a",
+            "images": [str(images / "a_0000.nii.gz"), str(images / "a_0001.nii.gz")],
+            "label": str(labels / "a.nii.gz"),
+        },
+        {"id": "b_2019", "images": [str(images / "b_2019.nii.gz")], "label": str(labels / "b_2019.nii.gz")},
+    ]
+    assert result["label_names"] == {"1": "liver"}
+    assert result["problems"][0]["evidence"]["files"] == ["lonely.nii.gz"]
+
+
 def test_a_model_of_two_channels_segments_4d_files(tmp_path: Path) -> None:
     model = write_tiny_bundle(tmp_path / "two", channels=("T1", "T2"))
     dark = np.zeros((22, 18, 9), np.float32)

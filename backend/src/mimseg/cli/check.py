@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("CT", "MR"), help="of the data (default: that of the model, if given)")
     parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key (default: all)")
     parser.add_argument("--validation", help="validation cases, likewise")
+    parser.add_argument(
+        "--names-only", action="store_true", help="only say which files belong together and what is left out; read none"
+    )
     add_orientation_option(parser)
 
 
@@ -48,6 +51,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         arguments.validation,
         arguments.output,
         arguments.orientation,
+        arguments.names_only,
     )
     checked = check(settings, reporter)
     if not arguments.json_lines:

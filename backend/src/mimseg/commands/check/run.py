@@ -36,6 +36,7 @@ class CheckSettings:
         validation: Selection of the cases to validate on, or None.
         report: Where to write `<report>.html` and `<report>.json`, or None.
         orientation: How the axes run in files that do not say so; empty for RAS.
+        names_only: Only look at which files belong together; no voxel is read, and the result lists the pairs.
     """
 
     data: Path
@@ -46,6 +47,7 @@ class CheckSettings:
     validation: str | None = None
     report: Path | None = None
     orientation: str = ""
+    names_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,8 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     )
     reporter.start("check", cases=len(cases))
     findings = of_files(dataset, cases)
-    read, measured = _read_all(cases, scheme, reporter)
-    findings += read
-    for number, part in enumerate(CHECKS):
-        check_stop()
-        findings += part.find({name: values[number] for name, values in measured.items()}, context)
-    findings = without_repetitions(findings)
+    if not settings.names_only:
+        findings = without_repetitions(findings + _of_voxels(cases, scheme, context, reporter))
     order = {case.identifier: number for number, case in enumerate(cases)}
     findings.sort(key=lambda found: (SEVERITIES.index(found.severity), order.get(found.case, -1)))
     for finding in findings:
@@ -100,8 +98,28 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
         written = {"report": str(html), "table": str(data)}
     counts = {severity: sum(found.severity == severity for found in findings) for severity in SEVERITIES}
     problems = [found.to_json() for found in findings]
+    if settings.names_only:
+        written["pairs"] = [_pair(case) for case in cases]
+        written["label_names"] = {} if scheme is None else {str(value): name for value, name in scheme.names.items()}
     reporter.result(cases=len(cases), problems=problems, counts=counts, **written)
     return Checked(findings, len(cases))
+
+
+def _pair(case: Case) -> dict[str, Any]:
+    """Which files are one case, for a program that takes them over."""
+    label = None if case.label is None else str(case.label)
+    return {"id": case.identifier, "images": [str(path) for path in case.images], "label": label}
+
+
+def _of_voxels(
+    cases: Sequence[Case], scheme: LabelScheme | None, context: Context, reporter: Reporter
+) -> list[Finding]:
+    """What reading the cases shows, and what each check finds in them."""
+    findings, measured = _read_all(cases, scheme, reporter)
+    for number, part in enumerate(CHECKS):
+        check_stop()
+        findings += part.find({name: values[number] for name, values in measured.items()}, context)
+    return findings
 
 
 def _read_all(
