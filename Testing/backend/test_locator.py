@@ -14,6 +14,8 @@ from tiny_model import LABELS, write_tiny_bundle
 from mimseg.bundle.description import Description, read_description
 from mimseg.bundle.locator import Locator, Place, located_labels
 from mimseg.bundle.reader import open_bundle
+from mimseg.commands.finetune.locator import parse_locator
+from mimseg.commands.rank.case import Judges
 from mimseg.commands.segment.run import segment
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
@@ -43,7 +45,7 @@ def models(tmp_path, monkeypatch):
     return home
 
 
-def write_two_sides(path, size=(48, 30, 28), direction=IDENTITY_RAS, right=100.0):
+def write_two_sides(path, stray=False, size=(48, 30, 28), direction=IDENTITY_RAS, right=100.0):
     """A grey block on the left and a bright one on the right, in a dark scan of 1 mm; i runs to the right."""
     array = np.zeros(size, np.float32)
     array[10:16, 12:18, 10:14] = 50
@@ -208,3 +210,26 @@ def test_an_empty_result_is_told(tmp_path, models):
     recorder = Recorder()
     segment(settings_for("whole", tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), recorder)
     assert recorder.warnings == ["nothing-found"]
+
+
+def test_a_structure_without_a_side_means_both_sides(models):
+    both = parse_locator("whole:part")
+    assert both == replace(BOTH, places=tuple(replace(place, mirrored=False) for place in BOTH.places))
+    assert parse_locator("whole:part", "left") == BOTH
+    assert parse_locator("whole:right-part").places == (Place(("Right-Part",), "right"),)
+    for text, message in (
+        ("whole", "not MODEL:STRUCTURE"),
+        ("whole:liver", "no structure 'liver'"),
+        ("gone:x", "gone"),
+    ):
+        with pytest.raises(UserError, match=message):
+            parse_locator(text)
+
+
+def test_rank_looks_where_the_locator_points(tmp_path, models):
+    array = write_two_sides(tmp_path / "scan.nrrd", stray=True)  # a bright voxel outside of both boxes
+    judged = Judges([str(models / "part")], False).judge(read_volume(tmp_path / "scan.nrrd"))
+    both_alike = np.where(array == 100, 7, (array == 50) * 3)
+    both_alike[2, 2, 2] = 0
+    assert np.array_equal(judged.labels, both_alike)
+    assert judged.volumes_ml["Bright"] == pytest.approx((both_alike == 7).sum() / 1000)

@@ -79,3 +79,15 @@ def test_a_crop_of_ignored_voxels_only_teaches_nothing(compute, outputs: int) ->
     value = compute(logits, torch.full_like(classes, IGNORED))
     assert torch.isfinite(value)
     assert not _gradient(value, logits).any()
+
+
+def test_balanced_voxels_count_by_the_square_root_of_their_class() -> None:
+    logits, classes = _drawn(4, 4)
+    classes[0, 0, 0] = IGNORED
+    index, known = classes[:, 0].long(), classes[:, 0] != IGNORED
+    entropy = torch.nn.functional.cross_entropy(logits, index.masked_fill(~known, 0), reduction="none")[known]
+    counts = torch.bincount(index[known], minlength=4).float()
+    weights = counts.rsqrt()[index[known]]
+    plain = dice_and_cross_entropy()(logits, classes) - entropy.mean()
+    balanced = dice_and_cross_entropy(balance=True)(logits, classes) - (weights * entropy).sum() / weights.sum()
+    assert balanced.item() == pytest.approx(plain.item(), abs=1e-5)

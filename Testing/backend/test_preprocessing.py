@@ -260,3 +260,25 @@ def test_zscores_copy_no_volume() -> None:
         tracemalloc.stop()
     assert abs(float(array.mean())) < 1e-3
     assert peak < array.nbytes / 5
+
+
+def test_robust_scaling_takes_scans_of_any_kind():
+    intensity = Intensity("robust", 0, 80)
+    generator = np.random.default_rng(0)
+    mr = generator.uniform(100, 300, (1, 30, 30, 30)).astype(np.float32)
+    mr[0, 0, 0, 0] = 1e6  # one bright voxel sets no scale
+    scaled, moved = mr.copy(), 7 * mr + 50
+    intensity.scale(scaled)
+    intensity.scale(moved)
+    assert np.allclose(scaled, moved, atol=1e-4)
+    assert scaled.min() == 0
+    assert scaled.max() == pytest.approx(1)
+    assert scaled.mean() == pytest.approx(0.5, abs=0.02)
+    head = np.full((1, 30, 30, 30), -1000, np.float32)
+    head[0, 5:25, 5:25, 5:25] = 40
+    head[0, 5:8] = 1200
+    intensity.scale(head)
+    assert (head[0, 0, 0, 0], head[0, 15, 15, 15], head[0, 6, 6, 6]) == (0, 0.5, 1)
+    assert Intensity.from_json(intensity.to_json()) == intensity
+    with pytest.raises(UserError, match="cannot be cropped"):
+        Preprocessing("RAS", None, intensity, crop_foreground=True)

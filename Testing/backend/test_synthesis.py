@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
@@ -192,9 +193,12 @@ def test_a_model_is_trained_from_two_label_maps(maps, tmp_path, capsys):
         "finetune", str(cases), "-o", str(tmp_path / "model"), "--init", "none", "--labels", str(labels),
         "--cases", "map_0", "--validation", "map_1", "--hidden-size", "24", "--mlp-size", "24", "--heads", "2",
         "--feature-size", "4", "--layers", "3", "--window", "24,24,16", "--spacing", "1", "--device", "cpu",
-        "--precision", "32-true", "--steps", "60", "--batch", "2", "--validations", "2", "--flip-pairs", "--no-measure",
+        "--precision", "32-true", "--steps", "40", "--batch", "2", "--validations", "2", "--flip-pairs", "--no-measure",
     ]  # fmt: skip
     assert main(arguments) == 0
     scores = open_bundle(tmp_path / "model").description.scores["summary"]
     assert scores["mean_dice"] > 0.2  # chance is far below: an untrained network gets 0
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "model.training" / "drawn.png")))
+    assert picture.shape[:2] == (384, 768)
+    assert picture.std() > 20
     assert "are drawn from their labels" in "".join(capsys.readouterr())

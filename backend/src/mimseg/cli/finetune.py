@@ -14,6 +14,7 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 
 if TYPE_CHECKING:
+    from mimseg.bundle.locator import Locator
     from mimseg.commands.finetune.settings import FinetuneSettings
     from mimseg.commands.pretrain.settings import PretrainSettings
 
@@ -71,6 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layer-decay", type=float, help="rate factor per pre-trained block (default: the preset's)")
     parser.add_argument("--foreground-share", type=float, help="share of crops at a structure (default: the preset's)")
+    parser.add_argument(
+        "--balance",
+        action="store_true",
+        help="rare structures count more in the cross entropy; for many small ones in large windows",
+    )
+    parser.add_argument(
+        "--locator",
+        metavar="MODEL:STRUCTURE",
+        help="in large scans the new model finds its region by this structure of another one, e.g. head:hippocampus",
+    )
+    parser.add_argument(
+        "--trained-side",
+        choices=("left", "right"),
+        help="with --locator: all training cases show this side, so the other one is mirrored for the model",
+    )
     parser.add_argument(
         "--allow-incomplete", action="store_true", help="accept start weights that lack parts of the encoder"
     )
@@ -146,6 +162,8 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         layer_decay=arguments.layer_decay,
         foreground_share=arguments.foreground_share,
         include_background=arguments.include_background,
+        balance=arguments.balance,
+        locator=_locator(arguments),
         allow_incomplete=arguments.allow_incomplete,
         overlap=arguments.overlap,
         keep_overlap=keep_overlap,
@@ -196,6 +214,16 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UserError(
             "--pretrain-on needs either --pretrain-minutes or --pretrain-steps.", "For example 60.", "bad-usage"
         )
+
+
+def _locator(arguments: argparse.Namespace) -> Locator | None:
+    from mimseg.commands.finetune.locator import parse_locator
+
+    if arguments.locator is None:
+        if arguments.trained_side:
+            raise UserError("--trained-side needs --locator.", "For example --locator head:hippocampus.", "bad-usage")
+        return None
+    return parse_locator(arguments.locator, arguments.trained_side or "")
 
 
 def _count(text: str) -> int:

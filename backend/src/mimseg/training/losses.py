@@ -21,11 +21,16 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 _SMOOTH = 1e-5
 
 
-def dice_and_cross_entropy(include_background: bool = False) -> Loss:
+def dice_and_cross_entropy(include_background: bool = False, balance: bool = False) -> Loss:
     """Soft Dice over the structures plus cross entropy (Isensee et al., nnU-Net, Nature Methods 2021).
 
     Dice is that of the whole batch. Takes logits `(B, K, X, Y, Z)` and class indices `(B, 1, X, Y, Z)`; voxels of the
     index `IGNORED` are left out.
+
+    Args:
+        include_background: Dice counts the background as a class.
+        balance: In the cross entropy a voxel of a class counts as one over the square root of the voxels that the class
+            has in the batch: many small structures in a large window are learned before the large ones are perfect.
     """
 
     def compute(logits: Tensor, classes: Tensor) -> Tensor:
@@ -40,9 +45,8 @@ def dice_and_cross_entropy(include_background: bool = False) -> Loss:
         overlap = torch.zeros(outputs, device=logits.device).index_add(0, flat, hit.flatten())
         found = probability.sum(dim=(0, 2, 3, 4))
         true = torch.bincount(flat, None if known is None else known.flatten(), outputs).to(found.dtype)
-        voxels = of_truth.numel() if known is None else known.sum().clamp_min(1)
         dice_losses = _dice_losses(overlap, found, true)
-        return dice_losses[0 if include_background else 1 :].mean() - of_truth.sum() / voxels
+        return dice_losses[0 if include_background else 1 :].mean() - _mean(of_truth, index, known, true, balance)
 
     return compute
 
@@ -73,6 +77,15 @@ def dice_and_binary_cross_entropy(membership: NDArray[np.bool_]) -> Loss:
         return _dice_losses(overlap, found, true).mean() + entropy.sum() / voxels
 
     return compute
+
+
+def _mean(values: Tensor, index: Tensor, known: Tensor | None, counts: Tensor, balance: bool) -> Tensor:
+    """Mean over voxels; `balance` weighs a voxel by one over the square root of its class's count."""
+    if balance:
+        weights = counts.clamp_min(1).rsqrt()[index]
+        weights = weights if known is None else weights * known
+        return (values * weights).sum() / weights.sum().clamp_min(1e-12)
+    return values.sum() / (values.numel() if known is None else known.sum().clamp_min(1))
 
 
 def _dice_losses(overlap: Tensor, found: Tensor, true: Tensor) -> Tensor:

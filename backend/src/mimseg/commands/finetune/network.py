@@ -102,7 +102,7 @@ def build_network(
 
 def make_loss(settings: FinetuneSettings, data: LabelledData) -> Callable[[nn.Module, Any], Tensor]:
     """The loss of (network, batch)."""
-    compute_loss = dice_and_cross_entropy(settings.include_background)
+    compute_loss = dice_and_cross_entropy(settings.include_background, settings.balance)
     membership = data.training[0].membership
     if data.regions is not None and membership is not None:
         compute_loss = dice_and_binary_cross_entropy(membership)

@@ -31,7 +31,9 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
         "augmentation": settings.augmentation.to_json(),
         "regions": [list(region) for region in data.regions] if data.regions else None,
         "ignored_label": data.scheme.ignored,
-        "loss": "Dice + cross entropy" + (", background included" if settings.include_background else ""),
+        "loss": "Dice + cross entropy"
+        + (", background included" if settings.include_background else "")
+        + (", voxels weighed by one over the square root of their class's size" if settings.balance else ""),
         "validations": settings.validations,
         "seed": settings.seed,
         "training_cases": len(data.training),
@@ -67,6 +69,7 @@ def describe(
         if shape.channels == 1
         else tuple(f"channel {n + 1}" for n in range(shape.channels)),
         "multilabel": data.regions is not None,
+        "locator": settings.locator,
         "preprocessing": data.preprocessing,
         "window": shape.window,
         "overlap": settings.overlap,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mimseg.bundle.description import Description
 from mimseg.bundle.writer import write_bundle
 from mimseg.commands.finetune.data import LabelledData, load_labelled_data
+from mimseg.commands.finetune.drawn_images import write_drawn_images
 from mimseg.commands.finetune.measure import measure_new_model
 from mimseg.commands.finetune.network import PreparedNetwork, build_task, choose_window, prepare_network
 from mimseg.commands.finetune.plan import TrainingPlan, as_started
@@ -160,6 +161,12 @@ class _Run:
             if cost is not None:
                 write_json(self._work / "cost.json", cost.to_json())
             write_json(self._work / "transfer.json", self._report.to_json() if self._report else None)
+            self._show_drawn_images(self._prepared.shape.window)
+
+    def _show_drawn_images(self, window: tuple[int, int, int]) -> None:
+        path = self._work / "drawn.png"
+        if write_drawn_images(path, self._data.training, window, self._settings.augmentation, self._settings.seed):
+            self._reporter.info(f"Some of the images that are drawn: {path}")
 
     def build(self) -> Training:
         """The training, from its checkpoint if it is resumed."""

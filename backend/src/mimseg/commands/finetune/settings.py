@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mimseg.bundle.locator import Locator
 from mimseg.commands.pretrain.settings import check_batch
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.augmentation import AugmentationSettings
@@ -41,6 +42,7 @@ class FinetuneSettings:
         layer_decay: Factor on the learning rate per block of a pre-trained encoder.
         foreground_share: Share of crops centred on a structure.
         include_background: The Dice loss counts the background as a class, as Chen et al.'s release does.
+        balance: Rare structures count more in the cross entropy.
         augmentation: Of the crops.
         overlap: Of neighbouring windows at inference.
         keep_overlap: It was asked for: do not choose another one that gives the same labels.
@@ -55,6 +57,7 @@ class FinetuneSettings:
         licence: Licence of the model.
         attribution: Whom the training data come from.
         notes: More entries for the bundle's description (intended use, citation, scores of other runs).
+        locator: How the model finds its region in large scans, or None.
         resume: Continue a stopped training.
         orientation: How the axes run in files that do not say so; empty for RAS.
         finish: With `resume`: train no further, make the model of the best weights so far.
@@ -81,6 +84,7 @@ class FinetuneSettings:
     layer_decay: float = 0.9
     foreground_share: float = 0.33
     include_background: bool = False
+    balance: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     overlap: float = 0.5
     keep_overlap: bool = False
@@ -95,6 +99,7 @@ class FinetuneSettings:
     licence: str = "Not stated"
     attribution: str = ""
     notes: dict[str, Any] | None = None
+    locator: Locator | None = None
     resume: bool = False
     orientation: str = ""
     finish: bool = False

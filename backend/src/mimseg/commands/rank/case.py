@@ -13,12 +13,15 @@ from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.commands.rank.members import PLAIN, View, probabilities_of, views_of
 from mimseg.commands.rank.scores import Doubt, Members
+from mimseg.commands.segment.finder import Finder
 from mimseg.data.preprocessing import Prepared, prepare, restore, restore_probability
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
+from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
 from mimseg.inference.features import FeatureEngine
+from mimseg.inference.locating import Located, cut, uncut
 from mimseg.memory import memory_errors_named
 
 # Of intensities: what stands in for the encoder's features where a network does not give them.
@@ -52,6 +55,7 @@ class Ensemble:
         models: Names or paths.
         augment: Each model sees a scan in all the views that suit it, not only as it is.
         threads: Processor threads; None leaves it to the engine.
+        reporter: Is told where the first model cannot find its region by itself.
 
     Attributes:
         names: Of the models.
@@ -64,7 +68,9 @@ class Ensemble:
         UserError: A model cannot be opened, or they do not go together.
     """
 
-    def __init__(self, models: Sequence[str], augment: bool, threads: int | None = None) -> None:
+    def __init__(
+        self, models: Sequence[str], augment: bool, threads: int | None = None, reporter: Reporter | None = None
+    ) -> None:
         bundles = [open_bundle(find_bundle(model)) for model in models]
         self._descriptions = [bundle.description for bundle in bundles]
         _check_ensemble(self._descriptions)
@@ -75,6 +81,8 @@ class Ensemble:
         self._features, self.no_features = _feature_engine(bundles[0], threads)
         self.feature_kind = "intensity" if self._features is None else "encoder"
         first = self._features or open_engine(bundles[0], "cpu", "auto", threads)
+        self._threads = threads
+        self._finder = Finder(self.description, True, (), reporter or Reporter())
         self._engines: list[Engine] = [first, *(open_engine(b, "cpu", "auto", threads) for b in bundles[1:])]
 
     @property
@@ -87,16 +95,21 @@ class Ensemble:
 
         Args:
             volume: As read.
-            regions: Boxes in mm, RAS; where they overlap, an earlier one's structures stay.
+            regions: Boxes in mm, RAS; where they overlap, an earlier one's structures stay. Without any, a model with
+                a locator finds its region in large scans; both sides get the same structures.
 
         Raises:
-            UserError: A region lies outside of the volume.
+            UserError: A region lies outside of the volume, or none is found.
             OutOfMemory: Memory ran out.
             Stopped: The user asked to stop.
         """
         size = "x".join(map(str, volume.grid.size))
         with memory_errors_named(f"rank {size} voxels with {len(self.description.labels)} structures"):
-            parts = [self._judge(volume, box) for box in _boxes(volume, regions)]
+            located = self._located(volume, regions)
+            if located:
+                parts = [self._judge_located(volume, each) for each in located]
+            else:
+                parts = [self._judge(volume, box) for box in _boxes(volume, regions)]
         labels, uncertainty = parts[0].labels, parts[0].uncertainty
         for part in parts[1:]:
             labels = np.where(labels == 0, part.labels, labels)
@@ -118,12 +131,27 @@ class Ensemble:
         """
         found = []
         with memory_errors_named("compute features"):
-            for box in _boxes(volume, regions):
-                prepared = prepare(volume, self.description.preprocessing, box)
+            located = self._located(volume, regions)
+            parts = [(cut(volume, each, self.description), None) for each in located]
+            for part, box in parts or [(volume, box) for box in _boxes(volume, regions)]:
+                prepared = prepare(part, self.description.preprocessing, box)
                 if self._features is not None:
                     self._look(0, PLAIN, prepared)
                 found.append(self._described(prepared))
         return np.stack(found).mean(axis=0)
+
+    def _located(self, volume: Volume, regions: Sequence[Sequence[float]]) -> list[Located]:
+        if regions:
+            return []
+        return self._finder.boxes(volume, lambda bundle: open_engine(bundle, "cpu", "auto", self._threads))
+
+    def _judge_located(self, volume: Volume, located: Located) -> Judged:
+        part = self._judge(cut(volume, located, self.description), None)
+        labels = np.zeros(volume.grid.size, part.labels.dtype)
+        uncertainty = np.zeros(volume.grid.size, np.float32)
+        labels[located.box.slices] = uncut(part.labels, volume.grid, located)
+        uncertainty[located.box.slices] = uncut(part.uncertainty, volume.grid, located)
+        return replace(part, labels=labels, uncertainty=uncertainty)
 
     def _judge(self, volume: Volume, box: Box | None) -> Judged:
         members = Members(self.description.multilabel)

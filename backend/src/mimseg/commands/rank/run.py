@@ -68,7 +68,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     """
     reporter = reporter or Reporter()
     labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
-    judges = Ensemble(settings.models, settings.augment, settings.threads)
+    judges = Ensemble(settings.models, settings.augment, settings.threads, reporter)
     cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
     reporter.start("rank", models=list(judges.names), members=judges.members, cases=len(cases), device="cpu")

@@ -105,6 +105,8 @@ def warn_of_misfit(volume: Volume, job: Job, description: Description, has_regio
             f"{job.inputs[0]} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "
             f"{_millimetres(sorted(usual))}: expect false structures. Give the part to segment with --roi.",
         )
+    if description.preprocessing.intensity.kind == "robust":  # for scans of any kind
+        return
     lowest = float(volume.array.min())
     if description.modality == "CT" and lowest >= 0:
         reporter.warning(

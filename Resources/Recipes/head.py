@@ -1,0 +1,146 @@
+"""Recipe of `head`: 32 structures of the brain in whole heads of any contrast, learned from labels alone.
+
+    python Resources/Recipes/head.py DATA WORK [--minutes 240] [--finish]
+
+DATA is a folder with the twenty label maps of SynthSeg (Billot et al., Medical Image Analysis 2023; Apache-2.0),
+`training_seg_01.nii.gz` to `training_seg_20.nii.gz`. Not one image is needed: they are drawn while training. Maps 19
+and 20 choose the weights and are scored. WORK keeps everything: a stopped training goes on, `--finish` ends it and
+makes the model of its best weights. A step takes 1.8 s of one core with AMX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+HELD_OUT = (19, 20)
+ATTRIBUTION = (
+    "The weights are the MIMSegment project's own. They were trained on images drawn from the label maps of SynthSeg "
+    "(Billot et al., Medical Image Analysis 2023), which are under Apache-2.0; no image or label map is contained."
+)
+DATA_LICENCE = (
+    "The training label maps of SynthSeg (https://github.com/BBillot/SynthSeg), Apache License 2.0. Their values are "
+    "those of FreeSurfer. No image was used: all images were drawn from the maps.\n"
+)
+
+
+def main() -> int:
+    """Train or go on, then score and write the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--minutes", default="240")
+    parser.add_argument("--finish", action="store_true", help="train no further")
+    parser.add_argument("--output", type=Path, default=HERE.parent / "Models" / "head")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if not (options.work / "head" / "segmentation.json").is_file():
+        train(options)
+    bundle(options, scores_of(options))
+    return 0
+
+
+def train(options: argparse.Namespace) -> None:
+    """One training; a checkpoint in WORK is gone on from."""
+    maps = sorted(options.data.resolve().glob("training_seg_*.nii.gz"))
+    cases = [{"id": f"head{path.name[13:15]}", "label": str(path)} for path in maps]
+    (options.work / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    resume = ["--resume"] if (options.work / "head.training" / "checkpoint.pt").is_file() else []
+    arguments = [
+        "finetune", str(options.work / "cases.json"), "-o", str(options.work / "head"), "--init", "none",
+        "--validation", ",".join(f"head{number}" for number in HELD_OUT), "--name", "head",
+        "--labels", str(HERE / "head_labels.json"), "--card", str(HERE / "head_card.json"),
+        "--preprocessing", str(HERE / "head_preprocessing.json"), "--modality", "MR", "--network", "small",
+        "--window", "64,80,64", "--batch", "1", "--learning-rate", "3e-3", "--warmup", "0.05", "--flip-pairs",
+        "--balance", "--foreground-share", "0.5", "--validations", "8", "--overlap", "0.25", "--no-measure",
+        "--minutes", options.minutes, *(["--finish"] if options.finish else resume),
+    ]  # fmt: skip
+    print("mimseg", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "mimseg", *arguments], check=True)
+
+
+def scores_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Dice of each structure on images drawn from the maps that were left out, at the maps' 1 mm, by contrast."""
+    import numpy as np
+
+    from mimseg.bundle.reader import open_bundle
+    from mimseg.data.labels.labelmaps import read_labelmap
+    from mimseg.data.labels.structures import read_labels
+    from mimseg.data.preprocessing import working_grid
+    from mimseg.data.volume import Volume
+    from mimseg.inference.engine import open_engine
+    from mimseg.inference.pipeline import segment_volume
+    from mimseg.metrics.overlap import dice
+    from mimseg.training.synthesis.drawing import draw_volume
+    from mimseg.training.synthesis.label_extras import read_label_extras
+    from mimseg.training.synthesis.source import label_source
+
+    made = open_bundle(options.work / "head")
+    description, engine = made.description, open_engine(made, "cpu")
+    file = HERE / "head_labels.json"
+    labels = read_labels(file)
+    extras, values = read_label_extras(file, labels), [label.value for label in labels]
+    rows: dict[str, list[list[float]]] = {}
+    for number in HELD_OUT:
+        path = options.data / f"training_seg_{number:02d}.nii.gz"
+        labelmap = read_labelmap(path)
+        grid = working_grid(labelmap.grid, description.preprocessing.spacing)
+        for contrast in (*extras.contrasts, None):
+            chosen = () if contrast is None else (replace(contrast, share=1.0),)
+            source, indices = label_source(
+                labelmap, grid, values, extras.merged, description.preprocessing.intensity, extras.partners, chosen,
+                extras.stripped, path,
+            )  # fmt: skip
+            image = draw_volume(source, indices, labelmap.grid.spacing, seed=1000 + number)
+            found = segment_volume(Volume(image, labelmap.grid), description, engine)
+            truth = np.asarray(source.classes, np.uint8)[indices]
+            own = [dice(found == index, truth == index) for index in range(1, len(labels) + 1)]
+            name = "random" if contrast is None else contrast.name
+            rows.setdefault(name, []).append(own)
+            print(f"map {number}, {name}: mean Dice {np.nanmean(own):.3f}", flush=True)
+    by_contrast = {name: round(float(np.nanmean(scores)), 4) for name, scores in rows.items()}
+    by_structure = np.nanmean(np.concatenate(list(rows.values())), axis=0)
+    return {
+        "drawn_1mm": {
+            "mean_dice": round(float(np.mean(list(by_contrast.values()))), 4),
+            "by_contrast": by_contrast,
+            "by_structure": {
+                label.name: round(float(score), 4) for label, score in zip(labels, by_structure, strict=True)
+            },
+        }
+    }
+
+
+def bundle(options: argparse.Namespace, scores: dict[str, Any]) -> None:
+    """Copy the model to where it ships, with these scores in its card."""
+    import torch
+    from safetensors.torch import load_file
+
+    from mimseg.bundle.reader import open_bundle
+    from mimseg.bundle.writer import write_bundle
+    from mimseg.networks.unetr import build
+
+    made = open_bundle(options.work / "head")
+    network = build(made.description.network_settings)
+    network.load_state_dict({name: value.to(torch.float32) for name, value in load_file(made.weights_path).items()})
+    if options.output.exists():
+        shutil.rmtree(options.output)
+    description = replace(
+        made.description,
+        scores={**made.description.scores, **scores},
+        licence="Apache-2.0",
+        attribution=f"{ATTRIBUTION} {DATA_LICENCE}".strip(),
+    )
+    written = write_bundle(options.output, network.eval(), description)
+    print(f"{written.path}: {written.size_bytes / 1e6:.1f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
