@@ -132,7 +132,7 @@ class Ensemble:
         found = []
         with memory_errors_named("compute features"):
             located = self._located(volume, regions)
-            parts = [(cut(volume, each, self.description), None) for each in located]
+            parts: list[tuple[Volume, Box | None]] = [(cut(volume, each, self.description), None) for each in located]
             for part, box in parts or [(volume, box) for box in _boxes(volume, regions)]:
                 prepared = prepare(part, self.description.preprocessing, box)
                 if self._features is not None:
