@@ -15,7 +15,7 @@ from mimseg.bundle.description import Description, read_description
 from mimseg.bundle.locator import Locator, Place, located_labels
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.finetune.locator import parse_locator
-from mimseg.commands.rank.case import Judges
+from mimseg.commands.rank.case import Ensemble
 from mimseg.commands.segment.run import segment
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
@@ -228,7 +228,7 @@ def test_a_structure_without_a_side_means_both_sides(models):
 
 def test_rank_looks_where_the_locator_points(tmp_path, models):
     array = write_two_sides(tmp_path / "scan.nrrd", stray=True)  # a bright voxel outside of both boxes
-    judged = Judges([str(models / "part")], False).judge(read_volume(tmp_path / "scan.nrrd"))
+    judged = Ensemble([str(models / "part")], False).judge(read_volume(tmp_path / "scan.nrrd"))
     both_alike = np.where(array == 100, 7, (array == 50) * 3)
     both_alike[2, 2, 2] = 0
     assert np.array_equal(judged.labels, both_alike)
