@@ -162,6 +162,39 @@ class Cases:
         self._append(labels, {**entry, "structures": labels.namesOf(found), "source": "folder"})
         return identifier
 
+    def counts(self):
+        """Number of cases by the name of a structure, in the order of their values."""
+        found = [name for entry in self.entries() for name in entry.get("structures", [])]
+        return {entry["name"]: found.count(entry["name"]) for entry in self.labels().toJson() if entry["name"] in found}
+
+    def rename(self, old, new):
+        """Give a structure another name in all cases; with the name of another one, both become one structure.
+
+        :raises Problem: if the name is empty, or a label file cannot be written.
+        """
+        new = " ".join(new.split())
+        labels = self.labels()
+        source, target = labels.valueOf(old), labels.valueOf(new)
+        if not new or source is None:
+            raise Problem(_("A structure needs a name."), _("Type one."))
+        entries = self.entries()
+        for entry in entries:
+            if old not in entry.get("structures", []):
+                continue
+            if target in (None, source):
+                entry["structures"] = [new if name == old else name for name in entry["structures"]]
+                continue
+            file = LabelFile(self.path(entry["label"]))
+            values = {segment["id"]: segment["labelValue"] for segment in file.segments}
+            values = {identifier: target if value == source else value for identifier, value in values.items()}
+            entry["structures"] = labels.namesOf(file.write(self.path(entry["label"]), values))
+            self._write(labels, entries)
+        if target in (None, source):
+            labels.rename(source, new)
+        else:
+            labels.remove(source)
+        self._write(labels, entries)
+
     def remove(self, identifier):
         """Take a case out of the table; files that were written for it are deleted, the user's own are not."""
         entries = self.entries()

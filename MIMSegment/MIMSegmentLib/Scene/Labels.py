@@ -19,6 +19,21 @@ class Labels:
         wanted = set(values)
         return [entry["name"] for entry in self.toJson() if entry["value"] in wanted]
 
+    def valueOf(self, name):
+        """The value of a structure, None if there is none of this name."""
+        entry = self._byName(name)
+        return entry["value"] if entry is not None else None
+
+    def rename(self, value, name):
+        """Give a structure another name."""
+        for entry in self._entries:
+            if entry["value"] == value:
+                entry["name"] = name
+
+    def remove(self, value):
+        """Forget a structure that no voxel means any more."""
+        self._entries = [entry for entry in self._entries if entry["value"] != value]
+
     def match(self, segments):
         """Voxel value by segment ID. Segments are found by name, else by code, else they are new structures.
 

@@ -22,6 +22,10 @@ class CasesSection:
         self.corrected = Signal("corrected")
         ui.casesTable.horizontalHeader().setStretchLastSection(True)
         ui.casesTable.verticalHeader().hide()
+        ui.structuresTable.horizontalHeader().setStretchLastSection(True)
+        ui.structuresTable.verticalHeader().hide()
+        self._filling = False
+        ui.structuresTable.connect("itemChanged(QTableWidgetItem*)", self.onRenamed)
         ui.casesTable.connect("itemSelectionChanged()", self.update)
         ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
         ui.caseSegmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChosen)
@@ -49,9 +53,34 @@ class CasesSection:
                 item.setToolTip(text)
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
+        self._showStructures()
         self.ui.casesSummaryLabel.text = self._summary(entries)
         self.ui.casesFolderButton.toolTip = self.logic.cases.folder
         self.changed.emit()
+
+    def _showStructures(self):
+        """The structures of all cases, whose names can be changed."""
+        table = self.ui.structuresTable
+        self._filling = True
+        self._structures = list(self.logic.cases.counts().items())
+        table.setRowCount(len(self._structures))
+        for row, (name, count) in enumerate(self._structures):
+            table.setItem(row, 0, qt.QTableWidgetItem(name))
+            number = qt.QTableWidgetItem(str(count))
+            number.setFlags(qt.Qt.ItemIsEnabled)
+            table.setItem(row, 1, number)
+        table.resizeColumnToContents(0)
+        table.visible = bool(self._structures)
+        self._filling = False
+
+    def onRenamed(self, item):
+        """A structure got another name, or that of another one."""
+        if self._filling or item.column() != 0:
+            return
+        old, new = self._structures[item.row()][0], item.text()
+        if new != old:
+            # Later: the table is not filled anew while it tells of a change in it.
+            qt.QTimer.singleShot(0, lambda: self._try(lambda: self.logic.cases.rename(old, new)))
 
     def _summary(self, entries):
         names = {name for entry in entries for name in entry.get("structures", [])}
@@ -123,5 +152,6 @@ class CasesSection:
         unread = idle and not self.logic.training.command
         self.ui.addCaseButton.enabled = bool(both and idle)
         self.ui.addFolderButton.enabled = idle
+        self.ui.structuresTable.enabled = unread
         self.ui.removeCaseButton.enabled = bool(unread and self.ui.casesTable.selectedItems())
         self.ui.addResultButton.enabled = bool(idle and self.ui.segmentationSelector.currentNode())
