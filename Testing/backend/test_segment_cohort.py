@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -11,12 +12,13 @@ import pytest
 from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
+from mimseg.commands.segment import cases as segment_cases
 from mimseg.commands.segment import sharing as segment_sharing
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
 from mimseg.data.intensity import Intensity
-from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.labels.labelmaps import read_labelmap, write_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
@@ -219,3 +221,41 @@ def test_a_dicom_folder_stays_one_volume_whatever_else_lies_in_it(tmp_path):
     (tmp_path / "labels.nrrd").touch()
     (tmp_path / "scan.nrrd").touch()
     assert expand_folders([tmp_path], 1) == [tmp_path]
+
+
+def test_a_fault_of_ours_in_one_scan_leaves_the_others_their_results(tmp_path, sharp_model, monkeypatch):
+    for name in ("a", "b", "c"):
+        write_scan(tmp_path / f"{name}.nrrd")
+    read = segment_cases.read_volume
+
+    def fail(path, *arguments):
+        if path.name == "b.nrrd":
+            raise KeyError("surprise")
+        return read(path, *arguments)
+
+    monkeypatch.setattr(segment_cases, "read_volume", fail)
+    recorder = Recorder()
+    scans = tuple(tmp_path / f"{name}.nrrd" for name in ("a", "b", "c"))
+    with pytest.raises(UserError, match="1 of 3 cases"):
+        segment(settings_for(sharp_model, scans, tmp_path / "out"), recorder)
+    assert sorted(path.name[0] for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+    told = [event for event in recorder.events if event[:2] == ("warning", "bug")]
+    assert len(told) == 1
+    assert "b: " in told[0][2]
+    assert "KeyError" in told[0][2]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are always valid Unicode there")
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_names_that_are_no_utf_8_are_read_and_written(tmp_path, sharp_model, ending):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    folder.mkdir()
+    scan = folder / os.fsdecode(b"gr\xf6\xdfe" + ending.encode())
+    expected, _ = write_scan(tmp_path / f"plain{ending}")
+    (tmp_path / f"plain{ending}").rename(scan)
+    results = segment(
+        settings_for(sharp_model, scan, folder / "out", file_format=ending, table=folder / "v.csv"), Reporter()
+    )
+    assert results[0].output.name == os.fsdecode(b"gr\xf6\xdfe_segmentation" + ending.encode())
+    assert np.array_equal(read_labelmap(results[0].output).array, expected)
+    assert (folder / "v.csv").read_text(encoding="utf-8").count("\\udcf6") == 2

@@ -6,7 +6,7 @@ import pytest
 from segment_tools import Recorder
 
 from mimseg.commands.segment.overlap import Stages, overlapped
-from mimseg.errors import OutOfMemory, Stopped, UserError
+from mimseg.errors import OutOfMemory, Stopped, UserError, of_case
 from mimseg.events import Reporter
 
 
@@ -111,3 +111,32 @@ def test_warnings_of_reading_come_in_their_case_s_turn():
     overlapped(range(2), stages(turn=lambda item: recorder.warning("turn", str(item)), read=read), recorder)
     told = [event[1:] for event in recorder.events if event[0] == "warning"]
     assert told == [("turn", "0"), ("read", "0"), ("turn", "1"), ("read", "1")]
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write"])
+@pytest.mark.parametrize("fault", [TypeError("a fault of ours"), MemoryError(), OutOfMemory("full"), OSError(5, "I/O")])
+def test_whatever_ends_a_case_ends_that_case_only(stage, fault):
+    failures = []
+
+    def fail(item, *_):
+        if item == 1:
+            raise fault
+        return item
+
+    changes = {stage: fail, "failed": lambda item, fault: failures.append((item, fault))}
+    assert overlapped(range(3), stages(**changes), Reporter()) == [0, 2]
+    assert failures == [(1, fault)]
+
+
+def test_a_fault_of_ours_is_named_with_its_place():
+    try:
+        len(3)  # type: ignore[arg-type]
+    except TypeError as fault:
+        told = of_case(fault)
+    assert told.code == "bug"
+    assert "TypeError" in told.message
+    assert "test_segment_overlap.py, line" in told.message
+    assert of_case(UserError("x", "y", "z")).code == "z"
+    assert isinstance(of_case(MemoryError()), OutOfMemory)
+    with pytest.raises(Stopped):
+        of_case(Stopped())

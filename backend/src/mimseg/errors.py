@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -50,3 +53,24 @@ class Stopped(MimsegError):
 
     def __init__(self, message: str = "Stopped by the user.", hint: str = "", code: str = "stopped") -> None:
         super().__init__(message, hint, code)
+
+
+def of_case(fault: Exception) -> MimsegError:
+    """What ended one case of many, in words: the error itself, or, for a fault of ours, what it was and where.
+
+    Raises:
+        Stopped: The user stopped the run, which ends all of it.
+    """
+    if isinstance(fault, Stopped):
+        raise fault
+    if isinstance(fault, MimsegError):
+        return fault
+    if isinstance(fault, MemoryError):
+        return OutOfMemory("The memory of this computer does not suffice for this case.")
+    last = traceback.extract_tb(fault.__traceback__)[-1:]
+    where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in last)
+    return MimsegError(
+        f"mimseg failed by a fault of its own ({type(fault).__name__}: {fault}{where}).",
+        "Please report this; the other cases are not concerned.",
+        "bug",
+    )

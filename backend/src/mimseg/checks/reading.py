@@ -15,13 +15,18 @@ from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.truth import read_truth
 from mimseg.data.reading.open import open_image
 from mimseg.data.volume import Grid, Volume
-from mimseg.errors import UserError
+from mimseg.errors import MimsegError, UserError, of_case
 from mimseg.events import Reporter
 
 # What readers only warn of, and how grave that is for training: code -> (severity, remedy).
 _WARNINGS = {
     "constant": ("error", "There is nothing to see in it: export the volume again, or leave the case out."),
     "non-finite": ("warning", "Look at the volume; export it again if more than its border is affected."),
+    "no-orientation": ("warning", "Say with --orientation how its axes run, or repair its header."),
+    "beside-image": ("note", "Nothing need be done; a program has rounded the header."),
+    "other-transform": ("note", "Nothing need be done; make qform and sform of the image equal to be rid of it."),
+    "shear-straightened": ("note", "Nothing need be done, unless structures must be placed more exactly than that."),
+    "trailing-bytes": ("note", "Nothing need be done, unless the file was put together by hand."),
     "overlap": ("warning", "Let structures overlap nowhere, or accept that the later segment keeps the voxels."),
 }
 _OTHER_WARNING = ("warning", "Check in a viewer that the volume has the right size and shape.")
@@ -50,8 +55,8 @@ def load_case(case: Case, scheme: LabelScheme | None = None) -> tuple[LoadedCase
     name, collector = case.identifier, _Collector()
     try:
         volume = read_images(case, reporter=collector)
-    except UserError as fault:
-        return None, [_refused(case, fault)]
+    except Exception as fault:
+        return None, [_refused(case, of_case(fault))]
     findings: list[Finding] = []
     loaded = LoadedCase(case, volume)
     if case.label is None:
@@ -61,8 +66,8 @@ def load_case(case: Case, scheme: LabelScheme | None = None) -> tuple[LoadedCase
             labels = _read_labels(case.label, scheme, volume.grid, collector, case.orientation)
             names = read_segment_names(case.label)
             loaded = LoadedCase(case, volume, labels.array, names, _stored_type(case.label))
-        except UserError as fault:
-            findings.append(_refused(case, fault, volume))
+        except Exception as fault:
+            findings.append(_refused(case, of_case(fault), volume))
     return loaded, findings + _told(case, collector)
 
 
@@ -74,8 +79,8 @@ def load_labels(case: Case, scheme: LabelScheme) -> tuple[LoadedCase | None, lis
     try:
         labels = _read_labels(case.label, scheme, None, collector, case.orientation)
         names, stored_type = read_segment_names(case.label), _stored_type(case.label)
-    except UserError as fault:
-        return None, [_refused(case, fault)]
+    except Exception as fault:
+        return None, [_refused(case, of_case(fault))]
     array = labels.array
     count = count_frames(case.images[0]) if holds_channels(case.images, case.channels) else len(case.images)
     if not case.images:
@@ -119,7 +124,7 @@ def without_folders(text: str, case: Case) -> str:
     return text
 
 
-def _refused(case: Case, fault: UserError, volume: Volume | None = None) -> Finding:
+def _refused(case: Case, fault: MimsegError, volume: Volume | None = None) -> Finding:
     remedy = without_folders(fault.hint, case) or "Export it again, or leave the case out."
     evidence: dict[str, object] = {}
     if fault.code == "grid-mismatch" and volume is not None and case.label is not None:

@@ -247,7 +247,7 @@ def _read_card(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as fault:
         raise UserError(f"The card {path} cannot be read ({fault}).", "Give a JSON object.", "bad-card") from fault
     if not isinstance(content, dict) or set(content) - allowed:

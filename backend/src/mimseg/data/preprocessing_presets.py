@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mimseg.data.intensity import Intensity
 from mimseg.data.preprocessing import Preprocessing
+from mimseg.data.text_files import read_json
 from mimseg.errors import UserError
 
 
@@ -77,8 +78,8 @@ def read_preprocessing(path: Path) -> Preprocessing:
         UserError: The file cannot be read, or an entry is missing, unknown or not usable.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as fault:
+        content = read_json(path)
+    except (UserError, RecursionError) as fault:
         raise UserError(
             f"The preprocessing file {path} cannot be read ({fault}).",
             f"Give one of {', '.join(PRESETS)}, or a JSON file such as "

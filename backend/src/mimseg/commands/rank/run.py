@@ -19,7 +19,7 @@ from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.cases import Case, load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.volume import Volume
-from mimseg.errors import OutOfMemory, UserError
+from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
 
@@ -91,8 +91,9 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
         try:
             volume = read_images(case, settings.frame, reporter)
             judged = judges.judge(volume, settings.regions)
-        except (UserError, OutOfMemory) as fault:
-            reporter.warning(fault.code, f"{case.identifier}: {fault.message} This case is left out.")
+        except Exception as fault:
+            told = of_case(fault)
+            reporter.warning(told.code, f"{case.identifier}: {told.message} This case is left out.")
             left_out.append(case.identifier)
             continue
         ranked.append(_describe(case, volume, judged, judges, settings))
@@ -127,8 +128,9 @@ def _features_of_labelled(
         reporter.progress("labelled cases", number, len(labelled))
         try:
             found.append(judges.features(read_images(case, settings.frame, reporter), settings.regions))
-        except (UserError, OutOfMemory) as fault:
-            reporter.warning(fault.code, f"{case.identifier}: {fault.message} It is not compared with.")
+        except Exception as fault:
+            told = of_case(fault)
+            reporter.warning(told.code, f"{case.identifier}: {told.message} It is not compared with.")
     if labelled:
         reporter.progress("labelled cases", len(labelled), len(labelled))
     return np.stack(found) if found else None

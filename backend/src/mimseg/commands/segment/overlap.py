@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mimseg import stopping
-from mimseg.errors import OutOfMemory, UserError
+from mimseg.errors import OutOfMemory, Stopped
 from mimseg.events import Reporter
 
 Item = TypeVar("Item")
@@ -33,14 +33,14 @@ class Stages(Generic[Item, Input, Computed, Output]):
         read: Runs in a thread; the warnings that it gives are told when the item's turn comes.
         compute: Runs in the calling thread.
         write: Runs in a thread.
-        failed: Called, in the calling thread, with an item's UserError; the others go on.
+        failed: Called, in the calling thread, with whatever ended an item; the others go on, unless it raises.
     """
 
     turn: Callable[[Item], None]
     read: Callable[[Item, Reporter], Input]
     compute: Callable[[Item, Input], Computed]
     write: Callable[[Item, Computed], Output]
-    failed: Callable[[Item, UserError], None]
+    failed: Callable[[Item, Exception], None]
 
 
 class LockedReporter(Reporter):
@@ -108,7 +108,7 @@ def overlapped(
 
     Raises:
         Stopped: The user asked to stop; what is being written is written to its end.
-        Exception: What a stage raised, if it is no UserError.
+        Exception: What `failed` raises.
     """
     outputs: list[Output] = []
     # The pools wait for their threads when the block ends, whatever ends it: a thread that is inside native code when
@@ -166,7 +166,9 @@ class _Reading(Generic[Item, Input]):
                 volume = self._read(item, later)  # Now without another case in memory.
             later.tell(reporter)
             reporter.progress("read", 1, 1)
-        except UserError as fault:
+        except Stopped:
+            raise
+        except Exception as fault:
             later.tell(reporter)
             stages.failed(item, fault)
         del future
@@ -178,7 +180,9 @@ class _Reading(Generic[Item, Input]):
 def _computed(item: Item, volume: Input, stages: Stages[Item, Input, Computed, Any]) -> Computed | None:
     try:
         return stages.compute(item, volume)
-    except UserError as fault:
+    except Stopped:
+        raise
+    except Exception as fault:
         stages.failed(item, fault)
         return None
 
@@ -191,7 +195,7 @@ def _result(future: Future[Any]) -> Any:
 
 
 def _collect(
-    writing: tuple[Item, Future[Output]] | None, outputs: list[Output], failed: Callable[[Item, UserError], None]
+    writing: tuple[Item, Future[Output]] | None, outputs: list[Output], failed: Callable[[Item, Exception], None]
 ) -> bool:
     """Wait until an item is written; False if that failed."""
     if writing is None:
@@ -199,7 +203,9 @@ def _collect(
     item, future = writing
     try:
         outputs.append(_result(future))
-    except UserError as fault:
+    except Stopped:
+        raise
+    except Exception as fault:
         failed(item, fault)
         return False
     return True

@@ -23,7 +23,7 @@ from mimseg.commands.segment.volume_table import StructureVolume, check_table, m
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
-from mimseg.errors import OutOfMemory, UserError
+from mimseg.errors import OutOfMemory, UserError, of_case
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
 from mimseg.inference.locating import segment_located
@@ -245,12 +245,13 @@ class _Run:
         seconds = time.perf_counter() - computed.began
         return job, SegmentResult(job.inputs, job.output, volumes, job.preview, seconds)
 
-    def failed(self, job: Job, fault: UserError) -> None:
+    def failed(self, job: Job, fault: Exception) -> None:
         """Note a case that is left out; a single one's fault is raised."""
         if self.cases == 1:
             raise fault
         self.failures.append(job.name)
-        self.reporter.warning(fault.code, f"{fault} This case is left out.")
+        told = of_case(fault)
+        self.reporter.warning(told.code, f"{job.name}: {told} This case is left out.")
 
     def _open(self, bundle: Bundle, device: str, engine: str) -> Engine:
         threads = self.settings.threads or self.rank.processors
