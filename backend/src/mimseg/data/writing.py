@@ -6,6 +6,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
+from mimseg import formats
 from mimseg.data.reading.open import open_image
 from mimseg.data.volume import Grid
 from mimseg.data.writers import nifti
@@ -40,7 +41,13 @@ def check_volume(path: Path, size: tuple[int, ...]) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """True if a file is a volume that can be read to its end, with its checksum; False for empty and cut ones."""
+    """True if a file is a volume that can be read to its end, with its checksum; False for empty and cut ones.
+
+    Of formats that are only written, all that can be told is that the file is not empty.
+    """
+    found = formats.format_of(path)
+    if found is not None and not found.labels:
+        return path.stat().st_size > 0
     try:
         open_image(path).verify()
     except UserError:
