@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimseg import formats
 from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
-from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments
+from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments, stray_segments
 from mimseg.data.labels.structures import Label
 from mimseg.data.nifti.placement import grids_of
 from mimseg.data.reading.open import open_image
@@ -59,7 +59,8 @@ def read_labelmap(
     _refuse_what_is_no_labelmap(file, path)
     array, grid = file.read(0, orientation or formats.UNSAID_ORIENTATION, reporter)
     check_grid(grid, path)
-    segments = read_segments(file.header.metadata)
+    segments = read_segments(file.header.metadata, path)
+    _tell_stray(array, segments, path, reporter)
     if segments and merge is not None:
         array = merge(array if array.ndim == 4 else array[np.newaxis], segments)
     elif segments:
@@ -83,7 +84,8 @@ def read_labelmap(
 
 def read_segment_names(path: Path) -> dict[int, str]:
     """Names of the segments in a `.seg.nrrd` by their value in `read_labelmap`; empty for plain labelmaps."""
-    return {segment.value: segment.name for segment in read_segments(open_image(Path(path)).header.metadata)}
+    path = Path(path)
+    return {segment.value: segment.name for segment in read_segments(open_image(path).header.metadata, path)}
 
 
 def write_labelmap(
@@ -150,6 +152,16 @@ def _refuse_what_is_no_labelmap(file: ImageFile, path: Path) -> None:
         raise UserError(f"The labels {path} are not a volume ({shape}).", "Give a labelmap of three axes.", "not-3d")
     if file.header.number:
         raise UserError(f"{path} has {file.header.number}.", "Give one label per voxel.", "not-scalar")
+
+
+def _tell_stray(array: NDArray, segments: Sequence[Segment], path: Path, reporter: Reporter) -> None:
+    lost, stray = stray_segments(array, segments) if segments else ([], 0)
+    if lost:
+        reporter.warning("segment-without-layer", f"{path}: the voxels of {', '.join(lost)} are not in the file.")
+    if stray:
+        reporter.warning(
+            "stray-voxels", f"{path}: {stray} voxels belong to no segment of its header and count as background."
+        )
 
 
 def _lies_on(grid: Grid, like: Grid, path: Path, reporter: Reporter) -> bool:

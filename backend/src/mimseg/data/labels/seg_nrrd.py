@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Code, Label, distinct_color
+from mimseg.data.reading.opened import unreadable
 from mimseg.data.volume import Grid
 
 _CATEGORIES = "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -40,8 +42,12 @@ class Segment:
     modifier: Code | None = None
 
 
-def read_segments(metadata: Mapping[str, str]) -> list[Segment]:
-    """The segments that the metadata of a file describe; empty for a plain image."""
+def read_segments(metadata: Mapping[str, str], path: Path) -> list[Segment]:
+    """The segments that the metadata of the file `path` describe; empty for a plain image.
+
+    Raises:
+        UserError: A layer or a value is no number.
+    """
     matches = (re.fullmatch(r"Segment(\d+)_(?:ID|Name|LabelValue)", key) for key in metadata)
     numbers = sorted({int(match[1]) for match in matches if match})
 
@@ -49,10 +55,13 @@ def read_segments(metadata: Mapping[str, str]) -> list[Segment]:
         return metadata.get(f"Segment{number}_{key}", default).strip()
 
     # Files of Slicer 4.10 and older have neither: one binary layer for each segment.
-    found = [
-        (read(n, "Name", read(n, "ID", "")), int(read(n, "Layer", str(n))), int(read(n, "LabelValue", "1")))
-        for n in numbers
-    ]
+    try:
+        found = [
+            (read(n, "Name", read(n, "ID", "")), int(read(n, "Layer", str(n))), int(read(n, "LabelValue", "1")))
+            for n in numbers
+        ]
+    except ValueError as fault:
+        raise unreadable(path, "the layer or the value of a segment in its header is no number") from fault
     values = [label_value for _, _, label_value in found]
     if len(set(values)) < len(values):
         values = list(range(1, len(found) + 1))
@@ -78,6 +87,17 @@ def _codes(tags: str) -> tuple[Code | None, Code | None]:
     parts = [part.split("^") for part in entry[len(prefix) :].split("~")[2:4]]
     codes = [Code(*part) if len(part) == 3 and part[0] and part[1] else None for part in parts]
     return codes[0] if codes else None, codes[1] if len(codes) > 1 else None
+
+
+def stray_segments(array: NDArray, segments: Sequence[Segment]) -> tuple[list[str], int]:
+    """Names of segments whose layer is not there, and how many voxels belong to no segment though they are not 0."""
+    layers = array if array.ndim == 4 else array[np.newaxis]
+    lost = [segment.name for segment in segments if not 0 <= segment.layer < len(layers)]
+    stray = 0
+    for number, layer in enumerate(layers):
+        known = [0, *(segment.label_value for segment in segments if segment.layer == number)]
+        stray += layer.size - int(np.count_nonzero(np.isin(layer, known)))
+    return lost, stray
 
 
 def merge_segments(array: NDArray, segments: Sequence[Segment]) -> tuple[NDArray, int]:

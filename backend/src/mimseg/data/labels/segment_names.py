@@ -70,7 +70,7 @@ def segments_of(path: Path) -> list[Segment]:
     Raises:
         UserError: The header cannot be read.
     """
-    return read_segments(open_image(path).header.metadata) if ending_of(path) in _NRRD else []
+    return read_segments(open_image(path).header.metadata, path) if ending_of(path) in _NRRD else []
 
 
 def _key(name: str) -> str:

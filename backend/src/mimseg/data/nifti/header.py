@@ -57,7 +57,7 @@ class NiftiHeader:
 
     @property
     def first_voxel(self) -> int:
-        """Where the voxels begin. An offset of 0 means right behind the header, as nibabel reads it, too.
+        """Where the voxels begin. An offset of 0 means right behind the header: nowhere else can it be.
 
         Raises:
             ValueError: The offset is no number, or lies inside the header.

@@ -18,7 +18,7 @@ from mimseg.data.reading.inflate import Damaged
 from mimseg.data.reading.opened import ImageHeader, damaged, unreadable
 from mimseg.data.reading.parts import check_parts, inflate_parts
 from mimseg.data.reading.placing import in_doubt, placed
-from mimseg.data.reading.plain_path import plain_path
+from mimseg.data.reading.plain_path import is_plain, plain_path
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -37,6 +37,12 @@ class ItkFile:
         """
         self._path = path
         self._format = metaimage if formats.ending_of(path) in (".mha", ".mhd") else nrrd
+        # First by ourselves: there are headers on which ITK ends the whole process.
+        try:
+            self._fields, _, _ = self._format.read_header(path)
+            self._parts = self._format.data_parts(path)
+        except Damaged as fault:
+            raise damaged(path, fault) from fault
         with self._reader() as reader:
             complex_numbers = "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
             self.header = ImageHeader(
@@ -44,17 +50,15 @@ class ItkFile:
                 components=reader.GetNumberOfComponents(),
                 number="complex numbers" if complex_numbers else "",
                 stored=_FLOATING.get(reader.GetPixelID(), "whole numbers"),
-                metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()},
+                metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if is_plain(key)},
             )
             self._grid = _grid_of_reader(reader)
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """See `ImageFile.read`."""
         try:
-            fields, _, _ = self._format.read_header(self._path)
-            parts = self._format.data_parts(self._path)
-            inflate = self.header.components == 1 and all(part.encoding == "gzip" for part in parts)
-            content, more = inflate_parts(parts) if inflate else (None, check_parts(parts))
+            inflate = self.header.components == 1 and all(part.encoding == "gzip" for part in self._parts)
+            content, more = inflate_parts(self._parts) if inflate else (None, check_parts(self._parts))
         except Damaged as fault:
             raise damaged(self._path, fault) from fault
         if more:
@@ -66,8 +70,8 @@ class ItkFile:
         if content is None:
             array, grid = self._read_with_itk(frame)
         else:
-            array, grid = _frame_of(content, self._format.voxel_type(fields), self.header.size, frame), self._grid
-        if not self._format.says_orientation(fields):
+            array, grid = _frame_of(content, self._format.voxel_type(self._fields), self.header.size, frame), self._grid
+        if not self._format.says_orientation(self._fields):
             # The offset of MetaImage is in LPS, whatever the axes are.
             grid = placed(grid, orientation, turn_origin=self._format is nrrd)
             missing = "no space with directions" if self._format is nrrd else "no TransformMatrix"
@@ -77,7 +81,7 @@ class ItkFile:
     def verify(self) -> None:
         """See `ImageFile.verify`."""
         try:
-            check_parts(self._format.data_parts(self._path))
+            check_parts(self._parts)
         except Damaged as fault:
             raise damaged(self._path, fault) from fault
 

@@ -20,6 +20,9 @@ _TYPES = {
     "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
 _MOST_HEADER = 1 << 20
+_MOST_AXES = 10
+_PER_AXIS = ("Offset", "Position", "Origin", "ElementSpacing", "ElementSize", "CenterOfRotation")
+_PER_PAIR = ("TransformMatrix", "Rotation", "Orientation")
 
 
 def read_header(path: Path) -> tuple[dict[str, str], int, list[str]]:
@@ -47,9 +50,19 @@ def read_header(path: Path) -> tuple[dict[str, str], int, list[str]]:
     raise Damaged("it has no MetaImage header, or one without ElementDataFile")
 
 
+def _check_counts(fields: dict[str, str], size: list[int]) -> None:
+    """MetaIO writes beyond its arrays where a header has more axes, or more numbers for them, than there can be."""
+    axes = len(size)
+    if not 1 <= axes <= _MOST_AXES or min(size) < 1 or fields.get("NDims") != str(axes):
+        raise Damaged("its header gives sizes that do not fit the number of axes")
+    for key, count in {**dict.fromkeys(_PER_AXIS, axes), **dict.fromkeys(_PER_PAIR, axes * axes)}.items():
+        if key in fields and len(fields[key].split()) != count:
+            raise Damaged(f"its header gives {key} for another number of axes")
+
+
 def says_orientation(fields: dict[str, str]) -> bool:
     """True if the header says how the axes run."""
-    return any(key in fields for key in ("TransformMatrix", "Rotation", "Orientation"))
+    return any(key in fields for key in _PER_PAIR)
 
 
 def voxel_type(fields: dict[str, str]) -> np.dtype:
@@ -74,8 +87,7 @@ def data_parts(path: Path) -> list[Part]:
         compressed_size = int(float(fields.get("CompressedDataSize", "0")))
     except (KeyError, ValueError) as fault:
         raise Damaged("its header lacks the size or type of the voxels") from fault
-    if min(size, default=0) < 1 or len(size) != int(fields.get("NDims", len(size))):
-        raise Damaged("its header gives sizes that do not fit the number of axes")
+    _check_counts(fields, size)
     needed = math.prod(size) * each * channels
     text = fields.get("BinaryData", "True")[:1] not in "Tt1"
     encoding = "text" if text else "gzip" if fields.get("CompressedData", "False")[:1] in "Tt1" else "raw"

@@ -91,6 +91,8 @@ def _check(part: Part, content: bytearray | None) -> int:
                 return 0
     except OSError as fault:
         raise Damaged(f"its data file {part.path.name} cannot be read: {fault.strerror}") from fault
+    except ValueError as fault:  # no name of a file at all
+        raise Damaged("its header names its data files in a way that cannot be followed") from fault
     if found < part.needed:
         raise Damaged(f"{found} of {part.needed} {'numbers' if part.encoding == 'text' else 'bytes'} are there")
     return 0 if part.begin < 0 else found - part.needed
