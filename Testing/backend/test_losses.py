@@ -10,11 +10,8 @@ pytestmark = pytest.mark.train
 
 from monai.losses import DiceCELoss, DiceLoss  # noqa: E402
 
-from mimseg.training.losses import (  # noqa: E402
-    IGNORED,
-    dice_and_binary_cross_entropy,
-    dice_and_cross_entropy,
-)
+from mimseg.data.labels.scheme import IGNORED  # noqa: E402
+from mimseg.training.losses import dice_and_binary_cross_entropy, dice_and_cross_entropy  # noqa: E402
 
 SIZE = (6, 5, 4)
 
