@@ -152,8 +152,19 @@ def _table():
             Words(_("There are too few cases that can be used."), cases),
         ),
         (
-            "bad-labels not-a-labelmap unknown-label-value bad-json too-many-values",
+            "bad-labels not-a-labelmap unknown-label-value unknown-segment bad-json too-many-values",
             Words(_("Labels of a case cannot be used."), cases),
+        ),
+        (
+            "overlap-trained",
+            Words(
+                _("Segments overlap, and the structures are trained so that they may."),
+                _("If they exclude each other, give each voxel to one of them."),
+            ),
+        ),
+        (
+            "masks-left-out",
+            Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
         ),
         ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),
         (
