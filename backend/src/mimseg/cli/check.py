@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mimseg.cli.output import print_out
+from mimseg.cli.parser import settings_of
 from mimseg.cli.reading_options import add_orientation_option
 from mimseg.events import Reporter
 
@@ -42,17 +43,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from mimseg.commands.check.report import summary
     from mimseg.commands.check.run import CheckSettings, check
 
-    settings = CheckSettings(
-        arguments.data,
-        arguments.labels,
-        arguments.modality,
-        arguments.model,
-        arguments.cases,
-        arguments.validation,
-        arguments.output,
-        arguments.orientation,
-        arguments.names_only,
-    )
+    settings = settings_of(CheckSettings, arguments, report=arguments.output)
     checked = check(settings, reporter)
     if not arguments.json_lines:
         print_out(summary(checked.findings, checked.cases))

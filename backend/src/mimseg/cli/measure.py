@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mimseg.cli.output import print_out
+from mimseg.cli.parser import settings_of
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -43,8 +44,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         raise UserError(f"--threads {arguments.threads} is too few.", "Give 1 or more, or leave it out.", "usage")
     from mimseg.commands.measure.run import MeasureSettings, measure_inference
 
-    names = ("model", "data", "cases", "labels", "device", "engine", "threads")
-    bundle = measure_inference(MeasureSettings(**{name: getattr(arguments, name) for name in names}), reporter)
+    bundle = measure_inference(settings_of(MeasureSettings, arguments), reporter)
     if not arguments.json_lines and not arguments.quiet:
         print_out(format_table(bundle.description.scores["inference"]["variants"]))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
 
 from mimseg.cli.output import print_out
 from mimseg.errors import UserError
+
+Settings = TypeVar("Settings")
 
 # Options whose value may begin with a minus, which argparse would take for an option of its own.
 _SIGNED = frozenset({"--roi"})
@@ -62,6 +65,19 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def _is_everyday(self, action: argparse.Action) -> bool:
         return not self._everyday.isdisjoint(action.option_strings)
+
+
+def settings_of(kind: Callable[..., Settings], arguments: argparse.Namespace, **given: Any) -> Settings:
+    """The settings of a command: what its arguments of the same names say, and what is given here.
+
+    Args:
+        kind: A dataclass; what neither names has its default, which so stands in one place.
+        arguments: Parsed ones.
+        given: What is called or written otherwise on the command line.
+    """
+    names = (entry.name for entry in fields(kind))  # type: ignore[arg-type]
+    same = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return kind(**{**same, **given})
 
 
 class _HelpAll(argparse.Action):

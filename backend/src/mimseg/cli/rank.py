@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mimseg import formats
 from mimseg.cli.output import print_out
+from mimseg.cli.parser import settings_of
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
@@ -64,19 +65,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             raise UserError(f"--{option} {value} is too few.", "Give 1 or more.", "usage")
     from mimseg.commands.rank.run import RankSettings, rank
 
-    settings = RankSettings(
+    settings = settings_of(
+        RankSettings,
+        arguments,
         inputs=tuple(arguments.inputs),
         models=tuple(arguments.model),
-        output=arguments.output,
-        count=arguments.count,
-        labelled=arguments.labelled,
-        cases=arguments.cases,
-        augment=arguments.augment,
         regions=regions,
         maps=not arguments.no_maps,
         file_format=arguments.format,
-        frame=arguments.frame,
-        threads=arguments.threads,
     )
     ranking = rank(settings, reporter)
     if not arguments.json_lines:

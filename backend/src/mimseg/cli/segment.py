@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.cli.parser import settings_of
 from mimseg.cli.reading_options import add_orientation_option
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -92,24 +93,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         raise UserError(f"--overlap {arguments.overlap} is not usable.", "Give a share from 0 to 0.95.", "usage")
     from mimseg.commands.segment.run import SegmentSettings, segment
 
-    settings = SegmentSettings(
+    settings = settings_of(
+        SegmentSettings,
+        arguments,
         inputs=tuple(arguments.inputs),
-        model=arguments.model,
-        output=arguments.output,
-        device=arguments.device,
-        engine=arguments.engine,
         labels=tuple(name.strip() for name in arguments.labels.split(",") if name.strip()),
         regions=regions,
         file_format=arguments.format,
-        table=arguments.table,
-        preview=arguments.preview,
-        frame=arguments.frame,
-        orientation=arguments.orientation,
-        overlap=arguments.overlap,
-        quick=arguments.quick,
-        threads=arguments.threads,
-        precision=arguments.precision,
-        resume=arguments.resume,
     )
     segment(settings, reporter)
 

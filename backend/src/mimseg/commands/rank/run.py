@@ -68,41 +68,41 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     """
     reporter = reporter or Reporter()
     labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
-    judges = Ensemble(settings.models, settings.augment, settings.threads, reporter)
-    cases = find_unlabelled(settings.inputs, judges.channels, settings.cases, labelled, reporter)
+    ensemble = Ensemble(settings.models, settings.augment, settings.threads, reporter)
+    cases = find_unlabelled(settings.inputs, ensemble.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
-    reporter.start("rank", models=list(judges.names), members=judges.members, cases=len(cases), device="cpu")
-    if judges.no_features:
+    reporter.start("rank", models=list(ensemble.names), members=ensemble.members, cases=len(cases), device="cpu")
+    if ensemble.no_features:
         reporter.warning(
             "no-features",
-            f"{judges.no_features} Cases are told apart by their intensities and size instead of the encoder's "
+            f"{ensemble.no_features} Cases are told apart by their intensities and size instead of the encoder's "
             "features, so their diversity is judged less well.",
         )
-    if judges.members == 1:
+    if ensemble.members == 1:
         reporter.info(
             "One model and one view of each scan: its own doubt is measured. --augment or several --model add "
             "disagreement."
         )
-    known = _features_of_labelled(judges, labelled, settings, reporter)
+    known = _features_of_labelled(ensemble, labelled, settings, reporter)
     ranked, features, left_out = [], [], []
     for number, case in enumerate(cases):
         check_stop()
         reporter.progress("rank", number, len(cases))
         try:
             volume = read_images(case, settings.frame, reporter)
-            judged = judges.judge(volume, settings.regions)
+            judged = ensemble.judge(volume, settings.regions)
         except Exception as fault:
             told = of_case(fault)
             reporter.warning(told.code, f"{case.identifier}: {told.message} This case is left out.")
             left_out.append(case.identifier)
             continue
-        ranked.append(_describe(case, volume, judged, judges, settings))
+        ranked.append(_describe(case, volume, judged, ensemble, settings))
         features.append(judged.features)
         reporter.metric("uncertainty", judged.doubt.uncertainty, case=case.identifier)
     reporter.progress("rank", len(cases), len(cases))
     if not ranked:
         raise UserError("None of the cases could be ranked.", "The warnings above say why.", "cases-failed")
-    ranking = _ordered(ranked, np.stack(features), known, settings.count, judges, left_out)
+    ranking = _ordered(ranked, np.stack(features), known, settings.count, ensemble, left_out)
     for case_ in ranking.cases:
         for code, message in case_.warnings:
             reporter.warning(code, f"{case_.name}: {message}")
@@ -120,14 +120,14 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
 
 
 def _features_of_labelled(
-    judges: Ensemble, labelled: Sequence[Case], settings: RankSettings, reporter: Reporter
+    ensemble: Ensemble, labelled: Sequence[Case], settings: RankSettings, reporter: Reporter
 ) -> NDArray[np.float32] | None:
     found = []
     for number, case in enumerate(labelled):
         check_stop()
         reporter.progress("labelled cases", number, len(labelled))
         try:
-            found.append(judges.features(read_images(case, settings.frame, reporter), settings.regions))
+            found.append(ensemble.features(read_images(case, settings.frame, reporter), settings.regions))
         except Exception as fault:
             told = of_case(fault)
             reporter.warning(told.code, f"{case.identifier}: {told.message} It is not compared with.")
@@ -136,12 +136,12 @@ def _features_of_labelled(
     return np.stack(found) if found else None
 
 
-def _describe(case: Case, volume: Volume, judged: Judged, judges: Ensemble, settings: RankSettings) -> RankedCase:
+def _describe(case: Case, volume: Volume, judged: Judged, ensemble: Ensemble, settings: RankSettings) -> RankedCase:
     ranked = RankedCase(case.identifier, case.images, judged.doubt, judged.volumes_ml)
-    pictures = draw(volume, judged, judges.description)
+    pictures = draw(volume, judged, ensemble.description)
     if settings.maps:
         uncertainty, labels = write_maps(
-            settings.output, case, volume, judged, judges.description, settings.file_format
+            settings.output, case, volume, judged, ensemble.description, settings.file_format
         )
         return replace(ranked, uncertainty_map=uncertainty, segmentation=labels, pictures=pictures)
     return replace(ranked, pictures=pictures)
@@ -159,7 +159,7 @@ def _ordered(
     features: NDArray[np.float32],
     known: NDArray[np.float32] | None,
     count: int,
-    judges: Ensemble,
+    ensemble: Ensemble,
     left_out: Sequence[str],
 ) -> Ranking:
     uncertainty = [case.doubt.uncertainty for case in cases]
@@ -178,5 +178,10 @@ def _ordered(
         for place, index in enumerate([*chosen, *rest], start=1)
     )
     return Ranking(
-        ordered, judges.names, judges.members, 0 if known is None else len(known), judges.feature_kind, tuple(left_out)
+        ordered,
+        ensemble.names,
+        ensemble.members,
+        0 if known is None else len(known),
+        ensemble.feature_kind,
+        tuple(left_out),
     )
