@@ -184,4 +184,4 @@ def _ordered(
         0 if known is None else len(known),
         ensemble.feature_kind,
         tuple(left_out),
-    )
+    )  # fmt: skip
