@@ -125,10 +125,9 @@ def bundle(options: argparse.Namespace, scores: dict[str, Any]) -> None:
 
     from mimseg.bundle.reader import open_bundle
     from mimseg.bundle.writer import write_bundle
-    from mimseg.networks.unetr import build
 
     made = open_bundle(options.work / "head")
-    network = build(made.description.network_settings)
+    network = made.description.network_settings.build()
     network.load_state_dict({name: value.to(torch.float32) for name, value in load_file(made.weights_path).items()})
     if options.output.exists():
         shutil.rmtree(options.output)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.reports.pictures import write_png
-from mimseg.training.crops.augmentation import AugmentationSettings
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_crop, generator_for
 
