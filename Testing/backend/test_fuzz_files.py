@@ -172,7 +172,7 @@ def test_headers_in_text(tmp_path: Path, originals: dict[str, bytes], kind: str,
     assert np.array_equal(found[0], array_of(image))
 
 
-@settings(FUZZ, max_examples=40)
+@settings(FUZZ, max_examples=30)
 @given(data=st.data())
 def test_dicom_slices(tmp_path: Path, dicom: dict[str, bytes], data: st.DataObject) -> None:
     """One slice of five is cut off, or has a byte changed before its pixels."""
@@ -197,7 +197,7 @@ def test_dicom_slices(tmp_path: Path, dicom: dict[str, bytes], data: st.DataObje
     assert all(text for _, text in reporter.warnings)
     # A slice at an end may be gone, which is told; a changed number in a header may move or scale the one slice.
     assert changed or reporter.codes
-    assert array.shape[:2] == SIZE[:2]
+    assert array.shape[:2] == SIZE[:2] or reporter.codes
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ FILE = """
 import json
 import numpy as np
 
-def write(path, labels, grid, table):
-    counts = {label.name: int(np.count_nonzero(labels == label.value)) for label in table}
-    path.write_text(json.dumps({"size": list(grid.size), "voxels": counts}), encoding="utf-8")
+def write(path, drawn):
+    counts = {label.name: int(np.count_nonzero(drawn.labels == label.value)) for label in drawn.table}
+    path.write_text(json.dumps({"size": list(drawn.grid.size), "voxels": counts}), encoding="utf-8")
 """
 LINE = '    Format(".counts.json", "Voxels of each structure", image=False, labels=False, writer="counts"),\n'
 
