@@ -120,24 +120,16 @@ def scores_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def bundle(options: argparse.Namespace, scores: dict[str, Any]) -> None:
     """Copy the model to where it ships, with these scores in its card."""
-    import torch
-    from safetensors.torch import load_file
-
     from mimseg.bundle.reader import open_bundle
-    from mimseg.bundle.writer import write_bundle
+    from mimseg.bundle.update import update_description
 
-    made = open_bundle(options.work / "head")
-    network = made.description.network_settings.build()
-    network.load_state_dict({name: value.to(torch.float32) for name, value in load_file(made.weights_path).items()})
     if options.output.exists():
         shutil.rmtree(options.output)
-    description = replace(
-        made.description,
-        scores={**made.description.scores, **scores},
-        licence="Apache-2.0",
-        attribution=f"{ATTRIBUTION} {DATA_LICENCE}".strip(),
-    )
-    written = write_bundle(options.output, network.eval(), description)
+    shutil.copytree(options.work / "head", options.output)
+    made = open_bundle(options.output).description
+    attribution = f"{ATTRIBUTION} {DATA_LICENCE}".strip()
+    described = replace(made, scores={**made.scores, **scores}, licence="Apache-2.0", attribution=attribution)
+    written = update_description(options.output, described)
     print(f"{written.path}: {written.size_bytes / 1e6:.1f} MB", flush=True)
 
 
