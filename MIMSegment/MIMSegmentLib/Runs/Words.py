@@ -108,6 +108,21 @@ def _table():
                 "box",
             ),
         ),
+        (
+            "nothing-located not-located no-locator bad-locator",
+            Words(
+                _("The model does not find its region in the scan by itself."),
+                _("Check that the scan shows it, or add a box for each structure."),
+                "box",
+            ),
+        ),
+        (
+            "nothing-found",
+            Words(
+                _("The model finds none of its structures: the result is empty."),
+                _("Check that the scan shows that part of the body."),
+            ),
+        ),
         ("modality not-mr not-hounsfield", Words(_("The scan is of another kind than the model's."), model)),
         ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
         (
