@@ -34,8 +34,9 @@ SHORTER = (
     (r"^mimseg finetune", {r"$": " --validations 1 --no-measure --batch 2"}, "scored once, nothing probed"),
     (r"^mimseg (pretrain|finetune)", {r"$": " --precision 32-true"}, "no precision is chosen by its speed"),
     (r"--(folds|pretrain-on) ", {r"$": " --plan-only"}, "planned only: see test_crossvalidate.py"),
-    (r"^mimseg (pretrain|finetune .*--init none)", {r"$": " --window 32,32,32 --hidden-size 24 --mlp-size 24 --layers 3"
-                                                   " --heads 2 --feature-size 4"}, "a tiny network"),
+    (r"^mimseg (pretrain|finetune .*--init none)", {r"$": " --window 32,32,32"}, "a small window"),
+    (r"^mimseg (pretrain|finetune (?!.*dynunet).*--init none)",
+     {r"$": " --hidden-size 24 --mlp-size 24 --layers 3 --heads 2 --feature-size 4"}, "a tiny network"),
 )  # fmt: skip
 
 # What trains, and what needs the result of that in the same document.

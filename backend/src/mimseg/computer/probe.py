@@ -34,6 +34,7 @@ PARTS_USED = {
         "monai.networks.blocks.pos_embed_utils",
         "monai.networks.blocks.transformerblock",
         "monai.networks.blocks.unetr_block",
+        "monai.networks.nets.dynunet",
         "monai.transforms",
     ),
     "numpy": ("numpy.typing",),
