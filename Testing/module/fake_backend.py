@@ -19,6 +19,12 @@ DOCTOR = {
     "packages": [],
     "advice": [],
 }
+METHODS = [
+    {"name": "mae", "title": "MAE", "summary": "x"},
+    {"name": "simmim", "title": "SimMIM", "summary": "x"},
+    {"name": "simclr", "title": "SimCLR", "summary": "x"},
+    {"name": "tomorrow", "title": "Tomorrow's", "summary": "learn otherwise"},
+]
 PLAN = {
     "device": "cpu",
     "device_name": "Example",
@@ -69,7 +75,7 @@ REPORT = (
 SCRIPT = (
     f"""
 import glob, shutil
-DOCTOR, PLAN, SCORES, PROBLEM = {DOCTOR!r}, {PLAN!r}, {SCORES!r}, {PROBLEM!r}
+DOCTOR, PLAN, SCORES, PROBLEM, METHODS = {DOCTOR!r}, {PLAN!r}, {SCORES!r}, {PROBLEM!r}, {METHODS!r}
 REPORT = {REPORT!r}
 """
     + """
@@ -165,7 +171,7 @@ elif COMMAND == "models":
         entry = {"shipped": False, "version": "1", "modality": "MR", "labels": ["Grey", "Bright"]}
         tell("result", models=[
             {**entry, "name": name, "path": os.path.join(folder, name), "title": name.capitalize()} for name in names
-        ])
+        ], methods=METHODS)
 elif COMMAND == "segment":
     # The real one.
     environment = {**os.environ, "PYTHONPATH": REAL}

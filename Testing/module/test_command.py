@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib.Panel.Training.PretrainTab import METHODS
 from MIMSegmentLib.Panel.Training.TrainingTexts import foldsOf, numberOfTrainings
 from MIMSegmentLib.Runs import Answer, Command
 from MIMSegmentLib.Runs.Answer import parseLine, problemText
@@ -104,7 +103,7 @@ def test_the_number_of_trainings_is_that_of_the_backend():
         assert numberOfTrainings(5, compare, start, own) == 5 * len(settings.arms) + 1
 
 
-@pytest.mark.parametrize("method", [name for name, _text in METHODS])
+@pytest.mark.parametrize("method", ["mae", "simmim", "simclr"])
 def test_every_method_of_pre_training_is_known_to_the_backend(method):
     assert parse(PretrainRequest(data=("a",), output="run", method=method).arguments()).method == method
 

@@ -133,6 +133,14 @@ def test_the_panel_picks_the_model_that_fits_unless_the_user_chose_one(panel, sc
     assert wait(lambda: panel.logic.running == "")
 
 
+def test_the_backend_tells_its_methods_of_pre_training():
+    from mimseg.commands.models.collection import list_methods
+    from mimseg.networks.methods import METHODS
+
+    assert [method["name"] for method in list_methods()] == list(METHODS)
+    assert all(method["title"] and method["summary"] for method in list_methods())
+
+
 def test_the_backend_tells_what_is_needed_to_pick_a_model():
     from mimseg.commands.models.collection import list_models
 

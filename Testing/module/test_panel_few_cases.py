@@ -138,6 +138,8 @@ def test_the_method_of_a_pre_training_can_be_chosen(quick, tmp_path):
     set_mode("RUN")
     show(panel, "pretrain")
     panel.ui.pretrainFolderEdit.currentPath = str(tmp_path)
+    # A method of the backend that the panel has never heard of is offered, in the backend's words.
+    assert panel.ui.pretrainMethodSelector.itemText(3) == "Tomorrow's: learn otherwise"
     panel.ui.pretrainMethodSelector.setCurrentIndex(2)
     recorder = Recorder(panel.logic)
     panel.ui.pretrainButton.click()

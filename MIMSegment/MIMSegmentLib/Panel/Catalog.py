@@ -16,6 +16,8 @@ class Catalog:
         self.failed = Signal("failed")
         self.models = []
         self.bestModels = []
+        # Of pre-training: list of {"name", "title", "summary"}, the default first.
+        self.methods = []
         self.examination = None
         self._logic = logic
         self._facts = {}
@@ -85,6 +87,7 @@ class Catalog:
             self.failed.emit(answer.message, answer.hint)
             return
         self.models = answer.result["models"]
+        self.methods = answer.result.get("methods") or self.methods
         self.changed.emit()
 
     def _onFacts(self, name, answer):

@@ -1,7 +1,7 @@
 """The panel's words for what the backend says: a sentence, a remedy and an action for each of its codes.
 
-The backend speaks to whoever types commands. Its own sentence is kept where it holds none of them, since it names the
-file or the number; its remedies are always told in the panel's words.
+The backend speaks to whoever types commands. Its own sentence and remedy are kept where they hold none of them, since
+they name the file, the number, or what there is to choose from.
 """
 
 import re
@@ -39,10 +39,11 @@ def inPanelWords(code, message, hint=""):
         if not code:
             return message, hint
         words = Words(_("The computation cannot go on."), _("See the log for details."))
-        hint = hint if not hasCommandWords(hint) else words.remedy
-    else:
-        hint = words.remedy
-    return (message if message and not hasCommandWords(message) else words.sentence), hint
+    return _clean(message) or words.sentence, _clean(hint) or words.remedy
+
+
+def _clean(text):
+    return "" if hasCommandWords(text) else text
 
 
 def warningInPanelWords(code, message):
@@ -97,7 +98,8 @@ def _table():
         ),
         (
             "dicom-irregular-spacing dicom-missing-slices dicom-several-orientations dicom-several-series"
-            " dicom-several-sizes dicom-single-file dicom-uneven-frames dicom-skipped no-dicom",
+            " dicom-several-sizes dicom-single-file dicom-uneven-frames dicom-skipped no-dicom"
+            " not-dicom mosaic-direction monochrome1",
             Words(_("The DICOM series is not one complete volume."), _("Load it with the DICOM module and use that.")),
         ),
         (
@@ -124,6 +126,14 @@ def _table():
             ),
         ),
         ("modality not-mr not-hounsfield", Words(_("The scan is of another kind than the model's."), model)),
+        (
+            "not-located nothing-located nothing-found no-locator bad-locator",
+            Words(
+                _("The model did not find the region that it was made for."),
+                _("Check that the scan shows it, or add a box around each structure."),
+                "box",
+            ),
+        ),
         ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
         (
             "wrong-channels channel-count no-features",
@@ -150,7 +160,7 @@ def _table():
         ),
         (
             "model-version unsupported-network shape-unknown unknown-weights ambiguous-weights import-needs"
-            " transfer-incomplete",
+            " transfer-incomplete other-network unknown-network no-encoder",
             Words(_("This version of MIMSegment cannot use the model."), _("Update MIMSegment, or use another model.")),
         ),
         ("model-exists", Words(_("There is a model of this name already."), _("Replace it, or give another name."))),
@@ -167,7 +177,8 @@ def _table():
             Words(_("There are too few cases that can be used."), cases),
         ),
         (
-            "bad-labels not-a-labelmap unknown-label-value unknown-segment bad-json too-many-values",
+            "bad-labels not-a-labelmap unknown-label-value unknown-segment bad-json too-many-values"
+            " dicom-no-structures missing-contours outside-image",
             Words(_("Labels of a case cannot be used."), cases),
         ),
         (
@@ -197,7 +208,7 @@ def _table():
         ("bad-usage bad-input usage bad-preprocessing bad-window", Words(_("These choices do not go together."), own)),
         # -- computer
         (
-            "missing-package no-engine",
+            "missing-package package-missing no-engine",
             Words(_("A needed package is missing."), _("Install it; nothing of Slicer's is replaced."), "install"),
         ),
         (

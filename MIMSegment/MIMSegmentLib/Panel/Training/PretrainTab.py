@@ -10,12 +10,7 @@ from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
 from MIMSegmentLib.Scene.Curves import Curves
 
-# Methods of `mimseg pretrain`, the default first, and how they learn.
-METHODS = (
-    ("mae", _("MAE: hide parts of a scan, fill them in")),
-    ("simmim", _("SimMIM: hide parts, simpler decoder")),
-    ("simclr", _("SimCLR: tell scans apart")),
-)
+DEFAULT_METHOD = "mae"
 
 
 class PretrainTab(RunTab):
@@ -24,8 +19,7 @@ class PretrainTab(RunTab):
     def __init__(self, ui, logic, desktop, catalog, setup):
         status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status)
-        for _name, text in METHODS:
-            ui.pretrainMethodSelector.addItem(text)
+        self._filling = False
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.curves = Curves(logic.scene.scene, _("Pre-training"))
         self._pictureTime = None
@@ -37,16 +31,26 @@ class PretrainTab(RunTab):
         ui.resumePretrainButton.connect("clicked()", self.onResume)
         ui.pretrainCurvesButton.connect("clicked()", self.onShowCurves)
         catalog.examined.connect(self.update)
+        catalog.changed.connect(self.showMethods)
 
     def setParameters(self, parameters):
         """Follow these parameters (None: none) from now on."""
         self.parameters = parameters
         if parameters is not None:
             self.ui.pretrainFolderEdit.currentPath = parameters.pretrainFolder
-            names = [name for name, _text in METHODS]
-            chosen = names.index(parameters.pretrainMethod) if parameters.pretrainMethod in names else 0
-            self.ui.pretrainMethodSelector.setCurrentIndex(chosen)
+            self.showMethods()
             self.update()
+
+    def showMethods(self):
+        """The methods that the backend has, with the remembered one chosen."""
+        names = [method["name"] for method in self.catalog.methods]
+        wanted = self.parameters.pretrainMethod if self.parameters is not None else ""
+        self._filling = True
+        self.ui.pretrainMethodSelector.clear()
+        for method in self.catalog.methods:
+            self.ui.pretrainMethodSelector.addItem(methodText(method), method["name"])
+        self.ui.pretrainMethodSelector.setCurrentIndex(names.index(wanted) if wanted in names else 0)
+        self._filling = False
 
     @property
     def running(self):
@@ -54,11 +58,11 @@ class PretrainTab(RunTab):
 
     def method(self):
         """Name of the chosen method."""
-        return METHODS[max(0, self.ui.pretrainMethodSelector.currentIndex)][0]
+        return self.ui.pretrainMethodSelector.currentData or DEFAULT_METHOD
 
     def onMethodChosen(self, index):
-        if self.parameters is not None and index >= 0:
-            self.parameters.pretrainMethod = METHODS[index][0]
+        if self.parameters is not None and index >= 0 and not self._filling:
+            self.parameters.pretrainMethod = self.method()
 
     def onFolderChanged(self, path):
         if self.parameters is not None:
@@ -163,3 +167,13 @@ class PretrainTab(RunTab):
 
     def _name(self):
         return self.ui.pretrainNameEdit.text.strip()
+
+
+def methodText(method):
+    """Title of a method, and how it learns; what is new in the backend is told in its own words."""
+    summary = {
+        "mae": _("hide parts of a scan, fill them in"),
+        "simmim": _("hide parts of a scan, simpler decoder"),
+        "simclr": _("tell scans apart"),
+    }.get(method["name"], method.get("summary") or "")
+    return f"{method.get('title') or method['name']}" + (f": {summary}" if summary else "")

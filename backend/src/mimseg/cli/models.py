@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     if arguments.action == "list":
         entries = models.list_models()
         if arguments.json_lines:
-            reporter.result(models=[entry.to_json() for entry in entries])
+            reporter.result(models=[entry.to_json() for entry in entries], methods=models.list_methods())
         else:
             print_out(format_list(entries))
     elif arguments.action == "show":

@@ -13,6 +13,7 @@ from mimseg.bundle.description import Description, read_description
 from mimseg.bundle.locations import DESCRIPTION_FILE, ListedBundle, find_bundle, list_bundles, user_folder
 from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.errors import UserError
+from mimseg.networks.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class ModelEntry:
             "locator": None if self.description.locator is None else self.description.locator.to_json(),
             "quick": None if self.description.quick is None else self.description.quick.to_json(),
         }
+
+
+def list_methods() -> list[dict[str, str]]:
+    """The pre-training methods, the default first: what programs offer to choose from."""
+    return [{"name": name, "title": method.title, "summary": method.summary} for name, method in METHODS.items()]
 
 
 def list_models() -> list[ModelEntry]:
