@@ -178,7 +178,7 @@ def _table():
         ),
         (
             "bad-labels not-a-labelmap unknown-label-value unknown-segment bad-json too-many-values"
-            " dicom-no-structures missing-contours outside-image",
+            " dicom-no-structures missing-contours outside-image segment-without-layer stray-voxels",
             Words(_("Labels of a case cannot be used."), cases),
         ),
         (
