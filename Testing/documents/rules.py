@@ -27,7 +27,7 @@ SHORTER = (
     (r"--minutes ", {r"--minutes \d+": "--steps 2"}, "minutes of training become two steps"),
     (r"--pretrain-minutes ", {r"--pretrain-minutes \d+": "--pretrain-steps 2"}, "likewise"),
     (r"--(pretrain-)?steps ", {r"--(pretrain-)?steps \d+": r"--\1steps 2"}, "two steps"),
-    (r"^mimseg study", {r"$": " --seeds 0 --validations 1 --labelled 2 --hidden-size 24 --mlp-size 24 --layers 3"
+    (r"^mimseg study", {r"$": " --seeds 0 --validations 5 --labelled 2 --hidden-size 24 --mlp-size 24 --layers 3"
                         " --heads 2 --feature-size 4 --window 24,24,24"}, "one seed, a tiny network"),
     (r"^mimseg study convergence", {r"$": " --methods simclr,mae"}, "two methods"),
     (r"^mimseg study labels", {r"--sizes \S+": "--sizes 1,2"}, "two sizes"),
