@@ -166,6 +166,8 @@ def main():
         panel = widget.panel
         assert wait(lambda: panel.catalog.examination and panel.ui.structuresList.count, WAIT)
         prepare(widget, Path(parent) / "scans")
+        # A folder of a user's, not the temporary one.
+        panel.ui.modelsFolderLabel.text = "Your models: ~/.local/share/mimseg/models"
         for path in (*draw_tabs(widget, target, SETTLE), draw_label_next(widget, target, SETTLE)):
             sys.stdout.write(f"{path}\n")
         harness.closeModule(widget)
