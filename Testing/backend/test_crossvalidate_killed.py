@@ -88,7 +88,7 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Any:
             raise Killed
         return whole(logits, classes)
 
-    monkeypatch.setattr(finetune_network, "dice_and_cross_entropy", lambda background: loss)
+    monkeypatch.setattr(finetune_network, "dice_and_cross_entropy", lambda *_: loss)
     monkeypatch.setattr(finetune_task, "LoopSettings", functools.partial(LoopSettings, checkpoint_seconds=-1.0))
     monkeypatch.setattr(task, "write_model", lambda of, trained, scores, *_, **more: models.append((trained, scores)))
 

@@ -65,7 +65,7 @@ def scarce(monkeypatch: pytest.MonkeyPatch, largest: int, after: int) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return whole(logits, classes)
 
-    monkeypatch.setattr(finetune_network, "dice_and_cross_entropy", lambda background: loss)
+    monkeypatch.setattr(finetune_network, "dice_and_cross_entropy", lambda *_: loss)
 
 
 def test_memory_that_no_rung_can_spare_ends_a_run_that_goes_on_where_there_is_enough(
