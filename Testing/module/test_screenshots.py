@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from fake_backend import fake_backend
+from harness import inside_slicer
 from make_screenshots import LABEL_NEXT, ROOT, WIDTH, draw_label_next, draw_tabs
 from panel_tools import TABS, open_panel, show, wait
 
 NARROW = 400
+only_drawn_here = pytest.mark.skipif(inside_slicer.running(), reason="looks at the stand-in's Qt")
 INTERACTIVE = (
     "QPushButton",
     "QCheckBox",
@@ -42,6 +44,7 @@ def png_size(path):
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
+@only_drawn_here
 def test_every_tab_is_drawn_at_the_width_of_slicers_panel(opened, tmp_path):
     heights = {}
     for path in draw_tabs(opened, tmp_path):
@@ -60,6 +63,7 @@ def test_the_ranking_is_drawn_alone(opened, tmp_path):
     assert not opened.panel.ui.casesButton.collapsed
 
 
+@only_drawn_here
 @pytest.mark.parametrize("tab", TABS)
 def test_nothing_is_cut_off_in_a_narrow_panel(opened, tab, tmp_path):
     import harness
@@ -117,6 +121,7 @@ def test_the_screenshots_of_the_repository_are_there(tab):
     assert png_size(path)[0] == WIDTH
 
 
+@only_drawn_here
 def test_the_panel_stays_as_wide_while_the_longest_texts_are_shown(opened):
     panel = opened.panel
     long = "A_very_long_name_without_any_space_" * 4

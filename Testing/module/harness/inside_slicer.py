@@ -18,14 +18,19 @@ def running() -> bool:
 
 
 def open_module(path: Path | str) -> Any:
-    """Show a module that Slicer has loaded and return its widget object."""
+    """Show a module that Slicer has loaded, with a panel built anew, and return its widget object.
+
+    Slicer keeps one panel for the whole session: without a reload, each test would get what the one before left.
+    """
     import slicer
 
     name = Path(path).stem
     if slicer.util.selectedModule() == name:
         slicer.util.selectModule("Data")
+    if hasattr(slicer.modules, name + "Widget"):
+        slicer.util.reloadScriptedModule(name)
     slicer.util.selectModule(name)
-    return slicer.util.getModuleWidget(name)
+    return getattr(slicer.modules, name + "Widget")
 
 
 def close_module(widget: Any) -> None:

@@ -102,6 +102,8 @@ def remedyText(problem):
     if not hasCommandWords(remedy):
         return remedy
     own = {
+        "duplicate": _("Remove one of them, unless these are two scans of one patient."),
+        "near-duplicate": _("Remove one of them, unless these are two scans of one patient."),
         "leaking-validation": _("Keep the cases of a patient on one side: remove them from the one or the other."),
         "label-names-differ": _("Give the same structure the same name in every case."),
         "unknown-label-value": _("Give the same structure the same value in every case."),
