@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 DEMO = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
 # Where pieces of SIZE begin, in voxels of the demo volume: around its left and its right hippocampus.
-BEGINNINGS = [(74, 18, 8), (10, 18, 8), (72, 16, 8), (12, 20, 8), (76, 20, 8), (8, 16, 8)]
+BEGINNINGS = [(x + shift, 18 + shift, 8) for shift in (0, -2, 2, -1, 1) for x in (74, 10)]
 SIZE = (36, 52, 36)
 
 

@@ -23,10 +23,10 @@ NOT_RUN = (
 
 # Pattern of the command, replacements in it, reason. All that fit are applied.
 SHORTER = (
-    (r"^mimseg study .*--minutes", {r"--minutes \d+": "--steps 2 --pretrain-steps 2"}, "minutes become two steps"),
-    (r"--minutes ", {r"--minutes \d+": "--steps 2"}, "minutes of training become two steps"),
-    (r"--pretrain-minutes ", {r"--pretrain-minutes \d+": "--pretrain-steps 2"}, "likewise"),
-    (r"--(pretrain-)?steps ", {r"--(pretrain-)?steps \d+": r"--\1steps 2"}, "two steps"),
+    (r"^mimseg (pretrain|finetune).*--minutes ", {r"--minutes \d+": "--steps 2"}, "minutes become two steps"),
+    (r"^mimseg finetune.*--pretrain-minutes ", {r"--pretrain-minutes \d+": "--pretrain-steps 2"}, "likewise"),
+    (r"^mimseg study.*--minutes ", {r"--minutes \d+": "--steps 5 --pretrain-steps 5"}, "one step for each validation"),
+    (r"^mimseg study.*--steps ", {r"steps \d+": "steps 5"}, "likewise"),
     (r"^mimseg study", {r"$": " --seeds 0 --validations 5 --labelled 2 --hidden-size 24 --mlp-size 24 --layers 3"
                         " --heads 2 --feature-size 4 --window 24,24,24"}, "one seed, a tiny network"),
     (r"^mimseg study convergence", {r"$": " --methods simclr,mae"}, "two methods"),

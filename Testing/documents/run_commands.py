@@ -103,16 +103,15 @@ def run_document(playground: Playground, document: Path, train: bool, seen: set[
     if train and not any(TRAINS.search(command.text) for command in todo):
         return []
     todo = [command for command in todo if train or not TRAINS.search(command.text)]
-    made = {output_of(command) for command in todo}
     failures = []
     folder = None
     for command in todo:
         text = shortened(command.text)
-        if text in seen and not needed_later(command, todo):
+        if text in seen:
             continue
         seen.add(text)
         folder = folder or playground.folder_for(document)
-        provide_models(command, folder, made)
+        provide_models(command, folder)
         output = output_of(command)
         if output and command.words[1] in ("finetune", "pretrain", "rank", "check", "study"):
             clear(folder, output)
@@ -127,26 +126,20 @@ def run_document(playground: Playground, document: Path, train: bool, seen: set[
     return failures
 
 
-def needed_later(command: Command, all_of_document: list[Command]) -> bool:
-    """True if another command of the document names what this one writes."""
-    output = output_of(command)
-    return any(output in other.words for other in all_of_document if output and other is not command)
-
-
 def output_of(command: Command) -> str:
     """What follows `-o`; empty if there is none."""
     words = command.words
     return words[words.index("-o") + 1] if "-o" in words[:-1] else ""
 
 
-def provide_models(command: Command, folder: Path, made: set[str]) -> None:
-    """Copy the shipped model to names of models that no command of the document makes."""
+def provide_models(command: Command, folder: Path) -> None:
+    """Copy the shipped model to names of models that no earlier command of the document has made."""
     words = command.words
     named = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("--model", "--init")]
     named += words[2:3] if words[:2] == ["mimseg", "measure"] else []
     named += words[3:4] if words[:3] == ["mimseg", "models", "export"] else []
     for name in named:
-        if name not in ("none", MODEL, *made) and not (folder / name).exists():
+        if name not in ("none", MODEL) and not (folder / name).exists():
             shutil.copytree(ROOT / "Resources" / "Models" / MODEL, folder / name)
 
 
