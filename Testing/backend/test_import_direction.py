@@ -50,7 +50,7 @@ MAY_IMPORT = {
 HEAVY = {"torch", "monai", "lightning", "lightning_fabric", "matplotlib", "scipy", "onnx", "safetensors", "nibabel"}
 NEVER = {"slicer", "qt", "vtk", "ctk", "multiprocessing", "socket", "urllib", "http", "requests", "PIL", "psutil"}
 # Tables and settings, which the command line and segmenting read.
-LIGHT = {"settings", "table", "methods", "unetr_settings", "dynunet"}
+LIGHT = {"settings", "table", "methods", "unetr_settings", "primus_settings", "dynunet"}
 # What trains, exports or runs PyTorch may load it; the rest must work where it is not installed.
 MAY_BE_HEAVY = {
     *(path for path in FILES if part_of(path) in ("networks", "training", "importers") and path.stem not in LIGHT),

@@ -81,15 +81,17 @@ def _exported(network: torch.nn.Module, shape: tuple[int, int, int, int]) -> Mod
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter's notes about itself and absent packages are of no use to the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _remove_traces(model: ModelProto) -> None:

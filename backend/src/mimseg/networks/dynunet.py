@@ -38,7 +38,6 @@ class DynUnetSettings(NetworkSettings):
         "input_block.conv1.conv.weight",
         "skip_layers.downsample.conv1.conv.weight",
     )
-    output_layer: ClassVar[str] = "output_block."
 
     def __post_init__(self) -> None:
         if len(self.features) < 3 or min(self.features) < 1:
@@ -48,6 +47,10 @@ class DynUnetSettings(NetworkSettings):
     @property
     def divisor(self) -> int:
         return 2 ** (len(self.features) - 1)
+
+    @property
+    def output_layer(self) -> str:
+        return "output_block."
 
     def in_words(self) -> str:
         return f"DynUNet with {' - '.join(map(str, self.features))} channels from the finest resolution to the coarsest"

@@ -41,7 +41,6 @@ class NetworkSettings:
         patch_kernel: Tensor `(width, C, p, p, p)` that projects patches, which is resized where they are larger; or
             nothing.
         entry_kernels: Kernels `(out, C, x, y, z)` that see the channels of the scan.
-        output_layer: What the names of the last layer's tensors begin with.
     """
 
     window: tuple[int, int, int] = (96, 96, 96)
@@ -56,7 +55,6 @@ class NetworkSettings:
     position_embeddings: ClassVar[str] = ""
     patch_kernel: ClassVar[str] = ""
     entry_kernels: ClassVar[tuple[str, ...]] = ()
-    output_layer: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         if len(self.window) != 3 or any(edge < self.divisor or edge % self.divisor for edge in self.window):
@@ -77,6 +75,11 @@ class NetworkSettings:
     def patches(self) -> tuple[int, int, int] | None:
         """Patches along x, y, z of a network whose tensors depend on them; None for others."""
         return None
+
+    @property
+    def output_layer(self) -> str:
+        """What the names of the last layer's tensors begin with, or nothing."""
+        return ""
 
     @property
     def fixed_positions(self) -> bool:

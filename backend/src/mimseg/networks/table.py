@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Name: module and class of its settings. A further network is one more line here and its file.
 NETWORKS = {
     "unetr": "mimseg.networks.unetr_settings.UnetrSettings",
+    "primus": "mimseg.networks.primus_settings.PrimusSettings",
     "dynunet": "mimseg.networks.dynunet.DynUnetSettings",
 }
 # What these sizes of UNETR were called when it was the only network.

@@ -13,19 +13,18 @@ from monai.networks.blocks.dynunet_block import UnetOutBlock, get_conv_layer
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
 
-from mimseg.networks.vit import ViT
-
 if TYPE_CHECKING:
+    from mimseg.networks.primus_settings import PrimusSettings
     from mimseg.networks.unetr_settings import UnetrSettings
 
 
 class UNETR(nn.Module):
-    """Logits `(B, classes, X, Y, Z)` of a window `(B, channels, X, Y, Z)`."""
+    """Logits `(B, classes, X, Y, Z)` of a window `(B, channels, X, Y, Z)`; the encoder is a ViT, or that of Primus."""
 
-    def __init__(self, settings: UnetrSettings) -> None:
+    def __init__(self, settings: UnetrSettings | PrimusSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.vit = ViT(settings)
+        self.vit: Any = settings.build_encoder()
         stages, feature_size, hidden_size = settings.stages, settings.feature_size, settings.hidden_size
         shared: dict[str, Any] = {"spatial_dims": 3, "kernel_size": 3, "norm_name": "instance"}
         self.encoder1 = UnetrBasicBlock(

@@ -66,7 +66,6 @@ class UnetrSettings(PatchNetworkSettings):
         "encoder1.layer.conv1.conv.weight",
         "encoder1.layer.conv3.conv.weight",
     )
-    output_layer: ClassVar[str] = "out."
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,6 +86,10 @@ class UnetrSettings(PatchNetworkSettings):
                 f"{self.layers} transformer blocks are too few for patch size {self.patch_size}.",
                 f"Use {self.stages} or more.",
             )
+
+    @property
+    def output_layer(self) -> str:
+        return "out."
 
     @property
     def fixed_positions(self) -> bool:

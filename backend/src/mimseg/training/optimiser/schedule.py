@@ -14,7 +14,7 @@ from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings
 
 OPTIMIZERS = ("muon", "adamw")
-_WITHOUT_DECAY = ("position_embeddings", "decoder_positions", "mask_token", "cls_token")
+_WITHOUT_DECAY = ("position_embeddings", "pos_embed", "decoder_positions", "mask_token", "cls_token")
 
 
 @dataclass(frozen=True)
