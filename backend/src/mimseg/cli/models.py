@@ -21,14 +21,17 @@ examples:
   mimseg models list
   mimseg models show hippocampus-mr
   mimseg models export hippocampus-mr hippocampus-mr.zip
+  mimseg models export my-pretraining encoder.pth --format nnssl
   mimseg models import hippocampus-mr.zip
+  mimseg models import PrimusM-OpenMind-MAE.pth my-encoder
   mimseg models import vitmae.ckpt my-encoder --preprocessing btcv
   mimseg models import unetr.pt --preprocessing btcv --labels organs.json --name organs-ct
   mimseg models remove my-model
 
-Imported models are kept in the folder MIMSEG_MODELS, or else in the user's data folder. Weights of MIM-Med3D and MONAI
-are recognised by the names of their tensors: a UNETR becomes a model, an encoder alone a pre-training run in the folder
-OUT, for `mimseg finetune --init OUT`. Nothing in a file is run as a program; damaged and unsafe files are refused.
+Imported models are kept in the folder MIMSEG_MODELS, or else in the user's data folder. Weights of MIM-Med3D, MONAI
+and nnssl (Primus) are recognised by the names of their tensors: a UNETR becomes a model, an encoder alone a
+pre-training run in the folder OUT, for `mimseg finetune --init OUT`. Nothing in a file is run as a program; damaged
+and unsafe files are refused.
 """
 
 
@@ -42,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", help="name, folder or .zip; for import also a file of weights")
     parser.add_argument(
         "output", nargs="?", type=Path, metavar="OUT", help="export: .zip file or existing folder; import: new folder"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("zip", "nnssl"),
+        default="zip",
+        help="export: a model as zip, or the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
     )
     parser.add_argument("--replace", action="store_true", help="import: replace a model of the same name")
     group = parser.add_argument_group("import of weights of other programs (what their files do not say)")
@@ -81,11 +90,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         else:
             print_out(format_bundle(bundle))
     elif arguments.action == "export":
-        reporter.result(file=str(models.export_model(arguments.model, arguments.output)))
+        reporter.result(file=str(_export(arguments)))
     elif arguments.action == "import":
         _import(arguments, reporter)
     else:
         reporter.result(removed=str(models.remove_model(arguments.model)))
+
+
+def _export(arguments: argparse.Namespace) -> Path:
+    if arguments.format == "nnssl":
+        need_training_runtime()
+        from mimseg.commands.models.export_nnssl import export_nnssl
+
+        return export_nnssl(Path(arguments.model), arguments.output)
+    from mimseg.commands.models.collection import export_model
+
+    return export_model(arguments.model, arguments.output)
 
 
 def _import(arguments: argparse.Namespace, reporter: Reporter) -> None:

@@ -19,6 +19,8 @@ IMPORTERS = [
     "mimseg.importers.monai_vit",
     "mimseg.importers.monai_vit_autoencoder",
     "mimseg.importers.monai_mae",
+    "mimseg.importers.nnssl",
+    "mimseg.importers.nnssl_resenc",
 ]
 
 
@@ -59,7 +61,7 @@ def identify(checkpoint: Checkpoint, source: str | None = None, prefix: str = ""
         raise UserError(
             f"No importer knows this file: none of its {len(checkpoint.tensors)} tensors belongs to a network that can "
             "be imported.",
-            f"What can be imported: {', '.join(importer.TITLE for importer in known)}.",
+            f"What can be imported: {', '.join(importer.TITLE for importer in known if importer.TITLE)}.",
             "unknown-weights",
         )
     choices = "; ".join(f"--source {importer.NAME} --prefix {found.root or repr('')}" for importer, found in pairs)

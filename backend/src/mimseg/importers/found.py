@@ -70,7 +70,8 @@ class Converted:
 class Importer(Protocol):
     """What a module must have to be an importer.
 
-    It may also have `read_shape(tensors, hints)`, as in `network_shape`, for a network other than UNETR.
+    It may also have `read_shape(tensors, hints)`, as in `network_shape`, for a network other than UNETR, and
+    `adapt(tensors, settings)`, where values must change for a network of these settings.
 
     Attributes:
         NAME: For the option `--source`.

@@ -18,7 +18,7 @@ from mimseg.commands.models.import_inputs import ImportInputs, decide_inputs
 from mimseg.commands.models.import_settings import ImportSettings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.importers import auto3dseg, identify, monai_bundle
+from mimseg.importers import auto3dseg, identify, monai_bundle, nnssl_plan
 from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint
 from mimseg.importers.declarations import Declared
 from mimseg.importers.found import Converted
@@ -30,6 +30,7 @@ from mimseg.networks.weights import weights_of
 from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.transfer import TransferReport, transfer
 
+UNSTATED = "Not stated"
 _DEFAULTS = (
     "mimseg has the ViT and UNETR that MONAI builds by default: instance normalisation without parameters, conv_block "
     "and res_block on."
@@ -70,6 +71,8 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
     target = _target(settings, files.name, converted.segments)
     hints = ShapeHints(settings.window or declared.window, settings.heads or declared.heads, settings.patch_size)
     shape, assumed = getattr(importer, "read_shape", read_shape)(converted.tensors, hints)
+    if hasattr(importer, "adapt"):
+        converted = replace(converted, tensors=importer.adapt(converted.tensors, shape))
     source = f"{importer.TITLE} in a {declared.kind}" if declared.kind else importer.TITLE
     inputs = decide_inputs(settings, declared, converted.segments, shape)
     network, report = build_network(converted, shape, source, settings.allow_incomplete)
@@ -86,7 +89,9 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
         # In full precision: the weights stay as they are in the file.
         bundle = write_bundle(target, network, description, half=False)
     else:
-        provenance = {"method": "imported", **record}
+        collection = nnssl_plan.known(files.name)
+        licence = collection.licence if collection and settings.licence == UNSTATED else settings.licence
+        provenance = {"method": "imported", "licence": licence, "citation": declared.citation, **record}
         target.mkdir(parents=True, exist_ok=True)
         prefix = f"{shape.encoder}."
         encoder = {name: tensor for name, tensor in weights_of(network).items() if name.startswith(prefix)}
@@ -98,6 +103,8 @@ def read_declared(files: SourceFiles, checkpoint: Checkpoint) -> Declared:
     """What the source declares beside its tensors."""
     if auto3dseg.recognise(checkpoint.content):
         return auto3dseg.read(checkpoint.content, files.declarations)
+    if nnssl_plan.recognise(checkpoint.content):
+        return nnssl_plan.read(checkpoint.content, files.name)
     if monai_bundle.recognise(files.declarations):
         return monai_bundle.read(files.declarations)
     return Declared()
