@@ -1,0 +1,67 @@
+"""What a clinician trips over: volumes loaded while the panel is shown, files replaced unasked, what a crash leaves."""
+
+import numpy as np
+import pytest
+from fake_backend import fake_backend
+from logic_tools import add_segmentation, add_volume, box
+from panel_tools import FakeDesktop, open_panel, wait
+
+SHAPE = (14, 16, 18)
+
+
+@pytest.fixture
+def panel(monkeypatch, tmp_path, slicer, scene, open_module):
+    return open_panel(monkeypatch, tmp_path, open_module, fake_backend(tmp_path / "module")[0]).panel
+
+
+def test_a_volume_that_is_loaded_while_the_panel_is_shown_is_chosen(panel, scene):
+    assert panel.ui.inputVolumeSelector.currentNode() is None
+    first = add_volume(scene, "First")
+    assert wait(lambda: panel.ui.inputVolumeSelector.currentNode() is first, 5)
+    assert panel.parameters.inputVolume is first
+    # What is chosen stays.
+    add_volume(scene, "Second")
+    wait(lambda: False, 0.3)
+    assert panel.ui.inputVolumeSelector.currentNode() is first
+
+
+def test_an_export_asks_before_it_replaces_a_file_and_shows_the_folder(panel, scene, tmp_path):
+    volume = add_volume(scene)
+    node = add_segmentation(scene, volume, {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, "S")
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.ui.exportFolderEdit.currentPath = str(tmp_path)
+    (tmp_path / "S.seg.nrrd").write_text("mine")
+    panel.ui.exportButton.click()
+    assert "S.seg.nrrd" in panel.desktop.done[-1][1]
+    assert (tmp_path / "S.seg.nrrd").read_text() == "mine"
+    assert panel.ui.exportStatusLabel.text == "Nothing was written."
+    FakeDesktop.answers["confirm"] = True
+    panel.ui.exportButton.click()
+    assert (tmp_path / "S.seg.nrrd").read_bytes()[:4] == b"NRRD"
+    assert '<a href="folder">' in panel.ui.exportStatusLabel.text
+    panel.exportSection.onLink("folder")
+    assert panel.desktop.done[-1] == ("openFolder", str(tmp_path))
+
+
+def test_segmentations_of_other_patients_are_hidden(panel, scene):
+    nodes = []
+    for name in ("One", "Other"):
+        volume = add_volume(scene, name, np.zeros(SHAPE, np.float32))
+        nodes.append(add_segmentation(scene, volume, {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, f"{name} S"))
+        nodes[-1].CreateDefaultDisplayNodes()
+    panel.logic.scene.hideOtherSegmentations(volume)
+    assert [node.GetDisplayNode().GetVisibility() for node in nodes] == [0, 1]
+
+
+def test_scans_that_a_killed_slicer_left_are_removed_when_slicer_starts(slicer, tmp_path, monkeypatch):
+    import MIMSegment
+
+    # No process has this number on Linux and macOS.
+    left, others = tmp_path / "MIMSegment-99999999-abc", tmp_path / "Other-99999999-abc"
+    for folder in (left, others):
+        folder.mkdir()
+        (folder / "scan.nrrd").write_text("a patient")
+    monkeypatch.setattr("MIMSegmentLib.Runs.BackendRun.temporaryParent", lambda: str(tmp_path))
+    MIMSegment.onStartup()
+    assert not left.exists()
+    assert others.exists()
