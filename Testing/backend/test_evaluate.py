@@ -254,3 +254,14 @@ def test_real_reference_against_itself_is_perfect_even_where_labels_are_stored_a
         assert {key: score.dice for key, score in scores.classes.items()} == {"anterior": 1.0, "posterior": 1.0}
         assert scores.mean("hd95_mm") == pytest.approx(0.0, abs=1e-5)
         assert 1.0 < sum(score.reference_ml for score in scores.classes.values()) < 6.0
+
+
+def test_voxels_that_the_reference_ignores_count_nowhere(tmp_path: Path) -> None:
+    expected, found = two_boxes(), two_boxes()
+    expected[:, 2:4] = 3
+    found[:4, 2:4] = 2  # wrong, but only where nobody says what is right
+    write_labelmap(tmp_path / "r.nii.gz", expected, GRID)
+    write_labelmap(tmp_path / "p.nii.gz", found, GRID)
+    table = {1: "Anterior", 2: "Posterior", 3: "Ignore"}
+    scores = score_case("x", tmp_path / "p.nii.gz", tmp_path / "r.nii.gz", table, 1.0)
+    assert {name: score.dice for name, score in scores.classes.items()} == {"Anterior": 1.0, "Posterior": 1.0}

@@ -70,7 +70,7 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     """
     dataset = load_dataset(settings.data, orientation=settings.orientation)
     cases, training, validation = _chosen(dataset, settings)
-    scheme = _scheme(dataset, cases, settings)
+    scheme, overlaps = _scheme(dataset, cases, settings)
     context = Context(
         {} if scheme is None else scheme.names,
         {} if scheme is None else scheme.structures,
@@ -81,7 +81,7 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
         validation,
     )
     reporter.start("check", cases=len(cases))
-    findings = of_files(dataset, cases)
+    findings = of_files(dataset, cases) + overlaps
     if not settings.names_only:
         findings = without_repetitions(findings + _of_voxels(cases, scheme, context, reporter))
     order = {case.identifier: number for number, case in enumerate(cases)}
@@ -155,21 +155,36 @@ def _chosen(
     return tuple(case for case in dataset.cases if case.identifier in wanted), training, validation
 
 
-def _scheme(dataset: Dataset, cases: Sequence[Case], settings: CheckSettings) -> LabelScheme | None:
-    """What label values mean; None if nothing says so. Files that cannot be read are told of when they are."""
-    files = [case.label for case in cases if case.label is not None]
+def _scheme(
+    dataset: Dataset, cases: Sequence[Case], settings: CheckSettings
+) -> tuple[LabelScheme | None, list[Finding]]:
+    """What label values mean, None if nothing says so, and a note where segments overlap.
+
+    Files that cannot be read are told of when they are.
+    """
     try:
         scheme = choose_scheme(dataset, settings.labels, settings.data)
     except UserError:
         if settings.labels is not None:
             raise
-        return None
-    for file in files:
+        return None, []
+    told = _FirstWarning()
+    for case in () if settings.names_only else cases:
         try:
-            scheme = with_overlaps(scheme, [file])
+            scheme = with_overlaps(scheme, [case.label] if case.label else [], told)
         except UserError:
             continue
-    return scheme
+    remedy = "Nothing, if one structure is a part of another."
+    return scheme, [Finding("", "note", told.code, told.message, remedy)] if told.code else []
+
+
+class _FirstWarning(Reporter):
+    """Keeps the first warning."""
+
+    code = message = ""
+
+    def warning(self, code: str, message: str) -> None:
+        self.code, self.message = self.code or code, self.message or message
 
 
 def _expected(settings: CheckSettings) -> Expected:

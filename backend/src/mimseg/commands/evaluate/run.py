@@ -3,7 +3,8 @@
 Labels are matched by name if both files are Slicer segmentations with segment names, by value
 otherwise. A class that is in neither file of a case has no score there; a class that is in one file
 only has Dice 0, surface Dice 0 and an infinite HD95. Means and medians are taken over the finite
-scores, and the numbers of undefined and infinite ones are reported next to them.
+scores, and the numbers of undefined and infinite ones are reported next to them. Voxels that the reference
+calls `ignore` count nowhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from mimseg.commands.evaluate.report import write_report
 from mimseg.data.cases import stem
+from mimseg.data.cases.description import IGNORE
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.structures import read_labels
 from mimseg.data.volume import Volume
@@ -142,6 +144,15 @@ def score_case(
     volumes = _read_pair(predicted, reference, reporter)
     values = [np.flatnonzero(np.bincount(volume.array.reshape(-1, order="A"))) for volume in volumes]
     names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values])
+    ignored = [value for value, text in names[1].items() if text.casefold() == IGNORE]
+    if ignored:
+        unknown = np.isin(volumes[1].array, ignored)
+        predicted_labels, expected_labels = (
+            replace(volume, array=np.where(unknown, 0, volume.array)) for volume in volumes
+        )
+        volumes = predicted_labels, expected_labels
+        names = _without_ignored(names[0]), _without_ignored(names[1])
+        table = None if table is None else _without_ignored(table)
     # The spelling of the label file goes before the reference's, and that before the prediction's.
     spelling = {text.casefold(): text for own in (*names, table or {}) for text in own.values()}
     classes = list(dict.fromkeys(spelling[text.casefold()] for own in names[::-1] for text in own.values()))
@@ -208,6 +219,10 @@ def _names(
     shared = table or own[1] or own[0]
     named = [{value: shared.get(value, f"label {value}") for value in found} for found in values]
     return named[0], named[1]
+
+
+def _without_ignored(names: dict[int, str]) -> dict[int, str]:
+    return {value: text for value, text in names.items() if text.casefold() != IGNORE}
 
 
 def _renumber(array: NDArray, names: dict[int, str], numbers: dict[str, int]) -> NDArray[np.uint16]:
