@@ -148,6 +148,7 @@ def test_metadata_follows_the_intensities(bundle: Bundle) -> None:
         (Intensity("zscore"), [-5.0, 5.0]),
         (Intensity("window", -100.0, 300.0), [0.0, 1.0]),
         (Intensity("percentile", -100.0, 300.0, 50.0, 10.0), [-15.0, 25.0]),
+        (Intensity("robust", 0.0, 80.0), [0.0, 1.0]),
     ):
         content = metadata(describe(preprocessing=Preprocessing(intensity=intensity)))
         assert content["network_data_format"]["inputs"]["image"]["value_range"] == expected
@@ -170,6 +171,7 @@ CASES = {
     "percentile": describe(
         preprocessing=Preprocessing("RAS", None, Intensity("percentile", 250.0, 700.0, 400.0, 90.0))
     ),
+    "any kind": describe(preprocessing=Preprocessing("RAS", (1.0, 1.0, 1.5), Intensity("robust", 0.0, 80.0))),
     "foreground": describe(preprocessing=Preprocessing("RAS", (1.0, 1.0, 1.5), Intensity("zscore"), True)),
     "CT foreground": describe(preprocessing=Preprocessing("RAS", None, Intensity("window", 50.0, 700.0), True)),
     "two channels": two_channels(preprocessing=Preprocessing("RAS", (1.0, 1.0, 1.5))),

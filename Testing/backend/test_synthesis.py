@@ -28,6 +28,7 @@ from mimseg.events import Reporter  # noqa: E402
 from mimseg.training.augmentation import AugmentationSettings  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase, load_training_case  # noqa: E402
 from mimseg.training.crops.draw import draw_batch, draw_crop, generator_for  # noqa: E402
+from mimseg.training.run_folder import check_same_settings  # noqa: E402
 from mimseg.training.synthesis.contrasts import Look, read_contrasts  # noqa: E402
 from mimseg.training.synthesis.drawing import LabelSource, _mean_image, draw  # noqa: E402
 from mimseg.training.synthesis.label_extras import read_label_extras  # noqa: E402
@@ -144,6 +145,15 @@ def test_pairs_are_told_by_name_or_by_code():
     )
     assert side_pairs(labels) == {1: 2, 5: 6}
     assert unpaired(labels) == ["Left-Thalamus"]
+
+
+def test_runs_begun_before_there_were_pairs_can_be_resumed(tmp_path):
+    now = AugmentationSettings().to_json()
+    before = {name: value for name, value in now.items() if name != "flip_pairs"}
+    (tmp_path / "settings.json").write_text(json.dumps({"augmentation": before}), encoding="utf-8")
+    check_same_settings(tmp_path, {"augmentation": now})
+    with pytest.raises(UserError, match="augmentation"):
+        check_same_settings(tmp_path, {"augmentation": {**now, "flip_pairs": True}})
 
 
 def test_validation_draws_the_same_whole_image_every_time(maps):

@@ -57,9 +57,10 @@ class RobustIntensityd(MapTransform):
         """The data with scaled images."""
         changed = dict(data)
         for key in self.key_iterator(changed):
-            array = np.array(changed[key], np.float32)
+            image = changed[key]
+            array = image.numpy().astype(np.float32)
             self._intensity.scale(array)
-            changed[key] = MetaTensor(torch.from_numpy(array), meta=changed[key].meta)
+            changed[key] = MetaTensor(torch.from_numpy(array), image.affine, image.meta, image.applied_operations)
         return changed
 
 
