@@ -27,6 +27,7 @@ def fabric_in_best_precision(
     nodes: int,
     layers: nn.Module,
     window: tuple[int, ...],
+    choose_layout: bool,
 ) -> tuple[Fabric, str]:
     """Fabric for the asked precision, or for the fastest one if `auto` is asked.
 
@@ -36,15 +37,17 @@ def fabric_in_best_precision(
         precision: `auto` or a Fabric precision.
         devices: As for `make_fabric`.
         nodes: As for `make_fabric`.
-        layers: A module to time; on a CPU its kernels are laid out as is fastest.
+        layers: A module to time.
         window: Its input without batch, `(C, X, Y, Z)`.
+        choose_layout: On a CPU, lay its kernels out as is fastest. Not where the user named the precision: such runs
+            give the same result bit for bit however busy the computer is.
 
     Returns:
         The fabric to use and its precision.
     """
     example = torch.randn(1, *window)
     # Processes that train together must calculate alike.
-    layouts = (False, True) if fabric.device.type == "cpu" and fabric.world_size == 1 else (False,)
+    layouts = (False, True) if choose_layout and fabric.device.type == "cpu" and fabric.world_size == 1 else (False,)
     precisions = _possible(fabric.device) if precision == "auto" else (precision,)
     if len(layouts) * len(precisions) > 1:
         precision, channels_last = _timed(fabric.device, layers, example, precisions, layouts)

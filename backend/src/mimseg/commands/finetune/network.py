@@ -63,6 +63,7 @@ def prepare_network(
     window: tuple[int, int, int],
     fabric: Fabric,
     device: str,
+    choose_layout: bool,
 ) -> PreparedNetwork:
     """Build the network and choose its precision.
 
@@ -73,6 +74,7 @@ def prepare_network(
         window: Voxels along x, y, z.
         fabric: The float32 one of `device`.
         device: As for `make_fabric`.
+        choose_layout: As for `fabric_in_best_precision`.
 
     Raises:
         UserError: The start weights do not fit.
@@ -80,7 +82,7 @@ def prepare_network(
     network, shape, report = build_network(settings, initial, data, window)
     fabric, precision = fabric_in_best_precision(
         fabric, device, settings.precision, settings.devices, settings.nodes, network,
-        (shape.channels, *shape.window),
+        (shape.channels, *shape.window), choose_layout,
     )  # fmt: skip
     return PreparedNetwork(fabric, precision, network, shape, report)
 

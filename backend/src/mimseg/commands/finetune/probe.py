@@ -115,7 +115,7 @@ def _within(
     while True:
         fault = None
         try:
-            prepared = prepare_network(settings, initial, data, window, fabric, device)
+            prepared = prepare_network(settings, initial, data, window, fabric, device, settings.precision == "auto")
             cost = _cost_of_one(settings, data, prepared)
             fits = free is None or MEMORY_MARGIN * cost.memory_bytes <= free
         except (RuntimeError, MemoryError) as error:

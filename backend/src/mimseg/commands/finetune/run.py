@@ -196,7 +196,8 @@ class _Run:
             settings = replace(settings, precision=plan.precision)
         fabric = make_fabric(device, "32-true", settings.devices, settings.nodes)
         window = choose_window(settings, self._initial, self._data, fabric.device.type)
-        return prepare_network(settings, self._initial, self._data, window, fabric, device)
+        automatic = self._settings.precision == "auto"
+        return prepare_network(settings, self._initial, self._data, window, fabric, device, automatic)
 
     def _unfinished(self, shape: NetworkSettings, scores: dict[str, Any]) -> Description:
         description = describe(self._settings, shape, self._data, scores, self.record(shape))

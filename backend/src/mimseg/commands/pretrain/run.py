@@ -63,7 +63,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     report = _take_over(network, initial)
     fabric, precision = fabric_in_best_precision(
         fabric, settings.device, settings.precision, settings.devices, settings.nodes, _Whole(network),
-        (shape.channels, *shape.window),
+        (shape.channels, *shape.window), settings.precision == "auto",
     )  # fmt: skip
     task = _task(settings, fabric, data, network, folder)
     cost = _cost(settings, fabric, data, network)
