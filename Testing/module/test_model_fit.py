@@ -10,6 +10,7 @@ from tiny_model import write_tiny_bundle
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
 from MIMSegmentLib.Panel.ModelFit import bestFor, doubtsOf
+from MIMSegmentLib.Panel.Texts import regionText
 from MIMSegmentLib.Scene.VolumeFacts import VolumeFacts, factsOf, sequenceIn
 
 CROP = {"name": "crop", "title": "Crop", "modality": "MR", "channels": ["T1"], "field_of_view_mm": [35, 50, 36]}
@@ -44,6 +45,12 @@ def test_doubts_name_the_volume_and_what_the_model_was_made_for():
     flair = VolumeFacts("Head FLAIR", (30.0, 40.0, 40.0), "MR", False, "FLAIR")
     assert "FLAIR" in doubtsOf(CROP, flair)[0].sentence
     assert doubtsOf(ABDOMEN, BELLY) == []
+
+
+def test_the_card_of_a_model_that_finds_its_region_asks_for_no_box():
+    assert "put one around" in regionText(CROP)
+    assert "not needed" in regionText(FINDS_ITSELF)
+    assert regionText(ABDOMEN) == ""
 
 
 def test_the_model_that_fits_best_takes_the_scan_as_it_is():

@@ -98,6 +98,8 @@ def fullModelCard(facts):
 def regionText(description):
     """How large a box the model wants, empty if it takes any scan."""
     edges = description.get("field_of_view_mm")
+    if description.get("locator"):
+        return _("found in the scan by the model itself; a box is not needed")
     if not edges:
         return ""
     return _("made for boxes of about {size}; put one around each structure").format(size=sizeText(edges))

@@ -64,7 +64,8 @@ class RankSection(RunTab):
         """Say which scans the chosen model was made for; a late answer about another one is dropped."""
         if name != self.ui.rankModelSelector.currentData:
             return
-        edges = facts["description"].get("field_of_view_mm")
+        description = facts["description"]
+        edges = None if description.get("locator") else description.get("field_of_view_mm")
         self.ui.rankHintLabel.visible = bool(edges)
         if edges:
             self.ui.rankHintLabel.text = _(
