@@ -22,6 +22,7 @@ class Format:
         labels: A labelmap or segmentation may be read from it.
         writer: File in `mimseg/data/writers/` that writes labels to it; empty if none does.
         named: What is written carries names, colours and codes of the structures, not only values.
+        overlapping: What is written may hold several structures in one voxel.
         dicom: What is in it is DICOM: such a file is one object of a series, not a volume of its own.
     """
 
@@ -31,6 +32,7 @@ class Format:
     labels: bool = True
     writer: str = ""
     named: bool = False
+    overlapping: bool = False
     dicom: bool = False
 
 
@@ -43,7 +45,7 @@ FORMATS = (
     Format(".nhdr", "NRRD, header and data apart"),
     Format(".mha", "MetaImage", writer="plain"),
     Format(".mhd", "MetaImage, header and data apart"),
-    Format(".dcm", "DICOM segmentation", image=False, writer="dicom_seg", named=True, dicom=True),
+    Format(".dcm", "DICOM segmentation", image=False, writer="dicom_seg", named=True, overlapping=True, dicom=True),
 )
 
 # Where the axes of a file run that does not say so: method 1 of the NIfTI standard. ITK and 3D Slicer take LPS.

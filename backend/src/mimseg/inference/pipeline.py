@@ -25,6 +25,7 @@ def segment_volume(
     overlap: float | None = None,
     reporter: Reporter | None = None,
     phase: str = "segment",
+    bits: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.integer]:
     """Class indices of a volume, on its own grid.
 
@@ -37,6 +38,8 @@ def segment_volume(
         overlap: Share of a window that its neighbour covers too; None takes the model's.
         reporter: Receives the progress.
         phase: Name of the progress.
+        bits: Zeros `(ceil(K / 8), i, j, k)`, in which every structure of a voxel is noted if the model's K structures
+            may overlap: bit `s % 8` of byte `s // 8` for `description.labels[s]`.
 
     Returns:
         `(i, j, k)`, uint8 or uint16: 0 background, k the structure `description.labels[k - 1]`.
@@ -48,8 +51,11 @@ def segment_volume(
     labels = np.zeros(volume.grid.size, label_type(len(description.labels) + 1))
     for number, region in enumerate(regions or [None], start=1):
         name = phase if len(regions) < 2 else f"{phase} region {number}"
-        prepared, found = _segment_region(volume, description, predict, region, overlap, reporter, name)
+        wanted = bits is not None and description.multilabel
+        prepared, found, noted = _segment_region(volume, description, predict, region, overlap, reporter, name, wanted)
         inside = labels[prepared.region.slices]
+        if bits is not None and noted is not None:
+            np.copyto(bits[(slice(None), *prepared.region.slices)], noted, where=inside == 0)
         np.copyto(inside, found, where=inside == 0)
     return labels
 
@@ -62,10 +68,12 @@ def _segment_region(
     overlap: float | None,
     reporter: Reporter | None,
     phase: str,
-) -> tuple[Prepared, NDArray[np.integer]]:
+    note: bool,
+) -> tuple[Prepared, NDArray[np.integer], NDArray[np.uint8] | None]:
     size = "x".join(str(edge) for edge in (region.size if region else volume.grid.size))
     with memory_errors_named(f"segment {size} voxels with {len(description.labels)} structures"):
         prepared = prepare(volume, description.preprocessing, region)
+        bits = np.zeros((-(-len(description.labels) // 8), *prepared.region.size), np.uint8) if note else None
         labels = stream_labels(
             prepared,
             predict,
@@ -75,5 +83,6 @@ def _segment_region(
             description.multilabel,
             reporter,
             phase,
+            bits,
         )
-        return prepared, labels
+        return prepared, labels, bits

@@ -42,6 +42,7 @@ def stream_labels(
     multilabel: bool = False,
     reporter: Reporter | None = None,
     phase: str = "segment",
+    bits: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.integer]:
     """Class indices of a preprocessed scan.
 
@@ -54,6 +55,8 @@ def stream_labels(
         multilabel: Channels are independent and none of them is background.
         reporter: Receives the progress.
         phase: Name of the progress.
+        bits: Zeros `(ceil(structures / 8), i, j, k)`, in which every structure of a voxel is noted with `multilabel`:
+            bit `s % 8` of byte `s // 8`.
 
     Returns:
         `(i, j, k)` of `prepared.region`, uint8 or uint16, as `restore` gives them there.
@@ -68,7 +71,9 @@ def stream_labels(
     # The turn's flips and permutation hold for any size.
     target = prepared.turn.apply(labels)
     collect: _MostProbable | _Structures = (
-        _Structures(target, structures) if multilabel else _MostProbable(target, structures + 1)
+        _Structures(target, structures, None if bits is None else prepared.turn.apply(bits))
+        if multilabel
+        else _MostProbable(target, structures + 1)
     )
     cuts = _Cuts(grid, along)
     head = head_of(predict)
@@ -140,10 +145,10 @@ class _Structures:
     Until then one bit tells for each voxel of the scan and each structure whether it lies inside.
     """
 
-    def __init__(self, target: NDArray[np.integer], structures: int) -> None:
+    def __init__(self, target: NDArray[np.integer], structures: int, bits: NDArray[np.uint8] | None = None) -> None:
         self._target = target
         # Memory that is never written to, because no structure lies there, is never taken either.
-        self._bits = np.zeros((-(-structures // 8), *target.shape), np.uint8)
+        self._bits = np.zeros((-(-structures // 8), *target.shape), np.uint8) if bits is None else bits
         self._sizes = np.zeros(structures, np.int64)
 
     def add(self, logits: NDArray[np.float32], parts: Parts) -> None:

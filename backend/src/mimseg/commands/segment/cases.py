@@ -12,7 +12,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.segment.outputs import Job
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
-from mimseg.data.labels.drawn import Algorithm
+from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Volume
@@ -41,7 +41,12 @@ def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str 
 
 
 def write_case(
-    job: Job, volume: Volume, labels: NDArray[np.integer], kept: Sequence[Label], description: Description
+    job: Job,
+    volume: Volume,
+    labels: NDArray[np.integer],
+    kept: Sequence[Label],
+    description: Description,
+    overlapping: Overlapping | None = None,
 ) -> None:
     """Write picture and labels, the labels last: where they exist, the case is complete.
 
@@ -63,7 +68,7 @@ def write_case(
             shown = description.preprocessing.intensity.shown
             write_png(job.preview, draw_preview(image, labels, volume.grid, kept, shown))
         algorithm = Algorithm(description.name, description.version)
-        write_labelmap(job.output, labels, volume.grid, kept, algorithm)
+        write_labelmap(job.output, labels, volume.grid, kept, algorithm, overlapping)
 
 
 def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:

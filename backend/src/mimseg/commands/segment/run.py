@@ -19,12 +19,20 @@ from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.shared_table import add_to_table
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
-from mimseg.commands.segment.volume_table import StructureVolume, check_table, measure, write_table
+from mimseg.commands.segment.volume_table import (
+    StructureVolume,
+    check_table,
+    measure,
+    measure_overlapping,
+    write_table,
+)
+from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
 from mimseg.errors import OutOfMemory, UserError, of_case
 from mimseg.events import Reporter
+from mimseg.formats import format_of
 from mimseg.inference.engine import Engine, open_engine
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
@@ -178,6 +186,7 @@ class _Computed:
     labels: NDArray[np.integer]
     kept: tuple[Label, ...]
     began: float
+    overlapping: Overlapping | None = None
 
 
 @dataclass
@@ -222,7 +231,8 @@ class _Run:
         description = self.bundle.description
         located = self.finder.runs_on(volume.grid)
         warn_of_misfit(volume, job, description, bool(regions) or located, self.reporter)
-        classes = self._classes(volume, regions)
+        bits = self._bits(job, volume) if not located else None
+        classes = self._classes(volume, regions, bits)
         kept = self.finder.kept(volume.grid)
         labels = label_values(classes, self.finder.labels(volume.grid), kept)
         if not labels.any():
@@ -231,14 +241,21 @@ class _Run:
                 f"{description.name} finds none of its structures in {job.inputs[0]}: the result is empty. Check that "
                 "the scan shows that part of the body.",
             )
-        return _Computed(volume, labels, kept, began)
+        values = tuple(label.value for label in description.labels)
+        overlapping = None if bits is None else Overlapping(bits, values)
+        return _Computed(volume, labels, kept, began, overlapping)
 
     def write(self, job: Job, computed: _Computed) -> tuple[Job, SegmentResult]:
         """Write a case; called in a thread."""
         grid, labels = computed.volume.grid, computed.labels
-        write_case(job, computed.volume, labels, computed.kept, self.bundle.description)
+        overlapping = computed.overlapping
+        write_case(job, computed.volume, labels, computed.kept, self.bundle.description, overlapping)
         self.shares.finished(job)
-        volumes = tuple(measure(labels, grid, computed.kept))
+        volumes = tuple(
+            measure(labels, grid, computed.kept)
+            if overlapping is None
+            else measure_overlapping(overlapping, grid, computed.kept)
+        )
         name = f"{job.name}, " if self.cases > 1 else ""
         lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
         self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
@@ -257,22 +274,33 @@ class _Run:
         threads = self.settings.threads or self.rank.processors
         return open_engine(bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local)
 
-    def _classes(self, volume: Volume, regions: Sequence[Box]) -> NDArray[np.integer]:
+    def _bits(self, job: Job, volume: Volume) -> NDArray[np.uint8] | None:
+        """Where to note every structure of a voxel, if the file can hold them and the model's may overlap."""
+        written = format_of(job.output)
+        if written is None or not written.overlapping or not self.bundle.description.multilabel:
+            return None
+        return np.zeros((-(-len(self.bundle.description.labels) // 8), *volume.grid.size), np.uint8)
+
+    def _classes(self, volume: Volume, regions: Sequence[Box], bits: NDArray[np.uint8] | None) -> NDArray[np.integer]:
         try:
-            return self._computed(volume, regions, self.settings.device, self.settings.engine)
+            return self._computed(volume, regions, bits, self.settings.device, self.settings.engine)
         except OutOfMemory as fault:
             if fault.code != "gpu-out-of-memory":
                 raise
             self.reporter.warning("gpu-out-of-memory", f"{fault.message} The CPU is used instead.")
             self._engine = None
             self.finder.forget_engine()
-            return self._computed(volume, regions, "cpu", "auto")
+            if bits is not None:
+                bits[...] = 0
+            return self._computed(volume, regions, bits, "cpu", "auto")
 
-    def _computed(self, volume: Volume, regions: Sequence[Box], device: str, engine: str) -> NDArray[np.integer]:
+    def _computed(
+        self, volume: Volume, regions: Sequence[Box], bits: NDArray[np.uint8] | None, device: str, engine: str
+    ) -> NDArray[np.integer]:
         description, overlap = self.bundle.description, self.settings.overlap
         located = self.finder.boxes(volume, lambda bundle: self._open(bundle, device, engine))
         if self._engine is None:
             self._engine = self._open(self.bundle, device, engine)
         if located:
             return segment_located(volume, description, self._engine, located, overlap, self.reporter)
-        return segment_volume(volume, description, self._engine, regions, overlap, self.reporter)
+        return segment_volume(volume, description, self._engine, regions, overlap, self.reporter, bits=bits)

@@ -6,11 +6,16 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mimseg.commands.segment.outputs import Job
 from mimseg.commands.segment.volume_table import COLUMNS, StructureVolume, measure, write_table
 from mimseg.data.labels.labelmaps import read_labelmap
+from mimseg.data.labels.seg_nrrd import Segment
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
+from mimseg.data.writers.dicom_seg import LONGEST_NAME
 from mimseg.errors import UserError
 
 
@@ -41,10 +46,27 @@ def add_to_table(
     rows.update({str(job.inputs[0]): volumes for job, volumes in own.items()})
     for job in finished_before:
         if str(job.inputs[0]) not in rows:
-            labels = read_labelmap(job.output)
-            rows[str(job.inputs[0])] = measure(labels.array, labels.grid, kept(labels.grid))
+            rows[str(job.inputs[0])] = _measured(job.output, kept)
     names = [str(job.inputs[0]) for job in jobs]
     write_table(path, [(name, rows[name]) for name in names if name in rows])
+
+
+def _measured(path: Path, kept: Callable[[Grid], Sequence[Label]]) -> list[StructureVolume]:
+    """Volumes of a result; segments count by their names, for formats that number them anew or let them overlap."""
+    counts: dict[str, int] = {}
+
+    def count(layers: NDArray, segments: Sequence[Segment]) -> NDArray:
+        for one in segments:
+            counts[one.name] = int(np.count_nonzero(layers[one.layer] == one.label_value))
+        return np.zeros(layers.shape[1:], np.uint8)
+
+    labels = read_labelmap(path, merge=count)
+    table = kept(labels.grid)
+    if not counts:
+        return measure(labels.array, labels.grid, table)
+    voxel_ml = abs(float(np.linalg.det(labels.grid.affine[:3, :3]))) / 1000
+    found = {label: counts.get(" ".join(label.name.split())[:LONGEST_NAME], 0) for label in table}
+    return [StructureVolume(label.name, label.value, n, n * voxel_ml) for label, n in found.items()]
 
 
 def read_table(path: Path) -> dict[str, list[StructureVolume]]:

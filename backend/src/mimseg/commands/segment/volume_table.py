@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
@@ -45,6 +46,15 @@ def measure(labels: NDArray[np.integer], grid: Grid, table: Sequence[Label]) -> 
     return [
         StructureVolume(label.name, label.value, int(counts[label.value]), float(counts[label.value] * voxel_ml))
         for label in table
+    ]
+
+
+def measure_overlapping(overlapping: Overlapping, grid: Grid, table: Sequence[Label]) -> list[StructureVolume]:
+    """Volume of each structure of `table`; a voxel counts in every structure that it belongs to."""
+    counts = {label.value: int(np.count_nonzero(overlapping.of(label.value))) for label in table}
+    voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
+    return [
+        StructureVolume(label.name, label.value, counts[label.value], counts[label.value] * voxel_ml) for label in table
     ]
 
 

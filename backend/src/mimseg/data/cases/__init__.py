@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mimseg.data.cases.case import Case, Dataset, Flaw, stem
 from mimseg.data.cases.description import describes_cases, read_description
+from mimseg.data.cases.dicom import pair_dicom
 from mimseg.data.cases.folders import pair_beside, pair_folders
 from mimseg.data.cases.lists import cases_of_list, read_table
 from mimseg.data.cases.selection import pick_cases
@@ -25,10 +26,10 @@ def load_dataset(data: Path, without_images: bool = False, orientation: str = ""
 
     Args:
         data: A folder with `dataset.json` (Medical Segmentation Decathlon or nnU-Net), a folder with `imagesTr`
-            and `labelsTr`, a folder of scans with their labelmaps beside them, such a `dataset.json` itself, or a case
-            list: CSV with the columns `image` (several channels separated by `|`), `label`, and optionally `id`,
-            `subject` and `orientation` (of files that do not say it), or JSON with a list of such objects. Paths in a
-            list are relative to the list.
+            and `labelsTr`, a folder of scans with their labelmaps beside them, a folder of DICOM series each with a
+            segmentation or contours, such a `dataset.json` itself, or a case list: CSV with the columns `image`
+            (several channels separated by `|`), `label`, and optionally `id`, `subject` and `orientation` (of files
+            that do not say it), or JSON with a list of such objects. Paths in a list are relative to the list.
         without_images: A list may have entries with a label only: training draws images from them.
         orientation: How the axes run in files that do not say so, unless a list says it for the case.
 
@@ -78,10 +79,13 @@ def _of_folder(folder: Path) -> Dataset:
         return Dataset(tuple(cases), {}, flaws=tuple(flaws))
     cases, flaws = pair_beside(folder)
     if not cases:
+        cases, flaws = pair_dicom(folder)
+    if not cases:
         raise UserError(
             f"The folder {folder} holds neither dataset.json, nor imagesTr and labelsTr, nor scans with labels.",
-            "Give such a folder (scans beside their labels: a.nii.gz with a.seg.nrrd or a_seg.nii.gz), a dataset.json, "
-            "or a case list (CSV or JSON).",
+            "Give such a folder (scans beside their labels: a.nii.gz with a.seg.nrrd or a_seg.nii.gz; DICOM series "
+            "each beside its segmentation or contours), a dataset.json, or a case list (CSV or JSON)."
+            + "".join(f" {flaw.message}" for flaw in flaws[:3]),
             code="no-dataset",
         )
     return Dataset(tuple(cases), {}, flaws=tuple(flaws))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mimseg.data.dicom.codes import code_of
 from mimseg.data.dicom.dataset import read_dataset
-from mimseg.data.dicom.folder import read_dicom_folder
-from mimseg.data.dicom.headers import NotAnImage, is_dicom, read_slice_header
+from mimseg.data.dicom.folder import read_dicom_folder, read_slices
+from mimseg.data.dicom.headers import NotAnImage, is_dicom
 from mimseg.data.dicom.layers import Layers, metadata_of
 from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.data.reading.opened import ImageHeader
@@ -196,7 +196,7 @@ def _series_in(folder: Path, series: str) -> bool:
     for file in sorted(folder.iterdir())[:_FILES_LOOKED_AT]:
         if file.is_file() and is_dicom(file):
             try:
-                return not series or read_slice_header(file).series == series
+                return not series or read_slices(file)[0].series == series
             except NotAnImage:
                 continue
     return False

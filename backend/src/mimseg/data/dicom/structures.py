@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mimseg.data.dicom import contours, segmentation
@@ -10,10 +11,27 @@ from mimseg.data.reading.opened import ImageFile
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 
+_SOP_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9.]*[0-9]")
 
-def holds_structures(sop_class: str) -> bool:
-    """Whether a SOP Class UID is that of a segmentation or of contours."""
-    return sop_class in (*segmentation.SOP_CLASSES, contours.SOP_CLASS)
+
+def kind_of(path: Path) -> str:
+    """What a DICOM file is by its first kilobytes: `structures`, `image` (or another object), or empty if unknown."""
+    with path.open("rb") as file:
+        found = _SOP_CLASS.search(file.read(4096))
+    if not found:
+        return ""
+    return "structures" if found[0].decode() in (*segmentation.SOP_CLASSES, contours.SOP_CLASS) else "image"
+
+
+def series_of(path: Path) -> tuple[str, str]:
+    """Series Instance UID of a file, and of the images to which its structures belong; empty where it does not say.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    data = read_dataset(path)
+    referenced = (data.get("ReferencedSeriesSequence") or [{}])[0].get("SeriesInstanceUID", "")
+    return str(data.get("SeriesInstanceUID", "")), str(referenced) or contours.series_of(data)
 
 
 def open_dicom(path: Path, like: Grid | None = None) -> ImageFile:

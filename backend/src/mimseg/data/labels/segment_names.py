@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.labels.seg_nrrd import Segment, read_segments
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.reading.open import open_image
-from mimseg.formats import ending_of
+from mimseg.formats import ending_of, may_be_dicom
 
 # What 3D Slicer gives to any new segment: it says nothing about the structure.
 _UNSPECIFIC = {("SCT", "85756007"), ("SRT", "T-D0050"), ("SCT", "123037004")}
@@ -65,12 +66,13 @@ def structures_of_segments(files: Sequence[Path]) -> tuple[Label, ...]:
 
 
 def segments_of(path: Path) -> list[Segment]:
-    """The segments of a file by its header; empty for plain labelmaps.
+    """The segments of a file by its header, DICOM segmentations and contours among them; empty for plain labelmaps.
 
     Raises:
         UserError: The header cannot be read.
     """
-    return read_segments(open_image(path).header.metadata, path) if ending_of(path) in _NRRD else []
+    named = ending_of(path) in _NRRD or (may_be_dicom(path) and is_dicom(path))
+    return read_segments(open_image(path).header.metadata, path) if named else []
 
 
 def _key(name: str) -> str:

@@ -36,7 +36,8 @@ _MAY_BE_EMPTY = (
 )
 _CT_IMAGE, _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 _SERIES_OFFSET = 1000
-_LONGEST_LABEL = 64
+# Characters of a segment's name, and of other texts.
+LONGEST_NAME = 64
 
 
 def refuse_other_sources(scan: Path, output: Path) -> None:
@@ -141,7 +142,7 @@ def _described(number: int, label: Label, algorithm: Algorithm) -> Any:
     category, kind = (label.category, label.type) if label.type else (TISSUE, TISSUE)
     described = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=" ".join(label.name.split())[:_LONGEST_LABEL],
+        segment_label=" ".join(label.name.split())[:LONGEST_NAME],
         segmented_property_category=_coded(category),
         segmented_property_type=_coded(kind),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -208,4 +209,4 @@ def _completed(header: Dataset) -> Dataset:
 
 def _short(text: str) -> str:
     """Text that fits where the standard allows 64 characters; `\\` would separate values."""
-    return " ".join(text.replace("\\", "/").split())[:_LONGEST_LABEL]
+    return " ".join(text.replace("\\", "/").split())[:LONGEST_NAME]
