@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,7 @@ def test_a_model_learns_from_dicom_segmentations_and_writes_one(tmp_path: Path) 
         Reporter(),
     )  # fmt: skip
     scan, output = tmp_path / "data" / "pat0" / "CT", tmp_path / "out.dcm"
-    assert main(["segment", str(scan), "-m", str(model), "-o", str(output), "--quiet"]) == 0
+    command = [sys.executable, "-m", "mimseg", "segment", str(scan), "-m", str(model), "-o", str(output)]
+    assert subprocess.run(command, check=False, timeout=300).returncode == 0
     first = highdicom.seg.segread(output).get_segment_description(1)
     assert first.SegmentLabel in ("ball", "block")

@@ -215,3 +215,21 @@ def test_it_lies_on_real_series(tmp_path: Path, shared_data: Path) -> None:
         write_labelmap(tmp_path / f"{name}.dcm", labels, grid, LABELS, MODEL)
         found = by_highdicom(tmp_path / f"{name}.dcm", grid)
         assert np.array_equal(found, np.select([labels == 3, labels == 7], [1, 2])), name
+
+
+def test_a_model_whose_structures_overlap_keeps_them_in_the_file_and_its_volumes(tmp_path: Path) -> None:
+    """The tiny model's three channels read as structures: the first is nowhere, "Bright" lies within "Grey"."""
+    oblique_series(tmp_path / "scan")
+    labels = (Label(1, "None", (1, 2, 3)), *LABELS)
+    model, told = write_tiny_bundle(tmp_path / "tiny", multilabel=True, labels=labels), Recorder()
+    (result,) = segment(settings_for(model, tmp_path / "scan", tmp_path / "r.dcm"), told)
+    grid = read_volume(tmp_path / "scan").grid
+    grey, bright = (by_highdicom(result.output, grid, [number]) > 0 for number in (1, 2))
+    assert bright.any()
+    assert grey[bright].all()
+    assert grey.sum() > bright.sum()
+    assert {v.label: v.voxels for v in result.volumes} == {"None": 0, "Grey": grey.sum(), "Bright": bright.sum()}
+    options = settings_for(model, tmp_path / "scan", tmp_path / "r.dcm", resume=True, table=tmp_path / "v.csv")
+    assert segment(options, told) == []
+    assert f"Grey,3,{grey.sum()}," in (tmp_path / "v.csv").read_text(encoding="utf-8")
+    assert f"Bright,7,{bright.sum()}," in (tmp_path / "v.csv").read_text(encoding="utf-8")

@@ -55,7 +55,8 @@ def segment_volume(
         prepared, found, noted = _segment_region(volume, description, predict, region, overlap, reporter, name, wanted)
         inside = labels[prepared.region.slices]
         if bits is not None and noted is not None:
-            np.copyto(bits[(slice(None), *prepared.region.slices)], noted, where=inside == 0)
+            everywhere = (slice(None), *prepared.region.slices)
+            np.copyto(bits[everywhere], noted, where=inside == 0)
         np.copyto(inside, found, where=inside == 0)
     return labels
 

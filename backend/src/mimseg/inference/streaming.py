@@ -70,10 +70,9 @@ def stream_labels(
     labels = np.zeros(prepared.region.size, label_type(structures + 1))
     # The turn's flips and permutation hold for any size.
     target = prepared.turn.apply(labels)
+    noted = None if bits is None else prepared.turn.apply(bits)
     collect: _MostProbable | _Structures = (
-        _Structures(target, structures, None if bits is None else prepared.turn.apply(bits))
-        if multilabel
-        else _MostProbable(target, structures + 1)
+        _Structures(target, structures, noted) if multilabel else _MostProbable(target, structures + 1)
     )
     cuts = _Cuts(grid, along)
     head = head_of(predict)
