@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from segment_tools import OBLIQUE, Recorder, settings_for
 from tiny_model import LABELS, write_tiny_bundle
 
+import mimseg
 from mimseg.bundle.description import Description, read_description
 from mimseg.bundle.locator import Locator, Place, located_labels
 from mimseg.bundle.reader import open_bundle
@@ -233,3 +234,11 @@ def test_rank_looks_where_the_locator_points(tmp_path, models):
     both_alike[2, 2, 2] = 0
     assert np.array_equal(judged.labels, both_alike)
     assert judged.volumes_ml["Bright"] == pytest.approx((both_alike == 7).sum() / 1000)
+
+
+def test_the_library_finds_regions_too(tmp_path, models):
+    array = write_two_sides(tmp_path / "scan.nrrd")
+    model = mimseg.open_model("part", device="cpu")
+    found = model.segment(mimseg.read(tmp_path / "scan.nrrd"), names=["bright"])
+    assert np.array_equal(found.array, np.where(array == 100, 14, 0))
+    assert list(found.volumes()) == ["Left bright", "Right bright"]

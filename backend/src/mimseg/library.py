@@ -6,7 +6,7 @@ What stands here is also in `mimseg` itself, which loads it when it is asked for
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import choose_structures, label_values
+from mimseg.commands.segment.cases import label_values
+from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.volume_table import measure
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import box_from_ras
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
+from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
 
 
@@ -50,7 +53,7 @@ def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", threa
         UserError: There is no such model, it is damaged, or the device is not available.
     """
     bundle = open_bundle(find_bundle(name_or_path))
-    return Model(bundle, open_engine(bundle, device, threads=threads))
+    return Model(bundle, lambda opened: open_engine(opened, device, threads=threads))
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,11 @@ class Segmentation:
 class Model:
     """A loaded model; see `open_model`."""
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+    def __init__(self, bundle: Bundle, open_for: Callable[[Bundle], Engine]) -> None:
         self._bundle = bundle
-        self._engine = engine
+        self._open_for = open_for
+        self._engine = open_for(bundle)
+        self._locating: Engine | None = None
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -98,15 +103,26 @@ class Model:
         Args:
             scan: What `read` returned.
             boxes: Segment only these: from x, to x, from y, to y, from z, to z in mm, RAS as 3D Slicer shows them.
-                Empty: the whole scan.
+                Empty: the whole scan, or, in a large one, the region that a model with a locator finds by itself.
             names: Structures to keep; empty keeps all.
 
         Raises:
-            UserError: A box lies outside of the scan, or the model has no such structure.
+            UserError: A box lies outside of the scan, the model has no such structure, or its region is not found.
             OutOfMemory: Memory ran out.
         """
         description = self._bundle.description
-        kept = choose_structures(description, names)
-        regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
-        classes = segment_volume(scan, description, self._engine, regions)
-        return Segmentation(label_values(classes, description.labels, kept), scan.grid, kept)
+        finder = Finder(description, not boxes, names, Reporter())
+        located = finder.boxes(scan, self._locator)
+        if located:
+            classes = segment_located(scan, description, self._engine, located)
+        else:
+            regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
+            classes = segment_volume(scan, description, self._engine, regions)
+        kept = finder.kept(scan.grid)
+        return Segmentation(label_values(classes, finder.labels(scan.grid), kept), scan.grid, kept)
+
+    def _locator(self, bundle: Bundle) -> Engine:
+        """The engine of the model that shows where to look; opened when the first scan needs it."""
+        if self._locating is None:
+            self._locating = self._open_for(bundle)
+        return self._locating
