@@ -14,6 +14,7 @@ from tiny_model import LABELS, write_tiny_bundle
 
 from mimseg.cli.main import main
 from mimseg.commands.segment.run import segment
+from mimseg.data.dicom.codes import rgb_of_cielab
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names, write_labelmap
 from mimseg.data.labels.structures import Code, Label
@@ -233,3 +234,20 @@ def test_a_model_whose_structures_overlap_keeps_them_in_the_file_and_its_volumes
     assert segment(options, told) == []
     assert f"Grey,3,{grey.sum()}," in (tmp_path / "v.csv").read_text(encoding="utf-8")
     assert f"Bright,7,{bright.sum()}," in (tmp_path / "v.csv").read_text(encoding="utf-8")
+
+
+def test_names_of_any_script_and_colours_come_back(tmp_path: Path) -> None:
+    oblique_series(tmp_path / "scan")
+    for path in (tmp_path / "scan").iterdir():
+        header = pydicom.dcmread(path)
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 100", "Müller^Jürg"
+        header.save_as(path)
+    grid = read_volume(tmp_path / "scan").grid
+    labels = np.zeros(grid.size, np.uint8)
+    labels[3:9, 2:11, 2:7] = 3
+    write_labelmap(tmp_path / "o.dcm", labels, grid, [Label(3, "Leber – 肝臓", (240, 80, 60))], MODEL)
+    data = pydicom.dcmread(tmp_path / "o.dcm")
+    assert data.SpecificCharacterSet == "ISO_IR 192"
+    assert (data.PatientName, data.SegmentSequence[0].SegmentLabel) == ("Müller^Jürg", "Leber – 肝臓")
+    assert rgb_of_cielab(data.SegmentSequence[0].RecommendedDisplayCIELabValue) == pytest.approx((240, 80, 60), abs=1)
+    assert read_segment_names(tmp_path / "o.dcm") == {1: "Leber – 肝臓"}

@@ -11,9 +11,9 @@ from mimseg.data.labels.structures import Code
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# White point D50, as DICOM PS3.3 C.10.7.1.1 has it, and the matrix from XYZ to linear sRGB that belongs to it.
-_WHITE = np.array([0.9642, 1.0, 0.8249])
-_TO_SRGB = np.array([[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]])
+# White point D65 and the matrix from XYZ to linear sRGB (IEC 61966-2-1), as dcmqi and Highdicom take them.
+_WHITE = np.array([0.950456, 1.0, 1.088754])
+_TO_SRGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 
 
 def code_of(item: Dataset, sequence: str) -> Code | None:

@@ -102,6 +102,9 @@ def write(path: Path, drawn: Drawn) -> None:
         )
         # Highdicom prefers the headers' own spacing, which may be that of the acquisition, and not that of the slices.
         written.SharedFunctionalGroupsSequence[0].update(_shared_place(drawn.grid, place))
+        # Names of structures may need it; the patient's is written anew in it.
+        written.SpecificCharacterSet = "ISO_IR 192"
+        written.ContentCreatorName = ""
         written.save_as(path)
 
 
