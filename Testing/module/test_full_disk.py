@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from logic_tools import add_segmentation, add_volume
+from panel_tools import FakeDesktop
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from MIMSegmentLib.Files import writeText
@@ -81,6 +82,7 @@ def test_the_panel_says_it_beside_the_button_and_not_that_it_was_written(panel, 
     panel.ui.exportFolderEdit.currentPath = str(tmp_path / "out")
     panel.ui.exportButton.click()
     assert "Written to" in panel.ui.exportStatusLabel.text
+    FakeDesktop.answers["confirm"] = True
     with full_disk():
         panel.ui.exportButton.click()
     assert "cannot be written" in panel.ui.exportStatusLabel.text
