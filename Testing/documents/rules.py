@@ -19,22 +19,21 @@ NOT_RUN = (
     (r"^(Slicer|ctest) ", "needs 3D Slicer"),
     (r"^\.venv/bin/", "needs the environment of `run.py test`"),
     (r"^mimseg models import (last\.ckpt|unetr\.pt)", "weights of others: see test_importers_command.py"),
+    (r"--pretrain-on", "several trainings: see test_crossvalidate.py"),
+    (r"^mimseg study labels", "as long as the study before it: see test_study_training.py"),
     (r"--init my-encoder", "needs the weights of the line before"),
 )
 
 # Pattern of the command, replacements in it, reason. All that fit are applied.
 SHORTER = (
     (r"^mimseg (pretrain|finetune).*--minutes ", {r"--minutes \d+": "--steps 2"}, "minutes become two steps"),
-    (r"^mimseg finetune.*--pretrain-minutes ", {r"--pretrain-minutes \d+": "--pretrain-steps 2"}, "likewise"),
     (r"^mimseg study.*--minutes ", {r"--minutes \d+": "--steps 5 --pretrain-steps 5"}, "one step for each validation"),
-    (r"^mimseg study.*--steps ", {r"steps \d+": "steps 5"}, "likewise"),
     (r"^mimseg study", {r"$": " --seeds 0 --validations 5 --labelled 2 --hidden-size 24 --mlp-size 24 --layers 3"
                         " --heads 2 --feature-size 4 --window 24,24,24"}, "one seed, a tiny network"),
     (r"^mimseg study convergence", {r"$": " --methods simclr,mae"}, "two methods"),
-    (r"^mimseg study labels", {r"--sizes \S+": "--sizes 1,2"}, "two sizes"),
     (r"^mimseg finetune", {r"$": " --validations 1 --no-measure --batch 2"}, "scored once, nothing probed"),
     (r"^mimseg (pretrain|finetune)", {r"$": " --precision 32-true"}, "no precision is chosen by its speed"),
-    (r"--(folds|pretrain-on) ", {r"$": " --plan-only"}, "planned only: see test_crossvalidate.py"),
+    (r"--folds ", {r"$": " --plan-only"}, "planned only: see test_crossvalidate.py"),
     (r"^mimseg (pretrain|finetune .*--init none)", {r"$": " --window 32,32,32"}, "a small window"),
     (r"^mimseg (pretrain|finetune (?!.*dynunet).*--init none)",
      {r"$": " --hidden-size 24 --mlp-size 24 --layers 3 --heads 2 --feature-size 4"}, "a tiny network"),
