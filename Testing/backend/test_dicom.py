@@ -251,6 +251,19 @@ def test_a_reversed_display_reverses_no_numbers(
     assert reporter.codes == codes
 
 
+@pytest.mark.parametrize(("slope", "codes"), [("0", ["scale-ignored"]), ("1", [])])
+def test_a_rescale_slope_of_zero_is_taken_for_one_and_told(tmp_path: Path, slope: str, codes: list[str]) -> None:
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (16, 16, 8)).astype(np.int16)
+
+    def edit(dataset: Any, number: int) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope if number == 3 else "1", -1024
+
+    reporter = RecordingReporter()
+    volume = read_volume(edited(tmp_path, voxels, edit), reporter=reporter)
+    assert np.array_equal(volume.array, voxels.astype(int) - 1024)
+    assert reporter.codes == codes
+
+
 @pytest.mark.parametrize("shared_by", [8, 2])
 def test_slices_that_share_one_instance_uid_all_count(tmp_path: Path, voxels: np.ndarray, shared_by: int) -> None:
     def edit(dataset: Any, number: int) -> None:

@@ -118,6 +118,13 @@ def test_each_frame_has_its_own_rescale_and_low_numbers_shown_bright_stay_low(
     assert np.allclose(read_volume(halves).array, voxels * 0.5)
 
 
+def test_a_rescale_slope_of_zero_is_taken_for_one_and_told(tmp_path: Path, voxels: np.ndarray) -> None:
+    path = enhanced(tmp_path / "a.dcm", voxels, POSITIONS, rescale=lambda n: (0 if n == 3 else 1, -1024))
+    reporter = RecordingReporter()
+    assert np.array_equal(read_volume(path, reporter=reporter).array, voxels.astype(int) - 1024)
+    assert reporter.codes == ["scale-ignored"]
+
+
 def test_time_points_are_asked_for_and_chosen(tmp_path: Path, voxels: np.ndarray) -> None:
     both = np.concatenate([voxels, voxels + 5], axis=2)[:, :, ::-1]
     path = enhanced(

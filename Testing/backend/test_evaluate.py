@@ -100,8 +100,39 @@ def test_segmentations_are_matched_by_segment_name_not_by_value(tmp_path: Path):
 def test_names_of_the_one_segmentation_serve_a_plain_labelmap_matched_by_value(tmp_path: Path):
     write_labelmap(tmp_path / "p.nii.gz", two_boxes(), GRID)
     write_labelmap(tmp_path / "r.seg.nrrd", two_boxes(), GRID, [ANTERIOR, POSTERIOR])
-    scores = score_case("x", tmp_path / "p.nii.gz", tmp_path / "r.seg.nrrd", None, 1.0)
+    reporter = Recorder()
+    scores = score_case("x", tmp_path / "p.nii.gz", tmp_path / "r.seg.nrrd", None, 1.0, reporter)
     assert set(scores.classes) == {"Anterior", "Posterior"}
+    [(code, message)] = reporter.warnings
+    assert code == "matched-by-value"
+    assert "1 = Anterior, 2 = Posterior" in message
+
+
+def test_values_of_many_nameless_files_are_told_once(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        write_labelmap(tmp_path / "p" / f"{name}.nii.gz", two_boxes(), GRID)
+        write_labelmap(tmp_path / "r" / f"{name}.seg.nrrd", two_boxes(), GRID, [ANTERIOR, POSTERIOR])
+    reporter = Recorder()
+    evaluate(EvaluateSettings(tmp_path / "p", tmp_path / "r", tmp_path / "scores"), reporter)
+    assert [code for code, _ in reporter.warnings] == ["matched-by-value"]
+
+
+def test_label_file_says_what_a_nameless_file_holds_and_names_decide_in_the_other(tmp_path: Path):
+    write_labelmap(tmp_path / "p.nii.gz", two_boxes(), GRID)
+    swapped = [Label(1, "posterior", (0, 200, 0)), Label(2, "anterior", (200, 0, 0))]
+    write_labelmap(tmp_path / "r.seg.nrrd", two_boxes(2, 1), GRID, swapped)
+    table, reporter = {1: "Anterior", 2: "Posterior"}, Recorder()
+    for pair in (("p.nii.gz", "r.seg.nrrd"), ("r.seg.nrrd", "p.nii.gz")):
+        scores = score_case("x", tmp_path / pair[0], tmp_path / pair[1], table, 1.0, reporter)
+        assert {name: score.dice for name, score in scores.classes.items()} == {"Anterior": 1.0, "Posterior": 1.0}
+    assert not reporter.warnings
+
+
+def test_segment_names_that_the_label_file_does_not_know_are_matched_by_value(tmp_path: Path):
+    write_labelmap(tmp_path / "p.nii.gz", two_boxes(), GRID)
+    write_labelmap(tmp_path / "r.seg.nrrd", two_boxes(), GRID, [ANTERIOR, POSTERIOR])
+    scores = score_case("x", tmp_path / "p.nii.gz", tmp_path / "r.seg.nrrd", {1: "head", 2: "tail"}, 1.0)
+    assert {name: score.dice for name, score in scores.classes.items()} == {"head": 1.0, "tail": 1.0}
 
 
 def test_label_file_names_and_chooses_what_is_scored(tmp_path: Path, folders: tuple[Path, Path]):
@@ -188,10 +219,28 @@ def test_two_files_of_one_case_in_a_folder_are_refused(folders: tuple[Path, Path
 
 def test_another_grid_is_refused_and_nothing_is_written(folders: tuple[Path, Path], tmp_path: Path):
     write_labelmap(folders[0] / "b.nrrd", two_boxes(), Grid(GRID.size, (1.0, 1.0, 2.5), GRID.origin))
+    settings = EvaluateSettings(folders[0] / "b.nrrd", folders[1] / "b.nii.gz", tmp_path / "scores")
     with pytest.raises(UserError, match=r"b\.nrrd") as caught:
-        evaluate(EvaluateSettings(*folders, tmp_path / "scores"), Reporter())
+        evaluate(settings, Reporter())
     assert caught.value.code == "grid-mismatch"
     assert not list(tmp_path.glob("scores*"))
+
+
+def test_file_that_cannot_be_read_ends_its_own_case_only(folders: tuple[Path, Path], tmp_path: Path):
+    (folders[0] / "a.nrrd").write_bytes((folders[0] / "a.nrrd").read_bytes()[:-20])
+    write_labelmap(folders[0] / "b.nrrd", two_boxes(), Grid(GRID.size, (1.0, 1.0, 2.5), GRID.origin))
+    reporter = Recorder()
+    with pytest.raises(UserError, match=r"2 of 3 cases could not be scored: a, b") as caught:
+        evaluate(EvaluateSettings(*folders, tmp_path / "scores"), reporter)
+    assert caught.value.code == "cases-failed"
+    assert [message.split(":")[0] for _, message in reporter.warnings] == ["a", "b"]
+    report = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert [case["case"] for case in report["cases"]] == ["c"]
+    assert report["left_out"] == ["a", "b"]
+    (folders[0] / "c.nrrd").write_bytes(b"NRRD0004")
+    with pytest.raises(UserError, match="None of the cases"):
+        evaluate(EvaluateSettings(*folders, tmp_path / "none"), Reporter())
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_stopped_evaluation_writes_nothing(folders: tuple[Path, Path], tmp_path: Path):

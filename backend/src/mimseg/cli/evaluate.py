@@ -13,9 +13,9 @@ examples:
   mimseg evaluate --pred segmented/ --ref labelsTr/ -o scores
   mimseg evaluate --pred result.seg.nrrd --ref reference.seg.nrrd -o scores --tolerance 2
 
-Files are matched by name without extension and without `_segmentation`. Labels are matched by segment
-name between two .seg.nrrd files, by value otherwise. Writes scores.csv (one row a case and class) and
-scores.json (mean, median and 95 % bootstrap interval)."""
+Files are matched by name without extension and without `_segmentation`. Labels are matched by name
+where the files or --labels say the names, by value otherwise. A file that cannot be read is left out and named.
+Writes scores.csv (one row a case and class) and scores.json (mean, median and 95 % bootstrap interval)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -84,12 +84,14 @@ class Evaluation:
         cases: Scores by case.
         overall: Summaries of the per-case means over classes, by score; `dice_with_background` among them.
         classes: Summaries by class and score.
+        left_out: Cases that could not be scored.
     """
 
     tolerance_mm: float
     cases: tuple[CaseScores, ...]
     overall: dict[str, Summary]
     classes: dict[str, dict[str, Summary]]
+    left_out: tuple[str, ...] = ()
 
 
 def summarise(

@@ -66,6 +66,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             name: {metric: asdict(summary) for metric, summary in metrics.items()}
             for name, metrics in evaluation.classes.items()
         },
+        "left_out": list(evaluation.left_out),
         "cases": [_case(case, list(evaluation.classes)) for case in evaluation.cases],
     }
     return _without_nan(content)

@@ -1,10 +1,11 @@
 """Compare segmentations with references: scores per case and class, and what they say on the whole.
 
-Labels are matched by name if both files are Slicer segmentations with segment names, by value
-otherwise. A class that is in neither file of a case has no score there; a class that is in one file
-only has Dice 0, surface Dice 0 and an infinite HD95. Means and medians are taken over the finite
-scores, and the numbers of undefined and infinite ones are reported next to them. Voxels that the reference
-calls `ignore` count nowhere.
+Labels are matched by name where a file names its structures or the label file names them, by value
+otherwise; values of a nameless file that take the meaning they have in the other file are told. A class
+that is in neither file of a case has no score there; a class that is in one file only has Dice 0,
+surface Dice 0 and an infinite HD95. Means and medians are taken over the finite scores, and the numbers
+of undefined and infinite ones are reported next to them. Voxels that the reference calls `ignore` count
+nowhere. A case whose files cannot be read is left out and named, and the run fails at its end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.structures import read_labels
 from mimseg.data.volume import Volume
 from mimseg.data.volumes import describe_grid
-from mimseg.errors import UserError
+from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.formats import ending_of
 from mimseg.metrics.overlap import overlaps
@@ -60,7 +61,8 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
         The scores, and the paths of the table (CSV) and of the whole report (JSON).
 
     Raises:
-        UserError: Nothing matches, a file cannot be read, or two files lie on different grids.
+        UserError: Nothing matches, a file cannot be read, or two files lie on different grids. Of several cases, the
+            others are scored and the report is written first.
         Stopped: The user stopped; no report is written.
     """
     if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
@@ -69,19 +71,39 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     reporter.start("evaluate", tolerance_mm=settings.tolerance_mm)
     pairs = pair_files(settings.predictions, settings.references, reporter)
     cases: list[CaseScores] = []
+    left_out: list[str] = []
     spelling: dict[str, str] = {}
+    once = _Once(reporter)
     for number, (name, predicted, reference) in enumerate(pairs):
         reporter.progress("evaluate", number, len(pairs))
         check()
-        scores = score_case(name, predicted, reference, table, settings.tolerance_mm, reporter)
+        try:
+            scores = score_case(name, predicted, reference, table, settings.tolerance_mm, once)
+        except Exception as fault:
+            if len(pairs) == 1:
+                raise
+            told = of_case(fault)
+            reporter.warning(told.code, f"{name}: {told} This case is left out.")
+            left_out.append(name)
+            continue
         same = {spelling.setdefault(text.casefold(), text): score for text, score in scores.classes.items()}
         cases.append(replace(scores, classes=same))
     reporter.progress("evaluate", len(pairs), len(pairs))
+    if not cases:
+        raise UserError("None of the cases could be scored.", "The warnings above say why.", "cases-failed")
     names = list(table.values()) if table else None
     evaluation = summarise(cases, names, settings.tolerance_mm, settings.seed)
+    evaluation = replace(evaluation, left_out=tuple(left_out))
     if not any(case.classes for case in cases):
         reporter.warning("no-labels", "None of the structures to score is in any file.")
-    return evaluation, write_report(settings.output, evaluation)
+    paths = write_report(settings.output, evaluation)
+    if left_out:
+        raise UserError(
+            f"{len(left_out)} of {len(pairs)} cases could not be scored: {', '.join(left_out[:5])}.",
+            f"The warnings above say why; the scores of the others are in {paths[0]}.",
+            "cases-failed",
+        )
+    return evaluation, paths
 
 
 def pair_files(predictions: Path, references: Path, reporter: Reporter) -> list[tuple[str, Path, Path]]:
@@ -135,7 +157,8 @@ def score_case(
         reference: Label map or segmentation on the same grid.
         table: Names of the values to score; None for all values and the files' own names.
         tolerance_mm: Tolerance of the surface Dice.
-        reporter: Is told of labels that are not scored, and of overlapping segments.
+        reporter: Is told of labels that are not scored, of overlapping segments, and of values that take their meaning
+            from the other file.
 
     Raises:
         UserError: A file cannot be read, or they lie on different grids.
@@ -143,7 +166,7 @@ def score_case(
     reporter = reporter or Reporter()
     volumes = _read_pair(predicted, reference, reporter)
     values = [np.flatnonzero(np.bincount(volume.array.reshape(-1, order="A"))) for volume in volumes]
-    names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values])
+    names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values], reporter)
     ignored = [value for value, text in names[1].items() if text.casefold() == IGNORE]
     if ignored:
         unknown = np.isin(volumes[1].array, ignored)
@@ -210,15 +233,40 @@ def _read_pair(predicted: Path, reference: Path, reporter: Reporter) -> tuple[Vo
 
 
 def _names(
-    predicted: Path, reference: Path, table: dict[int, str] | None, values: list[list[int]]
+    predicted: Path, reference: Path, table: dict[int, str] | None, values: list[list[int]], reporter: Reporter
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Name of each value in the prediction and in the reference; equal names are one class."""
-    own = read_segment_names(predicted), read_segment_names(reference)
-    if own[0] and own[1]:
-        return own
+    own = [read_segment_names(predicted), read_segment_names(reference)]
+    if not all(own) and table is not None:
+        # The label file says what the nameless one holds, and the other one as well if it knows none of its names.
+        known = {text.casefold() for text in table.values()} | {IGNORE}
+        own = [names if any(text.casefold() in known for text in names.values()) else {} for names in own]
     shared = table or own[1] or own[0]
-    named = [{value: shared.get(value, f"label {value}") for value in found} for found in values]
+    if table is None and any(own) and not all(own):
+        meaning = ", ".join(f"{value} = {text}" for value, text in sorted(shared.items()))
+        reporter.warning(
+            "matched-by-value",
+            f"One of two files does not name its structures: its values were taken for those of the other ({meaning}). "
+            "If they mean something else, say what with --labels.",
+        )
+    named = [
+        names or {value: shared.get(value, f"label {value}") for value in found}
+        for names, found in zip(own, values, strict=True)
+    ]
     return named[0], named[1]
+
+
+class _Once(Reporter):
+    """Passes warnings on, each text once."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._told: set[str] = set()
+
+    def warning(self, code: str, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._reporter.warning(code, message)
 
 
 def _without_ignored(names: dict[int, str]) -> dict[int, str]:

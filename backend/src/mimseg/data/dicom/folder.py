@@ -80,6 +80,12 @@ def _volume(slices: list[Slice], folder: Path, frame: int | None, reporter: Repo
             f"{folder}: low numbers are shown bright in this series (MONOCHROME1). The numbers were taken as they are "
             "stored; if the model expects them the other way round, results are wrong.",
         )
+    if any(part.no_slope for part in slices):
+        reporter.warning(
+            "scale-ignored",
+            f"{folder}: the rescale slope of this series is 0 or no number. 1 was taken instead: the intensities are "
+            "the stored numbers plus the intercept; if they are meant otherwise, results are wrong. Export it again.",
+        )
     if slices[0].assumed:
         reporter.warning(
             "mosaic-direction",

@@ -53,7 +53,7 @@ FRAME_TAGS = (
 _READ = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "NumberOfFrames", "Rows",
     "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", *FRAME_TAGS,
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", *FRAME_TAGS,
 )  # fmt: skip
 
 
@@ -88,6 +88,7 @@ class Slice:
         part: Number from 0 of the frame or tile that the slice is; None if it is the whole file.
         tile: The slice is a tile of a mosaic.
         assumed: The file does not say in which direction its slices follow each other.
+        no_slope: The file gives a rescale slope of 0, or one that is no number; 1 is taken instead, as GDCM does.
         rescale: Slope and intercept, for frames; those of whole files and of tiles are applied by the decoder.
     """
 
@@ -106,6 +107,7 @@ class Slice:
     part: int | None = None
     tile: bool = False
     assumed: bool = False
+    no_slope: bool = False
     rescale: tuple[float, float] = (1.0, 0.0)
 
     @property
@@ -154,6 +156,7 @@ def read_slice_header(path: Path) -> Slice:
         bits=_integer(fields.get("BitsAllocated", "")) or 16,
         reversed_display=fields.get("PhotometricInterpretation", "") == "MONOCHROME1",
         frame_tags={name: fields[name] for name in FRAME_TAGS if fields.get(name)},
+        no_slope=is_no_slope(fields.get("RescaleSlope", "")),
     )
 
 
@@ -190,6 +193,12 @@ def text_of(value: object) -> str:
     if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
         return "\\".join(text_of(part) for part in value)  # type: ignore[attr-defined]
     return str(value).strip("\0 ")
+
+
+def is_no_slope(text: str) -> bool:
+    """True if a rescale slope is given that cannot be meant: 0, which leaves no contrast, or no finite number."""
+    slope = _numbers(text, 1) if text else np.ones(1)
+    return slope is None or not slope[0]
 
 
 def _refuse_other_objects(fields: dict[str, str]) -> None:

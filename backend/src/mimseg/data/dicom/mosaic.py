@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.dicom.dataset import read_dataset
-from mimseg.data.dicom.headers import NotAnImage, Slice, place_of, text_of
+from mimseg.data.dicom.headers import NotAnImage, Slice, is_no_slope, place_of, text_of
 from mimseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def read_tiles(path: Path) -> list[Slice]:
             frame_tags={name: text for name in tags if (text := text_of(data.get(name)))},
             part=number,
             tile=True,
+            no_slope=is_no_slope(text_of(data.get("RescaleSlope"))),
             assumed=not csa,
         )
         for number in range(count)

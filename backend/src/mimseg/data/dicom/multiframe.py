@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mimseg.data.dicom.dataset import need, read_dataset
 from mimseg.data.dicom.decoding import decode, unreadable
-from mimseg.data.dicom.headers import NotAnImage, Slice, place_of, text_of
+from mimseg.data.dicom.headers import NotAnImage, Slice, is_no_slope, place_of, text_of
 from mimseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def _slice(data: Dataset, shared: Dataset, group: Dataset, number: int, path: Pa
         ) from fault
     between_rows, between_columns = (float(part) for part in fields["PixelSpacing"].split("\\"))
     tags = {name: _value(group, shared, *where) for name, where in _FRAME_TAGS.items()}
+    slope = _transformed(data, shared, group, "RescaleSlope")
     tags["ImageType"] = next((text for each in _FRAME_TYPES if (text := _value(group, shared, each, "FrameType"))), "")
     return Slice(
         path=path,
@@ -128,8 +129,9 @@ def _slice(data: Dataset, shared: Dataset, group: Dataset, number: int, path: Pa
         reversed_display=text_of(data.get("PhotometricInterpretation")) == "MONOCHROME1",
         frame_tags={name: text for name, text in tags.items() if text},
         part=number,
+        no_slope=is_no_slope(slope),
         rescale=(
-            float(_transformed(data, shared, group, "RescaleSlope") or 1),
+            1.0 if is_no_slope(slope) else float(slope or 1),
             float(_transformed(data, shared, group, "RescaleIntercept") or 0),
         ),
     )
