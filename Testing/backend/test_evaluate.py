@@ -128,6 +128,15 @@ def test_label_file_says_what_a_nameless_file_holds_and_names_decide_in_the_othe
     assert not reporter.warnings
 
 
+def test_two_segmentations_without_a_common_name_are_told(tmp_path: Path):
+    write_labelmap(tmp_path / "p.seg.nrrd", two_boxes(), GRID, [Label(1, "Segment_1", (200, 0, 0))])
+    write_labelmap(tmp_path / "r.seg.nrrd", two_boxes(), GRID, [ANTERIOR, POSTERIOR])
+    reporter = Recorder()
+    scores = score_case("x", tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd", None, 1.0, reporter)
+    assert {score.dice for score in scores.classes.values()} == {0.0}
+    assert [code for code, _ in reporter.warnings if code != "stray-voxels"] == ["no-common-names"]
+
+
 def test_segment_names_that_the_label_file_does_not_know_are_matched_by_value(tmp_path: Path):
     write_labelmap(tmp_path / "p.nii.gz", two_boxes(), GRID)
     write_labelmap(tmp_path / "r.seg.nrrd", two_boxes(), GRID, [ANTERIOR, POSTERIOR])

@@ -241,6 +241,13 @@ def _names(
         # The label file says what the nameless one holds, and the other one as well if it knows none of its names.
         known = {text.casefold() for text in table.values()} | {IGNORE}
         own = [names if any(text.casefold() in known for text in names.values()) else {} for names in own]
+    if all(own) and not {text.casefold() for text in own[0].values()} & {text.casefold() for text in own[1].values()}:
+        theirs = [", ".join(dict.fromkeys(names.values())) for names in own]
+        reporter.warning(
+            "no-common-names",
+            f"The segmentation to judge ({theirs[0]}) and the reference ({theirs[1]}) have no structure of one name, so "
+            "Dice is 0. Rename the segments of one of them.",
+        )
     shared = table or own[1] or own[0]
     if table is None and any(own) and not all(own):
         meaning = ", ".join(f"{value} = {text}" for value, text in sorted(shared.items()))
