@@ -245,8 +245,8 @@ def _names(
         theirs = [", ".join(dict.fromkeys(names.values())) for names in own]
         reporter.warning(
             "no-common-names",
-            f"The segmentation to judge ({theirs[0]}) and the reference ({theirs[1]}) have no structure of one name, so "
-            "Dice is 0. Rename the segments of one of them.",
+            f"The segmentation to judge ({theirs[0]}) and the reference ({theirs[1]}) have no structure of one name, "
+            "so Dice is 0. Rename the segments of one of them.",
         )
     shared = table or own[1] or own[0]
     if table is None and any(own) and not all(own):
