@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mimseg import stopping
 from mimseg.events import Reporter
 
 # Also for the processes that tests start: nothing is written into the user's own cache.
@@ -26,6 +27,12 @@ class RecordingReporter(Reporter):
     @property
     def codes(self) -> list[str]:
         return [code for code, _ in self.warnings]
+
+
+@pytest.fixture(autouse=True)
+def no_stop_from_before() -> None:
+    """A wish to stop that an earlier test left behind is not this one's."""
+    stopping.clear()
 
 
 @pytest.fixture
