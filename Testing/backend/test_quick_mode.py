@@ -106,9 +106,9 @@ def test_quick_segments_at_the_coarser_spacing_exactly_on_the_scan_and_says_what
     monkeypatch.setattr(
         task,
         "segment_volume",
-        lambda volume, description, *rest: (
+        lambda volume, description, *rest, **more: (
             used.append((description.preprocessing.spacing, description.overlap, rest[2])),
-            real(volume, description, *rest),
+            real(volume, description, *rest, **more),
         )[1],
     )
 

@@ -148,7 +148,7 @@ def test_a_scan_of_the_wrong_modality_is_warned_of(tmp_path, modality, low, warn
 def test_a_failure_leaves_no_file_behind(tmp_path, sharp_model, monkeypatch):
     write_scan(tmp_path / "scan.nrrd")
 
-    def break_off(*arguments):
+    def break_off(*arguments, **options):
         raise Stopped
 
     monkeypatch.setattr(segment_task, "segment_volume", break_off)
