@@ -192,6 +192,20 @@ def _table():
             "masks-left-out",
             Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
         ),
+        (
+            "scale-ignored",
+            Words(
+                _("The file names a scale of intensities that cannot be; its numbers were taken as they are stored."),
+                _("Look at the intensities before you trust what is measured on them."),
+            ),
+        ),
+        (
+            "matched-by-value no-common-names",
+            Words(
+                _("The two segmentations do not name their structures alike."),
+                _("Give both the same names of structures, and compare again."),
+            ),
+        ),
         ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),
         (
             "settings-differ bad-run run-missing bad-study not-finishable",
