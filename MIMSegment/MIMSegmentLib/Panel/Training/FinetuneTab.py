@@ -70,7 +70,10 @@ class FinetuneTab(RunTab):
         self.ui.startFromSelector.clear()
         for text, _value in self._starts:
             self.ui.startFromSelector.addItem(text)
-        self.ui.startFromSelector.setCurrentIndex(values.index(wanted) if wanted in values else 0)
+        # A model for CT is no start for MR: where there are both, nobody but the user can say which one suits.
+        modalities = {model.get("modality") for model in self.catalog.usable}
+        usual = 0 if len(modalities) < 2 else len(values) - 1
+        self.ui.startFromSelector.setCurrentIndex(values.index(wanted) if wanted in values else usual)
         self._filling = False
         self.update()
 
