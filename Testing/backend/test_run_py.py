@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -29,6 +30,11 @@ def run() -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def environments(run: ModuleType) -> ModuleType:
+    return importlib.import_module("requirements.environments")
 
 
 def locked_packages(lock: Path) -> dict[str, int]:
@@ -80,6 +86,12 @@ def test_an_old_python_is_told_so_before_anything_else(monkeypatch: pytest.Monke
     assert stopped.value.code == 2
 
 
+def test_it_runs_from_any_folder_and_in_a_python_that_leaves_its_folder_out(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", ROOT / "run.py", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
 def test_demo_without_the_model_says_what_is_missing(
     run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +109,7 @@ def test_the_demo_segments_with_two_boxes(run: ModuleType) -> None:
 
 
 def test_an_environment_is_complete_only_with_its_marker(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
 
@@ -106,9 +118,9 @@ def test_an_environment_is_complete_only_with_its_marker(
         environment.executable("python").parent.mkdir(parents=True, exist_ok=True)
         environment.executable("python").touch()
 
-    monkeypatch.setattr(run.Environment, "_create", create)
-    monkeypatch.setattr(run.Environment, "_install", lambda _, locks: steps.append("+".join(locks)))
-    environment = run.Environment(tmp_path / "environment with spaces é")
+    monkeypatch.setattr(environments.Environment, "_create", create)
+    monkeypatch.setattr(environments.Environment, "_install", lambda _, locks: steps.append("+".join(locks)))
+    environment = environments.Environment(tmp_path / "environment with spaces é")
     environment.ensure(("segment",))
     environment.ensure(("segment",))
     assert steps == ["create", "segment"]
@@ -117,39 +129,39 @@ def test_an_environment_is_complete_only_with_its_marker(
     environment.marker.write_text("half of a mark", encoding="utf-8")
     environment.ensure(("segment",))
     assert steps == ["create", "segment", "test", "create", "segment"]
-    monkeypatch.setattr(run, "lock_digest", lambda name: f"changed {name}")
+    monkeypatch.setattr(environments, "lock_digest", lambda name: f"changed {name}")
     environment.ensure(("segment",))
     assert steps[-2:] == ["create", "segment"]
     assert len(steps) == 7
 
 
 def test_a_failed_installation_leaves_no_marker(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run.Environment, "_create", lambda environment: environment.folder.mkdir())
-    monkeypatch.setattr(run.Environment, "_run_pip", lambda *_, **__: 1)
-    environment = run.Environment(tmp_path / "venv")
-    with pytest.raises(run.SetupError, match="pip could not install"):
+    monkeypatch.setattr(environments.Environment, "_create", lambda environment: environment.folder.mkdir())
+    monkeypatch.setattr(environments.Environment, "_run_pip", lambda *_, **__: 1)
+    environment = environments.Environment(tmp_path / "venv")
+    with pytest.raises(environments.SetupError, match="pip could not install"):
         environment.ensure(("segment",))
     assert not environment.marker.exists()
 
 
 def test_the_wheel_is_installed_by_what_it_declares_and_on_linux_with_the_processor_build_of_torch(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(run.sys, "platform", "linux")
-    monkeypatch.setattr(run.Environment, "_create", lambda environment: environment.folder.mkdir())
-    monkeypatch.setattr(run.Environment, "_run_pip", lambda _, *arguments, **__: asked.append(arguments) or 0)
-    monkeypatch.setattr(run.Environment, "_pip_check", lambda environment: None)
-    environment, wheel = run.Environment(tmp_path / "venv"), tmp_path / "mimseg.whl"
+    monkeypatch.setattr(environments.sys, "platform", "linux")
+    monkeypatch.setattr(environments.Environment, "_create", lambda environment: environment.folder.mkdir())
+    monkeypatch.setattr(environments.Environment, "_run_pip", lambda _, *arguments, **__: asked.append(arguments) or 0)
+    monkeypatch.setattr(environments.Environment, "_pip_check", lambda environment: None)
+    environment, wheel = environments.Environment(tmp_path / "venv"), tmp_path / "mimseg.whl"
     environment.install_as_declared(wheel, "")
     (plain,) = asked
     assert str(wheel) in plain
     assert not {"--no-deps", "--require-hashes", "--requirement", "--no-index"} & set(plain)
     environment.install_as_declared(wheel, "train")
     _, torch, train = asked
-    assert f"torch=={run.TORCH_VERSION}+cpu" in torch
+    assert f"torch=={environments.TORCH_VERSION}+cpu" in torch
     assert f"{wheel}[train]" in train
     assert not {"--no-deps", "--require-hashes", "--requirement"} & set(train)
 
@@ -219,8 +231,8 @@ def test_the_segmentation_lock_trains_nothing() -> None:
     assert not names & {"torch", "monai", "scipy", "matplotlib", "onnx"}
 
 
-def test_the_pinned_torch_is_the_locked_torch(run: ModuleType) -> None:
-    assert list(locked_packages(ROOT / "requirements" / "torch.txt")) == [f"torch=={run.TORCH_VERSION}"]
+def test_the_pinned_torch_is_the_locked_torch(environments: ModuleType) -> None:
+    assert list(locked_packages(ROOT / "requirements" / "torch.txt")) == [f"torch=={environments.TORCH_VERSION}"]
 
 
 def test_the_demo_volume_is_the_one_its_readme_describes(run: ModuleType) -> None:

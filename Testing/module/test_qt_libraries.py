@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    specification = importlib.util.spec_from_file_location("run", ROOT / "run.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+def qt(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT)
+    module = importlib.import_module("requirements.qt_libraries")
     monkeypatch.setattr(module.sys, "platform", "linux")
     monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
     return module
@@ -32,8 +29,8 @@ class Computer:
         self.missing = list(missing)
         self.commands: list[list[str]] = []
 
-    def missing_libraries(self) -> list[str]:
-        return list(self.missing)
+    def output(self, _: list[str]) -> str:
+        return "\n".join(self.missing)
 
     def apt(self, command: list[str], **_: object) -> None:
         self.commands.append(command)
@@ -42,39 +39,39 @@ class Computer:
 
 
 def test_a_user_without_rights_is_told_the_libraries_and_the_command(
-    run: ModuleType, monkeypatch: pytest.MonkeyPatch
+    qt: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run.os, "geteuid", lambda: 1000, raising=False)
-    text = run.provide_qt_libraries(Computer("libEGL.so.1", "libxkbcommon.so.0"))
+    monkeypatch.setattr(qt.os, "geteuid", lambda: 1000, raising=False)
+    text = qt.provide_qt_libraries(Computer("libEGL.so.1", "libxkbcommon.so.0"))
     assert "libEGL.so.1, libxkbcommon.so.0" in text
     assert "sudo apt install libegl1 libxkbcommon0" in text
 
 
-def test_root_installs_only_what_is_missing(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_installs_only_what_is_missing(qt: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     computer = Computer("libEGL.so.1")
-    monkeypatch.setattr(run.os, "geteuid", lambda: 0, raising=False)
-    monkeypatch.setattr(run.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(run.subprocess, "run", computer.apt)
-    assert run.provide_qt_libraries(computer) == ""
+    monkeypatch.setattr(qt.os, "geteuid", lambda: 0, raising=False)
+    monkeypatch.setattr(qt.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(qt.subprocess, "run", computer.apt)
+    assert qt.provide_qt_libraries(computer) == ""
     assert computer.commands[-1] == ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", "libegl1"]
 
 
-def test_nothing_happens_where_nothing_is_missing(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_happens_where_nothing_is_missing(qt: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     computer = Computer()
-    monkeypatch.setattr(run.subprocess, "run", computer.apt)
-    assert run.provide_qt_libraries(computer) == ""
+    monkeypatch.setattr(qt.subprocess, "run", computer.apt)
+    assert qt.provide_qt_libraries(computer) == ""
     assert computer.commands == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for Linux libraries")
-def test_libraries_are_found_by_loading_them(run: ModuleType) -> None:
-    command = [sys.executable, "-c", run.TRY_LIBRARIES, "libc.so.6", "libno-such-thing.so.9"]
+def test_libraries_are_found_by_loading_them(qt: ModuleType) -> None:
+    command = [sys.executable, "-c", qt.TRY_LIBRARIES, "libc.so.6", "libno-such-thing.so.9"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["libno-such-thing.so.9"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux libraries")
-def test_every_library_that_the_qt_wheel_needs_is_in_the_list(run: ModuleType) -> None:
+def test_every_library_that_the_qt_wheel_needs_is_in_the_list(qt: ModuleType) -> None:
     pyside = pytest.importorskip("PySide6", exc_type=ImportError)
     import shutil
 
@@ -88,4 +85,4 @@ def test_every_library_that_the_qt_wheel_needs_is_in_the_list(run: ModuleType) -
     # The C library's own, the compiler's, zlib and glib's second library come with every system or with the others.
     basic = ("libc.", "libm.", "libdl.", "libpthread.", "librt.", "ld-linux", "libgcc_s", "libstdc++", "libz.")
     outside = {name for name in needed if not name.startswith((*basic, "libQt6", "libicu", "libgthread-2.0"))}
-    assert outside <= set(run.QT_LIBRARIES)
+    assert outside <= set(qt.QT_LIBRARIES)
