@@ -23,6 +23,19 @@ OTHER_TYPES = {
     1: "single bits", 32: "complex numbers", 128: "colours (RGB)", 1536: "128-bit numbers", 1792: "complex numbers",
     2048: "complex numbers", 2304: "colours (RGBA)",
 }  # fmt: skip
+# Layout and first byte of each field that is read, in NIfTI-1 and NIfTI-2; neighbours of one kind are read as one.
+_FIELDS = {
+    1: {
+        "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("4f", 76),
+        "vox_offset": ("f", 108), "scl": ("2f", 112), "xyzt_units": ("B", 123), "codes": ("2h", 252),
+        "quatern": ("6f", 256), "srow": ("12f", 280),
+    },
+    2: {
+        "dim": ("8q", 16), "datatype": ("h", 12), "bitpix": ("h", 14), "pixdim": ("4d", 104),
+        "vox_offset": ("q", 168), "scl": ("2d", 176), "xyzt_units": ("i", 500), "codes": ("2i", 344),
+        "quatern": ("6d", 352), "srow": ("12d", 400),
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,6 @@ class NiftiHeader:
         order: Byte order, `<` or `>`.
         datatype, bits: As in the header.
         size: Voxels along each axis, as many as `dim[0]` says.
-        intent: `intent_code`.
         offset: `vox_offset` as it stands there, which may be no usable number.
         scale: `scl_slope`, `scl_inter`.
         transforms: What says where the voxels lie.
@@ -45,7 +57,6 @@ class NiftiHeader:
     datatype: int
     bits: int
     size: tuple[int, ...]
-    intent: int
     offset: float
     scale: tuple[float, float]
     transforms: NiftiTransforms
@@ -84,55 +95,34 @@ class NiftiHeader:
 def parse_header(raw: bytes) -> NiftiHeader | None:
     """The header at the begin of a (decompressed) file, or None if this is no single-file NIfTI."""
     if len(raw) >= 348 and _MAGIC.get(raw[344:348]) == 1:
-        return _parse_nifti1(raw)
-    if len(raw) >= 540 and _MAGIC.get(raw[4:8]) == 2:
-        return _parse_nifti2(raw)
-    return None
-
-
-def _parse_nifti1(raw: bytes) -> NiftiHeader | None:
-    # As in nifti1.h: the byte order is the one in which the number of axes makes sense.
-    order = next((order for order in "<>" if 1 <= struct.unpack_from(f"{order}h", raw, 40)[0] <= 7), None)
-    if order is None:
+        version = 1
+    elif len(raw) >= 540 and _MAGIC.get(raw[4:8]) == 2:
+        version = 2
+    else:
         return None
-
-    def get(layout: str, start: int) -> tuple:
-        return struct.unpack_from(order + layout, raw, start)
-
-    dim = get("8h", 40)
-    return NiftiHeader(
-        version=1,
-        order=order,
-        datatype=get("h", 70)[0],
-        bits=get("h", 72)[0],
-        size=dim[1 : 1 + dim[0]],
-        intent=get("h", 68)[0],
-        offset=get("f", 108)[0],
-        scale=get("2f", 112),  # type: ignore[arg-type]
-        transforms=NiftiTransforms(get("4f", 76), raw[123], get("2h", 252), get("6f", 256), get("12f", 280)),  # type: ignore[arg-type]
-    )
-
-
-def _parse_nifti2(raw: bytes) -> NiftiHeader | None:
-    order = next((order for order in "<>" if 1 <= struct.unpack_from(f"{order}q", raw, 16)[0] <= 7), None)
-    if order is None:
+    for order in "<>":
+        field = {name: struct.unpack_from(order + kind, raw, start) for name, (kind, start) in _FIELDS[version].items()}
+        # As in nifti1.h: the byte order is the one in which the number of axes makes sense.
+        axes, *edges = field["dim"]
+        if 1 <= axes <= 7:
+            break
+    else:
         return None
-
-    def get(layout: str, start: int) -> tuple:
-        return struct.unpack_from(order + layout, raw, start)
-
-    dim = get("8q", 16)
-    units = get("i", 500)[0] & 0xFF
     return NiftiHeader(
-        version=2,
+        version=version,
         order=order,
-        datatype=get("h", 12)[0],
-        bits=get("h", 14)[0],
-        size=dim[1 : 1 + dim[0]],
-        intent=get("i", 504)[0],
-        offset=float(get("q", 168)[0]),
-        scale=get("2d", 176),  # type: ignore[arg-type]
-        transforms=NiftiTransforms(get("4d", 104), units, get("2i", 344), get("6d", 352), get("12d", 400)),  # type: ignore[arg-type]
+        datatype=field["datatype"][0],
+        bits=field["bitpix"][0],
+        size=tuple(edges[:axes]),
+        offset=float(field["vox_offset"][0]),
+        scale=field["scl"],  # type: ignore[arg-type]
+        transforms=NiftiTransforms(
+            field["pixdim"],
+            field["xyzt_units"][0] & 0xFF,
+            field["codes"],
+            field["quatern"],
+            field["srow"],  # type: ignore[arg-type]
+        ),
     )
 
 
