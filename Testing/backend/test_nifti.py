@@ -254,6 +254,50 @@ def test_of_two_transforms_the_one_of_itk_and_3d_slicer_is_used(tmp_path: Path, 
     assert apart_mm(read_volume(tmp_path / "v.nii").grid, itk) < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("codes", "warned"),
+    [
+        ((9, 0), True),
+        ((0, 300), True),
+        ((0, 70000), True),
+        ((9, 9), True),
+        ((1, 9), False),
+        ((9, 1), False),
+        ((5, 0), False),
+        ((-70000, 5), False),
+    ],
+)
+def test_codes_that_nifti_does_not_know_are_told_and_results_lie_on_their_scan_in_every_program(
+    tmp_path: Path, codes: tuple[int, int], warned: bool
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    affine = turned(Grid(SIZE, (0.7, 1.1, 3.0), (-11.5, 20.25, 30.0)), 20, 7)
+    path = tmp_path / "v.nii"
+    nibabel.save(nibabel.Nifti2Image(ramp(), affine), path)
+    patch(path, 344, "<2i", *codes)
+    reporter = RecordingReporter()
+    volume = read_volume(path, reporter=reporter)
+    assert reporter.codes == (["unknown-transform-code"] if warned else [])
+    assert np.allclose(volume.grid.affine, np.diag([-1, -1, 1, 1]) @ affine, atol=1e-5)
+    write_labelmap(tmp_path / "result.nii", np.ones(SIZE, np.uint8), volume.grid)
+    assert apart_mm(read_volume(tmp_path / "result.nii").grid, volume.grid) < 1e-3
+    assert apart_mm(grid_of(sitk.ReadImage(str(tmp_path / "result.nii"))), volume.grid) < 1e-3
+    assert np.allclose(nibabel.load(tmp_path / "result.nii").affine, nibabel.load(path).affine, atol=1e-5)
+
+
+def test_numbers_that_only_nifti2_can_hold_are_not_passed_on(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    path = tmp_path / "v.nii"
+    nibabel.save(nibabel.Nifti2Image(ramp(), np.diag([2.0, 2.0, 3.0, 1.0])), path)
+    patch(path, 344, "<2i", 1, 0)
+    patch(path, 400, "<12d", *[1e300] * 12)
+    volume = read_volume(path)
+    write_labelmap(tmp_path / "result.nii", np.ones(SIZE, np.uint8), volume.grid)
+    assert apart_mm(read_volume(tmp_path / "result.nii").grid, volume.grid) < 1e-3
+    patch(path, 104, "<4d", 1, 1e300, 1, 1)
+    refusal(path, "bad-geometry", "far too large")
+
+
 def test_a_broken_transform_is_not_passed_on(tmp_path: Path) -> None:
     path = patch(write(tmp_path / "v.nii", ramp()), 280, "<12f", *[float("nan")] * 12)
     volume = read_volume(path)

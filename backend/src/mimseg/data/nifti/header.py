@@ -130,8 +130,10 @@ def encode_header(size: tuple[int, ...], voxel_type: np.dtype, transforms: Nifti
     """The 352 bytes before the voxels of a little-endian NIfTI-1 file of unscaled numbers."""
     code = next(code for code, name in TYPES.items() if name == voxel_type.str[1:])
     dim = [len(size), *size] + [1] * (7 - len(size))
+    # NIfTI-2 has room for more; the outermost ones here mean as little.
+    codes = [max(-32768, min(code, 32767)) for code in transforms.codes]
     return struct.pack(
         "<i36x8h14xhhh8f3f3xB128x2h6f12f16x4s4x",
         348, *dim, code, voxel_type.itemsize * 8, 0, *transforms.pixdim, 0.0, 0.0, 0.0, 0.0,
-        352.0, 1.0, 0.0, transforms.units, *transforms.codes, *transforms.quaternion, *transforms.sform, b"n+1\0",
+        352.0, 1.0, 0.0, transforms.units, *codes, *transforms.quaternion, *transforms.sform, b"n+1\0",
     )  # fmt: skip

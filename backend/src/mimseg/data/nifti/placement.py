@@ -16,6 +16,9 @@ from mimseg.errors import UserError
 # Sheared axes are straightened if no corner moves by more than this share of the smallest voxel edge.
 SHEAR_VOXELS = 0.1
 _SCANNER = 1
+# The last code that the standard gives a meaning; programs on nibabel take higher ones for 0.
+_LAST_CODE = 5
+_TOO_FAR_MM = 1e9
 _MILLIMETRES = {1: 1e3, 3: 1e-3}
 _LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -60,7 +63,8 @@ def place(
             "bad-geometry",
         )
     used = next(iter(usable))
-    return replace(usable[used], source=source), [*notes[used], *_disagreement(used, usable, faults, path)]
+    told = [*notes[used], *_unknown_codes(used, transforms.codes, path), *_disagreement(used, usable, faults, path)]
+    return replace(usable[used], source=source), told
 
 
 def grids_of(grid: Grid) -> list[Grid]:
@@ -78,10 +82,15 @@ def grids_of(grid: Grid) -> list[Grid]:
 def transforms_of(grid: Grid) -> NiftiTransforms:
     """What a NIfTI file on `grid` must say: as in the file it was read from, else both transforms with code 1.
 
-    A transform that is no transform at all (NaN, no length) is not passed on; a sheared one is.
+    A transform that is no transform at all (NaN, no length) is not passed on; a sheared one is, and so is a code that
+    the standard does not know: whatever a program makes of it, it puts scan and result at the same place.
     """
     transforms = grid.source.nifti if grid.source is not None else None
-    if transforms is not None and all(_invertible(name, transforms) for name in _in_order(transforms.codes)):
+    if (
+        transforms is not None
+        and all(_invertible(name, transforms) for name in _in_order(transforms.codes))
+        and _fit_nifti1(transforms)
+    ):
         return transforms
     affine = np.diag([*_LPS, 1.0]) @ grid.affine
     axes = affine[:3, :3] / np.asarray(grid.spacing)
@@ -105,10 +114,11 @@ def _in_order(codes: tuple[int, int]) -> list[str]:
 
 def _check_voxel_sizes(transforms: NiftiTransforms, path: object) -> None:
     sizes = transforms.pixdim[1:4]
-    if any(not value > 0 or math.isinf(value) for value in sizes):
+    if any(not 0 < value <= _TOO_FAR_MM for value in sizes):
         shown = ", ".join(f"{value:g}" for value in sizes)
+        what = "not positive" if any(not value > 0 for value in sizes) else "far too large"
         raise UserError(
-            f"{path} has voxel sizes that are not positive ({shown}).", "Repair pixdim in its header.", "bad-geometry"
+            f"{path} has voxel sizes that are {what} ({shown}).", "Repair pixdim in its header.", "bad-geometry"
         )
 
 
@@ -121,7 +131,7 @@ def _voxel_sizes(transforms: NiftiTransforms) -> tuple[float, float, float]:
 def _grid_of(name: str, transforms: NiftiTransforms, size: tuple[int, int, int], path: object) -> tuple[Grid, Warnings]:
     axes, origin = _sform(transforms) if name == "sform" else _qform(transforms)
     numbers = np.concatenate([axes.ravel(), origin])
-    if not np.isfinite(numbers).all() or np.abs(numbers).max() > 1e9:
+    if not np.isfinite(numbers).all() or np.abs(numbers).max() > _TOO_FAR_MM:
         raise _Unusable("holds numbers that are none or far too large")
     spacing = np.linalg.norm(axes, axis=0)
     if spacing.min() <= 0:
@@ -153,6 +163,12 @@ def _invertible(name: str, transforms: NiftiTransforms) -> bool:
     except _Unusable:
         return False
     return bool(np.isfinite(origin).all() and np.isfinite(axes).all() and abs(np.linalg.det(axes)) > 0)
+
+
+def _fit_nifti1(transforms: NiftiTransforms) -> bool:
+    """Whether the numbers of a NIfTI-2 file, also those of a transform that its code switches off, fit into 32 bits."""
+    numbers = np.abs([*transforms.pixdim, *transforms.quaternion, *transforms.sform])
+    return not (numbers[np.isfinite(numbers)] > np.finfo(np.float32).max).any()
 
 
 def _sform(transforms: NiftiTransforms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -206,6 +222,21 @@ def _quaternion(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
     a, b, c, d = row / np.linalg.norm(row)
     sign = -1.0 if a < 0 else 1.0
     return float(b * sign), float(c * sign), float(d * sign)
+
+
+def _unknown_codes(used: str, codes: tuple[int, int], path: object) -> Warnings:
+    """The warning where only a transform with a code above those of the standard says where the scan lies."""
+    if any(0 < code <= _LAST_CODE for code in codes):
+        return []
+    code = codes[0 if used == "qform" else 1]
+    return [
+        (
+            "unknown-transform-code",
+            f"{path}: its {used} code is {code}, which NIfTI does not know. The {used} was used, as 3D Slicer does; "
+            "programs that take such a code for 0 (those on nibabel) show the scan elsewhere. Results in NIfTI keep "
+            "it, so they lie on the scan in either kind of program.",
+        )
+    ]
 
 
 def _disagreement(used: str, usable: dict[str, Grid], faults: dict[str, str], path: object) -> Warnings:
