@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from volume_files import apart_mm, grids
+from volume_files import apart_mm, grid_of_itk, grids
 
-from mimseg.data.images import grid_of, image_of
+from mimseg.data.images import image_of
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names, write_labelmap
 from mimseg.data.labels.seg_nrrd import terminology_entry
 from mimseg.data.labels.structures import Code, Label
@@ -202,7 +202,7 @@ def test_a_cropped_segmentation_is_put_in_its_place(tmp_path: Path) -> None:
         tmp_path / "crop.seg.nrrd",
         [sitk.GetArrayFromImage(part).T],
         [{"ID": "a", "Name": "a", "Layer": "0", "LabelValue": "1"}],
-        grid_of(part),
+        grid_of_itk(part),
     )
     assert np.array_equal(read_labelmap(tmp_path / "crop.seg.nrrd", OBLIQUE).array, labels)
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from conftest import RecordingReporter
 from hypothesis import HealthCheck, given, settings
-from volume_files import SIZE, apart_mm, grids, ramp, refusal, write
+from volume_files import SIZE, apart_mm, grid_of_itk, grids, ramp, refusal, write
 
-from mimseg.data.images import grid_of
 from mimseg.data.labels.labelmaps import read_labelmap, write_labelmap
 from mimseg.data.nifti.header import parse_header
 from mimseg.data.volume import Grid
@@ -250,7 +248,7 @@ def test_of_two_transforms_the_one_of_itk_and_3d_slicer_is_used(tmp_path: Path, 
     image.header.set_sform(turned(grid, 20, 7), 1)
     image.header["qform_code"], image.header["sform_code"] = codes
     nibabel.save(image, tmp_path / "v.nii")
-    itk = grid_of(sitk.ReadImage(str(tmp_path / "v.nii")))
+    itk = grid_of_itk(tmp_path / "v.nii")
     assert apart_mm(read_volume(tmp_path / "v.nii").grid, itk) < 1e-3
 
 
@@ -281,7 +279,7 @@ def test_codes_that_nifti_does_not_know_are_told_and_results_lie_on_their_scan_i
     assert np.allclose(volume.grid.affine, np.diag([-1, -1, 1, 1]) @ affine, atol=1e-5)
     write_labelmap(tmp_path / "result.nii", np.ones(SIZE, np.uint8), volume.grid)
     assert apart_mm(read_volume(tmp_path / "result.nii").grid, volume.grid) < 1e-3
-    assert apart_mm(grid_of(sitk.ReadImage(str(tmp_path / "result.nii"))), volume.grid) < 1e-3
+    assert apart_mm(grid_of_itk(tmp_path / "result.nii"), volume.grid) < 1e-3
     assert np.allclose(nibabel.load(tmp_path / "result.nii").affine, nibabel.load(path).affine, atol=1e-5)
 
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from volume_files import GRID, SIZE, apart_mm, grids, ramp, refusal, write
+from volume_files import GRID, SIZE, apart_mm, grid_of_itk, grids, ramp, refusal, write
 
 from mimseg.data.images import image_of
 from mimseg.data.volume import Grid
@@ -153,6 +153,21 @@ def test_sheared_or_zero_axes_of_other_formats_are_refused(tmp_path: Path) -> No
     refusal(path, "bad-geometry", "right angles")
     path.write_bytes(re.sub(rb"ElementSpacing = [0-9.]+", b"ElementSpacing = 0.0", header))
     refusal(path, "bad-geometry")
+
+
+@pytest.mark.parametrize("key", ["ElementSpacing", "ElementSize"])
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_negative_voxel_size_is_told_and_read_as_itk_does(tmp_path: Path, compress: bool, key: str) -> None:
+    path = write(tmp_path / "v.mha", ramp(), compress=compress)
+    before, spacing, after = re.split(rb"ElementSpacing = ([^\n]*)", path.read_bytes(), maxsplit=1)
+    x, y, z = spacing.decode().split()
+    path.write_bytes(before + f"{key} = -{x} {y} -{z}".encode() + after)
+    reporter = RecordingReporter()
+    volume = read_volume(path, reporter=reporter)
+    assert reporter.codes == ["negative-spacing"]
+    assert "its first and third axis" in reporter.warnings[0][1]
+    assert apart_mm(volume.grid, grid_of_itk(path)) < 1e-6
+    assert np.array_equal(volume.array, ramp())
 
 
 def test_names_with_spaces_and_other_alphabets_are_read(tmp_path: Path) -> None:

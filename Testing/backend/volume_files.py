@@ -24,6 +24,12 @@ def write(path: Path, array: np.ndarray, grid: Grid = GRID, compress: bool = Fal
     return path
 
 
+def grid_of_itk(source: Path | sitk.Image) -> Grid:
+    """Where ITK, and so 3D Slicer, puts a file or an image."""
+    image = source if isinstance(source, sitk.Image) else sitk.ReadImage(str(source))
+    return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), np.array(image.GetDirection()).reshape(3, 3))
+
+
 def ramp(dtype: type = np.int16) -> np.ndarray:
     return np.arange(np.prod(SIZE), dtype=dtype).reshape(SIZE)
 

@@ -103,7 +103,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def cannot_write(path: Path, fault: Exception) -> UserError:
     """The error for a file or folder that cannot be written, with the remedy that fits the system's reason."""
     number = fault.errno if isinstance(fault, OSError) else None
-    reason = (fault.strerror if isinstance(fault, OSError) else None) or _last_line(str(fault))
+    reason = (fault.strerror if isinstance(fault, OSError) else None) or last_sentence(str(fault))
     if number == errno.EFBIG:
         remedy = "Files of this size are not allowed there: choose a folder on another disk, or ask for a higher limit."
     elif number in _FULL or (number not in _FORBIDDEN and _is_full(path.parent)):
@@ -113,6 +113,14 @@ def cannot_write(path: Path, fault: Exception) -> UserError:
     else:
         remedy = "Check that the disk is not full and that no other program holds the file."
     return UserError(f"{path} cannot be written ({reason}).", remedy, "cannot-write")
+
+
+def last_sentence(text: str) -> str:
+    """The end of a library's message: what it says before is where in its own sources it failed."""
+    line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+    for mark in ("ITK ERROR: ", "sitk::ERROR: ", "): "):
+        line = line.rsplit(mark, 1)[-1]
+    return line.strip().rstrip(".")
 
 
 def _temporary_name(name: str) -> str:
@@ -140,11 +148,3 @@ def _is_full(folder: Path) -> bool:
     with suppress(OSError):
         return shutil.disk_usage(folder).free < _LITTLE_BYTES
     return False
-
-
-def _last_line(text: str) -> str:
-    """The end of a library's message: what it says before is where in its own sources it failed."""
-    line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
-    for mark in ("ITK ERROR: ", "sitk::ERROR: ", "): "):
-        line = line.rsplit(mark, 1)[-1]
-    return line.strip().rstrip(".")

@@ -23,6 +23,7 @@ _WARNINGS = {
     "constant": ("error", "There is nothing to see in it: export the volume again, or leave the case out."),
     "non-finite": ("warning", "Look at the volume; export it again if more than its border is affected."),
     "no-orientation": ("warning", "Say with --orientation how its axes run, or repair its header."),
+    "negative-spacing": ("warning", "Compare it with another case in a viewer, or repair its header."),
     "unknown-transform-code": ("warning", "Set it to that of the space the scan is in, such as 1 for the scanner's."),
     "beside-image": ("note", "Nothing need be done; a program has rounded the header."),
     "other-transform": ("note", "Nothing need be done; make qform and sform of the image equal to be rid of it."),

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.images import array_of, grid_of, last_sentence
+from mimseg.data.images import array_of
 from mimseg.data.reading import metaimage, nrrd
 from mimseg.data.reading.inflate import Damaged
 from mimseg.data.reading.opened import ImageHeader, damaged, unreadable
@@ -22,6 +22,7 @@ from mimseg.data.reading.plain_path import is_plain, plain_path
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.files import last_sentence
 
 _FLOATING = {sitk.sitkFloat32: "float32", sitk.sitkFloat64: "float64"}
 
@@ -52,7 +53,7 @@ class ItkFile:
                 stored=_FLOATING.get(reader.GetPixelID(), "whole numbers"),
                 metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if is_plain(key)},
             )
-            self._grid = _grid_of_reader(reader)
+            self._grid, self._turned_axes = _grid_of_reader(reader)
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """See `ImageFile.read`."""
@@ -68,9 +69,17 @@ class ItkFile:
                 "scrambled, its header is wrong.",
             )
         if content is None:
-            array, grid = self._read_with_itk(frame)
+            array = self._read_with_itk(frame)
         else:
-            array, grid = _frame_of(content, self._format.voxel_type(self._fields), self.header.size, frame), self._grid
+            array = _frame_of(content, self._format.voxel_type(self._fields), self.header.size, frame)
+        grid = self._grid
+        if self._turned_axes:
+            reporter.warning(
+                "negative-spacing",
+                f"{self._path} has a negative voxel size along its {' and '.join(self._turned_axes)} axis and was "
+                "read the other way round there, as ITK does; if the sign is a slip, the scan is mirrored: "
+                "compare with a scan of known orientation, or repair the header.",
+            )
         if not self._format.says_orientation(self._fields):
             # The offset of MetaImage is in LPS, whatever the axes are.
             grid = placed(grid, orientation, turn_origin=self._format is nrrd)
@@ -85,7 +94,7 @@ class ItkFile:
         except Damaged as fault:
             raise damaged(self._path, fault) from fault
 
-    def _read_with_itk(self, frame: int) -> tuple[NDArray, Grid]:
+    def _read_with_itk(self, frame: int) -> NDArray:
         with self._reader() as reader:
             if len(self.header.size) == 4:
                 reader.SetExtractSize([*self.header.size[:3], 0])
@@ -96,7 +105,7 @@ class ItkFile:
                 if "bad_alloc" in str(fault) or "allocate memory" in str(fault):
                     raise MemoryError(f"{self._path} does not fit into memory") from fault
                 raise self._refused(fault) from fault
-        return array_of(image), grid_of(image)
+        return array_of(image)
 
     @contextmanager
     def _reader(self) -> Iterator[sitk.ImageFileReader]:
@@ -132,14 +141,18 @@ class ItkFile:
         return unreadable(self._path, reason)
 
 
-def _grid_of_reader(reader: sitk.ImageFileReader) -> Grid:
-    """The grid of a frame; axes in time are left out."""
+def _grid_of_reader(reader: sitk.ImageFileReader) -> tuple[Grid, list[str]]:
+    """The grid of a frame, axes in time left out, and which axes its header gives a negative voxel size."""
     axes = reader.GetDimension()
     if axes < 3:
-        return Grid((1, 1, 1))
+        return Grid((1, 1, 1)), []
     i, j, k = reader.GetSize()[:3]
-    direction = np.array(reader.GetDirection(), float).reshape(axes, axes)[:3, :3]
-    return Grid((i, j, k), reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
+    spacing = np.array(reader.GetSpacing()[:3])
+    turned = np.where(spacing < 0, -1.0, 1.0)
+    direction = np.array(reader.GetDirection(), float).reshape(axes, axes)[:3, :3] * turned
+    x, y, z = (float(edge) for edge in np.abs(spacing))
+    names = [name for name, turn in zip(("first", "second", "third"), turned, strict=True) if turn < 0]
+    return Grid((i, j, k), (x, y, z), reader.GetOrigin()[:3], direction), names
 
 
 def _frame_of(content: bytearray, voxel_type: np.dtype, size: tuple[int, ...], frame: int) -> NDArray:

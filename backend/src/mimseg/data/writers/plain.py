@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
-from mimseg.data.images import image_of, save_with_itk
+import SimpleITK as sitk
+
+from mimseg.data.images import image_of
 from mimseg.data.labels.drawn import Drawn
+from mimseg.data.reading.plain_path import is_plain
 
 
 def write(path: Path, drawn: Drawn) -> None:
     """Write labels; these formats have no place for the names of the values."""
     save_with_itk(path, image_of(drawn.labels, drawn.grid))
+
+
+def save_with_itk(path: Path, image: sitk.Image) -> None:
+    """Write with compression to an existing temporary file. ITK does not say when a disk is full: verify what it wrote.
+
+    Raises:
+        RuntimeError, OSError: ITK noticed that it could not write.
+    """
+    if is_plain(path):
+        sitk.WriteImage(image, str(path), useCompression=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="mimseg-") as folder:
+        plain = Path(folder) / f"image{''.join(path.suffixes)}"
+        sitk.WriteImage(image, str(plain), useCompression=True)
+        shutil.copyfile(plain, path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mimseg.data.images import image_of, save_with_itk
+from mimseg.data.images import image_of
 from mimseg.data.labels.drawn import Drawn
 from mimseg.data.labels.seg_nrrd import segment_metadata
+from mimseg.data.writers.plain import save_with_itk
 
 
 def write(path: Path, drawn: Drawn) -> None:
