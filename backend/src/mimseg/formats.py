@@ -86,6 +86,19 @@ def may_be_dicom(path: Path | str) -> bool:
     return found is None or found.dicom
 
 
+def is_dicom(path: Path) -> bool:
+    """True if a file that is there is DICOM: by its ending, or by its mark where the ending means nothing else."""
+    if not may_be_dicom(path) or not path.is_file():
+        return False
+    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def listed(endings: Iterable[str]) -> str:
     """Endings for a message: `.nii.gz, .nii, .nrrd`."""
     return ", ".join(endings)

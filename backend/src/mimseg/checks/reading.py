@@ -13,7 +13,7 @@ from mimseg.data.cases.images import count_frames, holds_channels, read_images
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.truth import read_truth
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import MimsegError, UserError, of_case
 from mimseg.events import Reporter

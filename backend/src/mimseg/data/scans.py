@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.dicom.headers import is_dicom
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -90,17 +89,13 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
         files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
         known = [file for file in files if formats.ending_of(file)]
         if Path(parent) != folder and Path(parent).name.lower() in _LABEL_FOLDERS:
-            masks += [file for file in known if not _is_dicom(file)]
+            masks += [file for file in known if not formats.is_dicom(file)]
             continue
         images += [file for file in known if formats.is_image(file)]
         masks += [file for file in known if not formats.is_image(file) and not formats.may_be_dicom(file)]
-        if any(_is_dicom(file) for file in files):
+        if any(formats.is_dicom(file) for file in files):
             series.append(Path(parent))
     return images, series, masks
-
-
-def _is_dicom(file: Path) -> bool:
-    return formats.may_be_dicom(file) and is_dicom(file)
 
 
 def _masks_among(images: Sequence[Path], root: Path) -> list[Path]:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from mimseg import formats
 from mimseg.data.dicom.folder import read_dicom_file, read_dicom_folder
-from mimseg.data.dicom.headers import is_dicom
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.reading.opened import ImageHeader
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
@@ -39,7 +38,7 @@ def read_volume(
     path, reporter = Path(path), reporter or Reporter()
     if path.is_dir():
         volume = read_dicom_folder(path, frame, reporter)
-    elif path.is_file() and formats.may_be_dicom(path) and is_dicom(path):
+    elif formats.is_dicom(path):
         volume = read_dicom_file(path, frame, reporter)
     else:
         volume = _read_file(path, frame, reporter, orientation or formats.UNSAID_ORIENTATION)

@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from mimseg import formats
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid
 from mimseg.data.writers import nifti
 from mimseg.errors import UserError

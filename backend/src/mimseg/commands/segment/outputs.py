@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mimseg import formats
 from mimseg.data.cases.images import holds_channels
-from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.scans import find_scans
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
@@ -60,7 +59,7 @@ def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | N
 
 
 def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
-    if any(formats.may_be_dicom(path) and path.is_file() and is_dicom(path) for path in folder.iterdir()):
+    if any(formats.is_dicom(path) for path in folder.iterdir()):
         return []
     try:
         found = find_scans(folder, reporter)

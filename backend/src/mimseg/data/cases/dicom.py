@@ -9,10 +9,9 @@ from pathlib import Path
 
 from mimseg.data.cases.case import Case, Flaw
 from mimseg.data.cases.folders import listed
-from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.dicom.structures import kind_of, series_of
 from mimseg.errors import UserError
-from mimseg.formats import may_be_dicom
+from mimseg.formats import is_dicom
 
 
 @dataclass
@@ -70,7 +69,7 @@ def _look(folder: Path) -> _Found:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         seen = False
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
-            if path.name.upper() == "DICOMDIR" or not may_be_dicom(path) or not is_dicom(path):
+            if path.name.upper() == "DICOMDIR" or not is_dicom(path):
                 continue
             kind = kind_of(path)
             if kind == "image" and seen:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimseg.data.cases.case import Case
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_channels, read_volume
 from mimseg.errors import UserError

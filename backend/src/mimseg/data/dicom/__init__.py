@@ -1,1 +1,1 @@
-"""Folders with one DICOM series. For others: `folder.read_dicom_folder`, `headers.is_dicom`."""
+"""Folders with one DICOM series. For others: `folder.read_dicom_folder`, `structures.open_dicom`."""

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from mimseg.data.dicom.codes import code_of
 from mimseg.data.dicom.dataset import read_dataset
 from mimseg.data.dicom.folder import read_dicom_folder, read_slices
-from mimseg.data.dicom.headers import NotAnImage, is_dicom
+from mimseg.data.dicom.headers import NotAnImage
 from mimseg.data.dicom.layers import Layers, metadata_of
 from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.data.reading.opened import ImageHeader
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.formats import is_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -194,7 +195,7 @@ def _folders(folder: Path) -> list[Path]:
 def _series_in(folder: Path, series: str) -> bool:
     """Whether the first image in a folder is of this series (or of any, if `series` is empty)."""
     for file in sorted(folder.iterdir())[:_FILES_LOOKED_AT]:
-        if file.is_file() and is_dicom(file):
+        if is_dicom(file):
             try:
                 return not series or read_slices(file)[0].series == series
             except NotAnImage:

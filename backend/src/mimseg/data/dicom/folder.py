@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mimseg import formats
 from mimseg.data.dicom.geometry import stack_of
-from mimseg.data.dicom.headers import NotAnImage, Slice, is_dicom, read_slice_header
+from mimseg.data.dicom.headers import NotAnImage, Slice, read_slice_header
 from mimseg.data.dicom.mosaic import read_tiles
 from mimseg.data.dicom.multiframe import read_frames
 from mimseg.data.dicom.pixels import read_pixels
@@ -113,7 +113,7 @@ def _scan(folder: Path, reporter: Reporter) -> list[Slice]:
             slices.extend(read_slices(path))
         except NotAnImage as fault:
             # Files without the DICOM mark may still be DICOM; if they are not readable they are anything.
-            if is_dicom(path):
+            if formats.is_dicom(path):
                 others.append((path, fault))
     if not slices:
         raise _nothing_to_read(folder, others)
@@ -132,7 +132,7 @@ def _nothing_to_read(folder: Path, others: list[tuple[Path, NotAnImage]]) -> Use
         path, fault = others[0]
         more = f" (and {len(others) - 1} more files of no use)" if len(others) > 1 else ""
         return UserError(f"{folder} holds no DICOM image: {path.name} {fault.reason}{more}.", fault.hint, fault.code)
-    below = sorted({path.parent for path in folder.rglob("*") if path.is_file() and is_dicom(path)})
+    below = sorted({path.parent for path in folder.rglob("*") if formats.is_dicom(path)})
     if below:
         names = ", ".join(str(path.relative_to(folder)) for path in below[:5])
         return UserError(f"{folder} itself holds no DICOM files.", f"Give one of its subfolders: {names}", "no-dicom")

@@ -116,17 +116,6 @@ class Slice:
         return np.cross(self.axes[0], self.axes[1])
 
 
-def is_dicom(path: Path) -> bool:
-    """True if the file carries the DICOM mark or a DICOM ending."""
-    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def read_slice_header(path: Path) -> Slice:
     """Read the header of one file.
 

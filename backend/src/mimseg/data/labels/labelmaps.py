@@ -14,7 +14,7 @@ from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
 from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments, stray_segments
 from mimseg.data.labels.structures import Label
 from mimseg.data.nifti.placement import grids_of
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.reading.opened import ImageFile
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import check_grid, describe_grid

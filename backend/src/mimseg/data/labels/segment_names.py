@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.labels.seg_nrrd import Segment, read_segments
 from mimseg.data.labels.structures import Code, Label, distinct_color
-from mimseg.data.reading.open import open_image
-from mimseg.formats import ending_of, may_be_dicom
+from mimseg.data.opening import open_image
+from mimseg.formats import ending_of, is_dicom
 
 # What 3D Slicer gives to any new segment: it says nothing about the structure.
 _UNSPECIFIC = {("SCT", "85756007"), ("SRT", "T-D0050"), ("SCT", "123037004")}
@@ -71,7 +70,7 @@ def segments_of(path: Path) -> list[Segment]:
     Raises:
         UserError: The header cannot be read.
     """
-    named = ending_of(path) in _NRRD or (may_be_dicom(path) and is_dicom(path))
+    named = ending_of(path) in _NRRD or is_dicom(path)
     return read_segments(open_image(path).header.metadata, path) if named else []
 
 

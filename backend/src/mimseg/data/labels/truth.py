@@ -14,7 +14,7 @@ from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.seg_nrrd import Segment
 from mimseg.data.labels.segment_names import is_named, match_segments, segments_of
-from mimseg.data.reading.open import open_image
+from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter

@@ -1,4 +1,4 @@
-"""Image files, opened by header and read by frame.
+"""Image files, opened by header and read by frame: NRRD and MetaImage, and what readers of every format share.
 
-For others: `open.open_image`, `opened.ImageFile` (what it gives).
+For others: `opened.ImageFile` (what `mimseg.data.opening` gives).
 """

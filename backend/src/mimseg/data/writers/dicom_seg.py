@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from mimseg import __version__
 from mimseg.data.dicom.dataset import need, read_dataset
-from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.labels.drawn import Algorithm, Drawn
 from mimseg.data.labels.seg_nrrd import TISSUE
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
-from mimseg.formats import format_of
+from mimseg.formats import format_of, is_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimseg import formats
-from mimseg.data.dicom.headers import is_dicom
 from mimseg.data.dicom.structures import open_dicom
 from mimseg.data.nifti.file import NiftiFile
 from mimseg.data.reading.itk_file import ItkFile
@@ -26,7 +25,7 @@ def open_image(path: Path, like: Grid | None = None) -> ImageFile:
     """
     if not path.exists():
         raise UserError(f"{path} does not exist.", "Check the path.", "file-missing")
-    if formats.may_be_dicom(path) and path.is_file() and is_dicom(path):
+    if formats.is_dicom(path):
         return open_dicom(path, like)
     ending = formats.ending_of(path)
     if not ending:
