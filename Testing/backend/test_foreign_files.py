@@ -6,6 +6,7 @@ import contextlib
 import json
 import pickle
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_a_checkpoint_of_tensors_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(checkpoint_bytes(HARMLESS))
     check_checkpoint(path)
+
+
+def test_packed_tensors_are_taken_but_not_a_small_file_that_fills_the_memory(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal(20_000).astype(np.float16).tobytes()
+    for content, taken in ((noise, True), (bytes(10**6), False)):
+        path = tmp_path / "model.pt"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a/data.pkl", HARMLESS)
+            file.writestr("a/data/0", content)
+        with contextlib.nullcontext() if taken else pytest.raises(UserError, match="tensors-only"):
+            check_checkpoint(path)
 
 
 @pytest.mark.train

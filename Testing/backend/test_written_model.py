@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def test_weights_are_half_precision_and_stored_once_for_onnx_and_torch(bundle: A
     assert type(checkpoint) is dict
     assert checkpoint.keys() == stored.keys()
     assert all(torch.equal(checkpoint[name], stored[name]) for name in stored)
+    with zipfile.ZipFile(bundle.path / "models" / "model.pt") as file:
+        assert {entry.compress_type for entry in file.infolist()} == {zipfile.ZIP_DEFLATED}
     assert bundle.onnx_path.stat().st_size < 60_000
 
 

@@ -30,6 +30,7 @@ ZIP_FAULTS = (
 )
 
 _LARGEST_HEADER = 64 * 1024 * 1024
+_LARGEST_RATIO = 4
 _TYPE_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 # What torch.save writes for a dictionary of tensors, and nothing that could do more.
@@ -87,8 +88,8 @@ def check_checkpoint(path: Path) -> None:
             names = [entry.filename for entry in archive.infolist()]
             pickles = [name for name in names if PurePosixPath(name).name == "data.pkl"]
             wrong = [name for name in names if not _is_checkpoint_part(name)]
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-            if len(pickles) != 1 or wrong or not stored or len(set(names)) != len(names):
+            bounded = unpacks_within_bounds(archive, path)
+            if len(pickles) != 1 or wrong or not bounded or len(set(names)) != len(names):
                 raise _refused(path, "is no torch checkpoint of the tensors-only kind")
             if archive.getinfo(pickles[0]).file_size > _LARGEST_HEADER:
                 raise _refused(path, "has an unusually large pickle")
@@ -96,6 +97,14 @@ def check_checkpoint(path: Path) -> None:
     except ZIP_FAULTS as fault:
         raise _refused(path, f"cannot be read ({fault})") from fault
     _check_pickle(instructions, path)
+
+
+def unpacks_within_bounds(archive: zipfile.ZipFile, path: Path) -> bool:
+    """Say whether what a checkpoint unpacks to is in proportion to its file, so that no small file fills the memory.
+
+    torch stores tensors as they are, this program packs them; the values of weights pack by a tenth.
+    """
+    return sum(entry.file_size for entry in archive.infolist()) <= _LARGEST_RATIO * path.stat().st_size
 
 
 def check_onnx(path: Path, weights_name: str) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+import io
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +56,6 @@ def write_bundle(folder: Path, network: torch.nn.Module, description: Descriptio
 
 
 def _write_network(folder: Path, network: torch.nn.Module, description: Description, half: bool) -> None:
-    import torch
     from safetensors.torch import save_file
 
     from mimseg.bundle.onnx_export import export_onnx
@@ -65,10 +66,23 @@ def _write_network(folder: Path, network: torch.nn.Module, description: Descript
     load_weights(network, tensors)
     save_file(tensors, folder / WEIGHTS_FILE)
     os.chmod(folder / WEIGHTS_FILE, 0o644)
-    torch.save(_by_every_name(network, tensors), folder / CHECKPOINT_FILE)
+    _save_packed(_by_every_name(network, tensors), folder / CHECKPOINT_FILE)
     window = description.window
     shape = (len(description.channels), window[0], window[1], window[2])
     export_onnx(network, shape, folder / WEIGHTS_FILE, folder / ONNX_FILE)
+
+
+def _save_packed(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """What `torch.save` writes, a zip, with its entries packed: `torch.load` takes it, and it is smaller by a tenth."""
+    import torch
+
+    plain = io.BytesIO()
+    torch.save(tensors, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+        for entry in source.infolist():
+            target.writestr(
+                zipfile.ZipInfo(entry.filename, (1980, 1, 1, 0, 0, 0)), source.read(entry), zipfile.ZIP_DEFLATED
+            )
 
 
 def _by_every_name(network: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mimseg.bundle.checked_folder import sha256_of
-from mimseg.bundle.foreign_files import ZIP_FAULTS, check_safetensors
+from mimseg.bundle.foreign_files import ZIP_FAULTS, check_safetensors, unpacks_within_bounds
 from mimseg.errors import UserError
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
@@ -79,17 +79,18 @@ def _load(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """torch stores tensors unpacked in a zip; packed ones could fill the memory from a small file."""
+    """Refuse programs, and zips that could fill the memory from a small file."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            bounded = unpacks_within_bounds(archive, path)
     except ZIP_FAULTS as fault:
         raise _refused(path, "is damaged", "Get it again.") from fault
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise _refused(path, "is TorchScript, which is a program", _SAVE_AGAIN, "unsafe-weights")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    if not bounded:
         raise _refused(path, "is no file of weights", _FORMATS)
 
 
