@@ -11,13 +11,16 @@ A new check is a new file with these two functions and one line in `CHECKS`. Com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from mimseg.checks import appearance, channels, duplicates, flips, pieces, scale, sizes, spacing, subjects, values
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
 from mimseg.checks.loaded_case import LoadedCase
+from mimseg.data.cases import Case
+from mimseg.events import Reporter
+from mimseg.stopping import check as check_stop
 
 
 class Check(Protocol):
@@ -33,3 +36,37 @@ class Check(Protocol):
 CHECKS: tuple[Check, ...] = (values, channels, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)
 # Those that need no image: quick enough to run before every training.
 CHECKS_OF_LABELS: tuple[Check, ...] = (values, channels, subjects)
+
+
+def look_at(
+    cases: Sequence[Case],
+    load: Callable[[Case], tuple[LoadedCase | None, list[Finding]]],
+    checks: Sequence[Check],
+    context: Context,
+    reporter: Reporter,
+    phase: str,
+) -> list[Finding]:
+    """Read the cases one after the other; what reading shows, and what each check finds.
+
+    Args:
+        cases: What to read.
+        load: Reads one, see `mimseg.checks.reading`.
+        checks: Of `CHECKS`.
+        context: What no single case says.
+        reporter: Is told how far it is.
+        phase: Under which name.
+    """
+    findings: list[Finding] = []
+    measured: dict[str, list[Any]] = {}
+    for number, case in enumerate(cases):
+        check_stop()
+        reporter.progress(phase, number, len(cases))
+        loaded, found = load(case)
+        findings += found
+        if loaded is not None:
+            measured[case.identifier] = [one.measure(loaded) for one in checks]
+    reporter.progress(phase, len(cases), len(cases))
+    for number, one in enumerate(checks):
+        check_stop()
+        findings += one.find({name: values[number] for name, values in measured.items()}, context)
+    return findings

@@ -9,7 +9,7 @@ from typing import Any
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import open_bundle
-from mimseg.checks import CHECKS
+from mimseg.checks import CHECKS, look_at
 from mimseg.checks.context import Context, Expected
 from mimseg.checks.files import of_files
 from mimseg.checks.finding import SEVERITIES, Finding, without_repetitions
@@ -20,7 +20,6 @@ from mimseg.data.labels.scheme import LabelScheme, choose_scheme
 from mimseg.data.labels.truth import with_overlaps
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.stopping import check as check_stop
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     reporter.start("check", cases=len(cases))
     findings = of_files(dataset, cases) + overlaps
     if not settings.names_only:
-        findings = without_repetitions(findings + _of_voxels(cases, scheme, context, reporter))
+        found = look_at(cases, lambda case: load_case(case, scheme), CHECKS, context, reporter, "check")
+        findings = without_repetitions(findings + found)
     order = {case.identifier: number for number, case in enumerate(cases)}
     findings.sort(key=lambda found: (SEVERITIES.index(found.severity), order.get(found.case, -1)))
     for finding in findings:
@@ -109,34 +109,6 @@ def _pair(case: Case) -> dict[str, Any]:
     """Which files are one case, for a program that takes them over."""
     label = None if case.label is None else str(case.label)
     return {"id": case.identifier, "images": [str(path) for path in case.images], "label": label}
-
-
-def _of_voxels(
-    cases: Sequence[Case], scheme: LabelScheme | None, context: Context, reporter: Reporter
-) -> list[Finding]:
-    """What reading the cases shows, and what each check finds in them."""
-    findings, measured = _read_all(cases, scheme, reporter)
-    for number, part in enumerate(CHECKS):
-        check_stop()
-        findings += part.find({name: values[number] for name, values in measured.items()}, context)
-    return findings
-
-
-def _read_all(
-    cases: Sequence[Case], scheme: LabelScheme | None, reporter: Reporter
-) -> tuple[list[Finding], dict[str, list[Any]]]:
-    """What reading finds, and for each readable case what every check measured, in the order of `CHECKS`."""
-    findings: list[Finding] = []
-    measured: dict[str, list[Any]] = {}
-    for number, case in enumerate(cases):
-        check_stop()
-        reporter.progress("check", number, len(cases))
-        loaded, found = load_case(case, scheme)
-        findings += found
-        if loaded is not None:
-            measured[case.identifier] = [part.measure(loaded) for part in CHECKS]
-    reporter.progress("check", len(cases), len(cases))
-    return findings, measured
 
 
 def _chosen(

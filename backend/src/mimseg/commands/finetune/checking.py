@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mimseg.checks import CHECKS_OF_LABELS
+from mimseg.checks import CHECKS_OF_LABELS, look_at
 from mimseg.checks.context import Context
 from mimseg.checks.files import of_files
 from mimseg.checks.finding import Finding, without_repetitions
@@ -13,7 +13,6 @@ from mimseg.data.cases import Case, Dataset
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.stopping import check
 
 _MOST_TOLD = 5
 
@@ -34,16 +33,6 @@ def stop_at_errors(
         UserError: There are errors; it names the first of them.
     """
     cases = [*training, *validation]
-    findings = of_files(dataset, cases)
-    measured = {}
-    for number, case in enumerate(cases):
-        check()
-        reporter.progress("check labels", number, len(cases))
-        loaded, found = load_labels(case, scheme)
-        findings += found
-        if loaded is not None:
-            measured[case.identifier] = [part.measure(loaded) for part in CHECKS_OF_LABELS]
-    reporter.progress("check labels", len(cases), len(cases))
     context = Context(
         scheme.names,
         scheme.structures,
@@ -51,9 +40,8 @@ def stop_at_errors(
         training=frozenset(case.identifier for case in training),
         validation=frozenset(case.identifier for case in validation),
     )
-    for number, part in enumerate(CHECKS_OF_LABELS):
-        findings += part.find({name: values[number] for name, values in measured.items()}, context)
-    findings = without_repetitions(findings)
+    found = look_at(cases, lambda case: load_labels(case, scheme), CHECKS_OF_LABELS, context, reporter, "check labels")
+    findings = without_repetitions(of_files(dataset, cases) + found)
     for finding in findings:
         if finding.severity == "warning":
             reporter.warning(finding.code, _told(finding))
