@@ -141,9 +141,8 @@ def test_every_network_has_its_own_name_a_paper_and_gives_logits(name: str) -> N
     found = [kernel for kernel in settings.entry_kernels if kernel in network.state_dict()]
     assert found
     assert all(network.state_dict()[kernel].shape[1] == 2 for kernel in found)
-    depths = [settings.depth_of(parameter) for parameter in names]
-    assert all(depth is None or 0 <= depth <= settings.depth for depth in depths)
-    assert any(depth is not None for depth in depths) == bool(settings.depth)
+    depths = {settings.depth_of(parameter) for parameter in names} - {None}
+    assert depths == (set(range(settings.depth + 1)) if settings.depth else set())
 
 
 def test_short_and_old_names_are_sizes_of_a_network() -> None:

@@ -23,7 +23,6 @@ class PrimusSettings(PatchNetworkSettings):
     Attributes:
         patch_size: Edge of a patch in voxels: 8, 16 or 32.
         hidden_size: Width of a token; a multiple of six times the number of heads.
-        layers: Number of transformer blocks.
         heads: Attention heads.
         decoder: `light` (transposed convolutions, as published), or `unetr`, the decoder of UNETR.
         feature_size: Channels of the full-resolution convolutions of the decoder `unetr`.
@@ -34,7 +33,6 @@ class PrimusSettings(PatchNetworkSettings):
 
     patch_size: int = 8
     hidden_size: int = 396
-    layers: int = 12
     heads: int = 6
     decoder: str = "light"
     feature_size: int = 16
@@ -53,7 +51,8 @@ class PrimusSettings(PatchNetworkSettings):
         "s": {"drop_path": 0.2},
         "m": {"hidden_size": 864, "layers": 16, "heads": 12, "drop_path": 0.2},
     }
-    encoder: ClassVar[str] = "vit"
+    blocks: ClassVar[str] = "vit.eva.blocks."
+    norm: ClassVar[str] = "vit.eva.norm."
     position_embeddings: ClassVar[str] = "vit.eva.pos_embed"
     patch_kernel: ClassVar[str] = "vit.down_projection.proj.weight"
     entry_kernels: ClassVar[tuple[str, ...]] = (
@@ -93,17 +92,6 @@ class PrimusSettings(PatchNetworkSettings):
     @property
     def output_layer(self) -> str:
         return f"up_projection.decode.{self.stages - 1}." if self.decoder == "light" else "out."
-
-    @property
-    def depth(self) -> int:
-        return self.layers + 1
-
-    def depth_of(self, name: str) -> int | None:
-        if not name.startswith("vit."):
-            return None
-        if name.startswith("vit.eva.blocks."):
-            return int(name.split(".")[3]) + 1
-        return self.depth if name.startswith("vit.eva.norm.") else 0
 
     def in_words(self) -> str:
         return (

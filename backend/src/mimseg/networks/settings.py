@@ -154,15 +154,23 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class PatchNetworkSettings(NetworkSettings):
-    """A network whose encoder sees a window as cubes of voxels, which pre-training can hide.
+    """A network whose encoder, a transformer, sees a window as cubes of voxels, which pre-training can hide.
 
     Attributes:
         patch_size: Edge of a patch in voxels: 8, 12, 16, 24 or 32.
         hidden_size: Width of a token.
+        layers: Number of transformer blocks.
+        blocks: What the names of the blocks' parameters begin with, their numbers following.
+        norm: What the names of the parameters of the norm after the last block begin with.
     """
 
     patch_size: int = 16
     hidden_size: int = 768
+    layers: int = 12
+
+    encoder: ClassVar[str] = "vit"
+    blocks: ClassVar[str]
+    norm: ClassVar[str]
 
     def __post_init__(self) -> None:
         if self.patch_size not in PATCH_SIZES:
@@ -197,6 +205,17 @@ class PatchNetworkSettings(NetworkSettings):
     def tokens(self) -> int:
         """Number of patches of a window."""
         return math.prod(self.grid)
+
+    @property
+    def depth(self) -> int:
+        return self.layers + 1
+
+    def depth_of(self, name: str) -> int | None:
+        if name.startswith(self.blocks):
+            return int(name.removeprefix(self.blocks).split(".")[0]) + 1
+        if name.startswith(self.norm):
+            return self.depth
+        return 0 if name.startswith(f"{self.encoder}.") else None
 
     def build_encoder(self) -> nn.Module:
         """The encoder alone, for pre-training: a `mimseg.networks.pretraining.Encoder`."""

@@ -21,7 +21,6 @@ class UnetrSettings(PatchNetworkSettings):
 
     Attributes:
         mlp_size: Width of the hidden layer of the transformer's perceptrons.
-        layers: Number of transformer blocks.
         heads: Attention heads; divides `hidden_size`.
         feature_size: Channels of the full-resolution convolutions; they double with each halving.
         positions: `learned` position embeddings or fixed `sincos`.
@@ -33,7 +32,6 @@ class UnetrSettings(PatchNetworkSettings):
     """
 
     mlp_size: int = 3072
-    layers: int = 12
     heads: int = 12
     feature_size: int = 16
     positions: str = "learned"
@@ -57,7 +55,8 @@ class UnetrSettings(PatchNetworkSettings):
         },
         "base": {},
     }
-    encoder: ClassVar[str] = "vit"
+    blocks: ClassVar[str] = "vit.blocks."
+    norm: ClassVar[str] = "vit.norm."
     position_embeddings: ClassVar[str] = "vit.patch_embedding.position_embeddings"
     patch_kernel: ClassVar[str] = "vit.patch_embedding.patch_embeddings.weight"
     entry_kernels: ClassVar[tuple[str, ...]] = (
@@ -94,18 +93,6 @@ class UnetrSettings(PatchNetworkSettings):
     @property
     def fixed_positions(self) -> bool:
         return self.positions == "sincos"
-
-    @property
-    def depth(self) -> int:
-        return self.layers + 1
-
-    def depth_of(self, name: str) -> int | None:
-        if not name.startswith("vit."):
-            return None
-        parts = name.split(".")
-        if parts[1] == "blocks":
-            return int(parts[2]) + 1
-        return self.depth if parts[1] == "norm" else 0
 
     def in_words(self) -> str:
         return (
