@@ -51,7 +51,7 @@ class Logic:
         self._trainings = Trainings(self.dataFolder, self.backend)
         self.cases = Cases(os.path.join(self.dataFolder, "cases"))
         self._checkRuns = CheckRuns(self.work, os.path.join(self.dataFolder, "check"))
-        self._planRuns = PlanRuns(self.work, self._trainings)
+        self._planRuns = PlanRuns(self.work, self._trainings, os.path.join(self.dataFolder, "plan"))
         self._rankRuns = RankRuns(self.work, self.scene, os.path.join(self.dataFolder, "ranking"))
         self._trainingRuns = TrainingRuns(self.training, self._trainings, self.modelsChanged.emit)
         for source in (self.work, self.training, self._questions):
@@ -143,7 +143,11 @@ class Logic:
         self._checkRuns.start(self.cases, initial)
 
     def planFinetuning(self, options):
-        """Say what `startFinetuning` with the same options would do, after a short probe. finished: see `Plan`."""
+        """Say what `startFinetuning` with the same options would do, after a short probe.
+
+        finished: `plan`, as the backend reports it; `drawnImages`, path of a picture of images that are drawn from
+        segmentations alone, or "".
+        """
         self._planRuns.start(self.cases, options)
 
     def startFinetuning(self, options):
@@ -186,6 +190,10 @@ class Logic:
         """False while a fine-tuning still scores cases: its best so far cannot be kept then."""
         request = self.finetuning
         return request is None or self._trainings.foldsDone(request)
+
+    def drawnImages(self):
+        """Path of the picture of images that the running or last fine-tuning draws from segmentations, or None."""
+        return self._trainings.drawnImages()
 
     def bestModels(self):
         """Best models so far of unfinished trainings, for `segment`: list of {"name" (a path), "title"}."""

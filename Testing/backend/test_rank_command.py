@@ -137,7 +137,9 @@ def test_models_that_cannot_be_averaged_are_refused(scans: Path, model: str, tmp
 def test_labelled_cases_and_unreadable_ones_are_left_out(model: str, tmp_path: Path, reporter: RecordingReporter):
     data = write_dataset(tmp_path / "data", 4)
     (tmp_path / "list.csv").write_text(
-        "image,label\n" + "".join(f"data/imagesTr/case_{n}.nii.gz,data/labelsTr/case_{n}.nii.gz\n" for n in range(2))
+        "image,label\n"
+        + "".join(f"data/imagesTr/case_{n}.nii.gz,data/labelsTr/case_{n}.nii.gz\n" for n in range(2))
+        + ",data/labelsTr/case_2.nii.gz\n"  # labels alone, for training: no scan to compare with
     )
     broken = data / "imagesTr" / "case_3.nii.gz"
     broken.write_bytes(broken.read_bytes()[:300])

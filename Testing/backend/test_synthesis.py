@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from label_maps import STRUCTURES, half_heads, write_label_maps  # noqa: E402
+from synthetic import write_scan  # noqa: E402
 
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
@@ -212,3 +213,35 @@ def test_a_model_is_trained_from_two_label_maps(maps, tmp_path, capsys):
     assert picture.shape[:2] == (384, 768)
     assert picture.std() > 20
     assert "are drawn from their labels" in "".join(capsys.readouterr())
+
+
+def test_the_plan_shows_drawn_images_where_it_is_asked_to(maps, tmp_path):
+    cases, labels = maps
+    picture = tmp_path / "Bilder ä" / "drawn.png"
+    arguments = [
+        "finetune", str(cases), "-o", str(tmp_path / "model"), "--init", "none", "--labels", str(labels),
+        "--hidden-size", "24", "--mlp-size", "24", "--heads", "2", "--feature-size", "4", "--layers", "3",
+        "--window", "16,16,16", "--spacing", "1", "--device", "cpu", "--minutes", "1", "--plan-only",
+        f"--drawn-images={picture}",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(picture))).std() > 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Bilder ä"]
+
+
+def test_cases_without_images_are_checked_by_their_labels(maps, tmp_path, capsys):
+    """Not compared as images: all of them would be the same empty one."""
+    cases, labels = maps
+    assert main(["check", str(cases), "--labels", str(labels), "-o", str(tmp_path / "clean.html")]) == 0
+    assert json.loads((tmp_path / "clean.json").read_text())["problems"] == []
+    tiny = half_heads()
+    tiny[tiny == 41] = 0
+    tiny[20, 12, 12] = 41
+    write_scan(tmp_path / "tiny.nii.gz", tiny)
+    entries = [{"label": str(cases.parent / "map_0.nii.gz")}, {"label": "tiny.nii.gz"}]
+    (tmp_path / "cases.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert main(["check", str(tmp_path / "cases.json"), "--labels", str(labels), "-o", str(tmp_path / "c.html")]) == 0
+    problems = json.loads((tmp_path / "c.json").read_text())["problems"]
+    assert [(problem["case"], problem["code"]) for problem in problems] == [("tiny", "tiny-label")]
+    assert "<img" in (tmp_path / "c.html").read_text()
+    capsys.readouterr()

@@ -74,9 +74,9 @@ REPORT = (
 
 SCRIPT = (
     f"""
-import glob, shutil
+import base64, glob, shutil
 DOCTOR, PLAN, SCORES, PROBLEM, METHODS = {DOCTOR!r}, {PLAN!r}, {SCORES!r}, {PROBLEM!r}, {METHODS!r}
-REPORT = {REPORT!r}
+REPORT, PNG = {REPORT!r}, {PNG!r}
 """
     + """
 HERE = os.path.dirname(__file__)
@@ -113,6 +113,11 @@ def finish(output, **fields):
     write(os.path.join(output, "segmentation.json"), json.dumps({"scores": SCORES}))
     tell("result", model=output, validation_dice=0.75, steps=3, **fields)
 
+def draw_images():
+    if option("--drawn-images"):
+        with open(option("--drawn-images"), "wb") as stream:
+            stream.write(base64.b64decode(PNG))
+
 def train_folds(output):
     work = output + ".folds"
     if "--resume" not in ARGUMENTS:
@@ -140,6 +145,9 @@ def train(output):
     if "--resume" not in ARGUMENTS and os.listdir(work):
         tell("error", code="output-exists", message="Exists.", hint="Resume.")
         sys.exit(2)
+    if COMMAND == "finetune" and "--resume" not in ARGUMENTS:
+        draw_images()
+        tell("progress", phase="train", done=0, total=3, eta_s=None)
     if "--finish" not in ARGUMENTS and waiting():
         for step in range(3):
             tell("metric", name="loss", value=1.0 / (step + 1), step=step)
@@ -185,6 +193,7 @@ else:
         with open(os.path.join(HERE, "rank.json"), encoding="utf-8") as stream:
             tell("result", **json.load(stream))
     elif "--plan-only" in ARGUMENTS:
+        draw_images()
         tell("result", plan=PLAN)
     elif option("--folds"):
         train_folds(option("--output"))

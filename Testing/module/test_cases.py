@@ -133,12 +133,26 @@ def test_a_segmentation_of_another_place_is_refused(cases, tool, scene):
         cases.addFromScene(tool, volume, add_segmentation(scene, elsewhere, {"a": LEFT}))
 
 
-@pytest.mark.parametrize("missing", ["volume", "segmentation"])
-def test_a_case_needs_both(cases, tool, scene, missing):
+def test_a_case_needs_a_segmentation(cases, tool, scene):
+    with pytest.raises(Problem, match="needs a segmentation"):
+        cases.addFromScene(tool, add_volume(scene, "v", smooth_values(SHAPE)), None)
+
+
+def test_a_segmentation_alone_is_a_case_on_its_own_grid(cases, tool, scene):
     volume = add_volume(scene, "v", smooth_values(SHAPE))
+    with_volume = add(cases, tool, {"a": LEFT})
     node = add_segmentation(scene, volume, {"a": LEFT})
-    with pytest.raises(Problem):
-        cases.addFromScene(tool, None if missing == "volume" else volume, None if missing != "volume" else node)
+    identifier = cases.addFromScene(tool, None, node)
+    alone = cases.entries()[1]
+    assert (alone["id"], alone["image"]) == (identifier, "")
+    assert np.array_equal(labels_of(cases, alone), labels_of(cases, with_volume))
+    assert os.listdir(os.path.join(cases.folder, "images")) == [os.path.basename(with_volume["image"])]
+    assert cases.withoutVolume() == 1
+    # A corrected result has a scan: without it something is wrong.
+    with pytest.raises(Problem, match="not there any more"):
+        cases.addCorrected(tool, None, node)
+    with pytest.raises(Problem, match="has no voxel"):
+        cases.addFromScene(tool, None, add_segmentation(scene, volume, {"a": LEFT & RIGHT}))
 
 
 def test_a_folder_that_cannot_be_written_is_told(tool, tmp_path):

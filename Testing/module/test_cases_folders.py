@@ -111,6 +111,34 @@ def test_scans_beside_their_labels_are_found(tmp_path, label):
     assert [tuple(os.path.basename(path) for path in pair) for pair in pairs] == [("a.nii.gz", label)]
 
 
+def test_labelmaps_without_scans_are_cases_once(cases, tmp_path):
+    folder = tmp_path / FOLDER
+    for number in (1, 2):
+        write_image(folder / f"training_seg_0{number}.nii.gz", (LEFT * 2 + RIGHT * 41).astype(np.uint8))
+    assert len(cases.addFromFolder(str(folder))) == 2
+    assert cases.addFromFolder(str(folder)) == []
+    assert cases.withoutVolume() == 2
+    entry = cases.entries()[0]
+    assert entry["image"] == ""
+    assert [problem for problem in cases.problems() if problem["severity"] == "error"] == []
+    case_file, label_file = cases.writeTrainingList(str(tmp_path / "run"))
+    from mimseg.data.cases import load_dataset
+
+    (first, _second) = load_dataset(Path(case_file), without_images=True).cases
+    assert first.images == ()
+    assert first.label == Path(cases.path(entry["label"]))
+    assert len(json.loads(Path(label_file).read_text())) == 2
+    cases.remove(entry["id"])
+    assert (folder / "training_seg_01.nii.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "maskara.nii.gz", "slabels.nrrd"])
+def test_scans_without_labels_are_no_labelmaps(cases, tmp_path, name):
+    write_image(tmp_path / "data" / name, LEFT.astype(np.uint8))
+    with pytest.raises(Problem, match="no scans with labels"):
+        cases.addFromFolder(str(tmp_path / "data"))
+
+
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_a_folder_without_pairs_is_refused(cases, tmp_path, folder):
     (tmp_path / "empty").mkdir()

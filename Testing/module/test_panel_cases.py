@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from fake_backend import fake_backend
 from logic_tools import add_segmentation, add_volume, box
-from panel_tools import FakeDesktop, cells, names_of, open_panel, run_to_end, show, shown
+from panel_tools import FakeDesktop, cells, names_of, open_panel, run_to_end, show, shown, wait
 
 
 @pytest.fixture
@@ -123,3 +123,35 @@ def test_a_finding_is_shown_with_its_numbers_its_picture_and_the_report(panel, l
     panel.ui.addCaseButton.click()
     assert not shown(panel, panel.ui.problemsList)
     assert not shown(panel, panel.ui.findingPictureLabel)
+
+
+def test_a_segmentation_alone_is_a_case_and_its_drawn_images_are_shown(panel, labelled):
+    panel.ui.caseVolumeSelector.setCurrentNode(None)
+    assert panel.ui.addCaseButton.enabled
+    panel.ui.addCaseButton.click()
+    ((case, structures),) = cells(panel.ui.casesTable)
+    assert case.startswith(labelled[1].GetName())
+    assert structures == "Cyst"
+    assert "Without a volume: 1." in panel.ui.casesSummaryLabel.text
+    assert panel.ui.finetuneButton.enabled
+    assert not shown(panel, panel.ui.drawnImagesLabel)
+    panel.ui.newModelNameEdit.text = "Drawn"
+    name, result = run_to_end(panel, panel.ui.planButton)
+    assert name == "finished", result
+    assert shown(panel, panel.ui.drawnImagesLabel)
+    panel.ui.finetuneMinutesSpinBox.value = 7
+    assert not shown(panel, panel.ui.drawnImagesLabel)
+    panel.ui.finetuneButton.click()
+    assert wait(lambda: shown(panel, panel.ui.drawnImagesLabel) or not panel.logic.running)
+    assert panel.logic.running == "finetune"
+    assert not panel.ui.drawnImagesLabel.pixmap.isNull()
+
+
+def test_no_images_are_drawn_of_cases_with_volumes(panel, labelled):
+    panel.ui.addCaseButton.click()
+    assert "volume" not in panel.ui.casesSummaryLabel.text
+    panel.ui.newModelNameEdit.text = "Real"
+    name, result = run_to_end(panel, panel.ui.planButton)
+    assert name == "finished", result
+    assert result["drawnImages"] == ""
+    assert not shown(panel, panel.ui.drawnImagesLabel)

@@ -87,12 +87,16 @@ class FinetuneOptions:
 
 @dataclass(frozen=True)
 class FinetuneRequest(FinetuneOptions):
-    """`mimseg finetune`, with the files that it reads and writes."""
+    """`mimseg finetune`, with the files that it reads and writes.
+
+    :param drawnImages: picture of some images that are drawn from segmentations alone, or "".
+    """
 
     cases: str = ""
     output: str = ""
     labels: str = ""
     name: str = ""
+    drawnImages: str = ""
     resume: bool = False
     finish: bool = False
 
@@ -100,6 +104,7 @@ class FinetuneRequest(FinetuneOptions):
         options = ["--output", str(self.output), "--init", str(self.initial) or "none"]
         options += ["--minutes", f"{float(self.minutes):g}", "--device", self.device]
         options += [f"--{name}={value}" for name in ("labels", "name", "title") if (value := getattr(self, name))]
+        options += [f"--drawn-images={self.drawnImages}"] if self.drawnImages else []
         options += ["--resume"] if self.resume or self.finish else []
         options += ["--finish"] if self.finish else []
         options += ["--folds", self.folds] if self.folds else []

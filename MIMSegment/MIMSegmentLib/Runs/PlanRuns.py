@@ -1,3 +1,6 @@
+import os
+import shutil
+
 from MIMSegmentLib.Runs import Command
 
 
@@ -6,19 +9,27 @@ class PlanRuns:
 
     :param slot: a `RunSlot`.
     :param trainings: a `Trainings`.
+    :param folder: for what a plan reads, and its picture of drawn images; each plan replaces it.
     """
 
-    def __init__(self, slot, trainings):
+    def __init__(self, slot, trainings, folder):
         self._slot = slot
         self._trainings = trainings
+        self._folder = folder
 
     def start(self, cases, options):
-        """Plan a fine-tuning of `Cases` with `FinetuneOptions`. Nothing is kept of it."""
-        run = self._slot.begin("plan")
+        """Plan a fine-tuning of `Cases` with `FinetuneOptions`."""
+        self._slot.begin("plan")
+        shutil.rmtree(self._folder, ignore_errors=True)
         try:
-            request = self._trainings.proposed(cases, options, run.folder)
+            request = self._trainings.proposed(cases, options, self._folder)
             arguments = Command.planArguments(request)
         except Exception as fault:
             self._slot.refuse(fault)
             return
-        self._slot.startForResult(arguments, lambda answer: {"command": "plan", "plan": answer.get("plan") or {}})
+
+        def makeResult(answer):
+            picture = request.drawnImages if os.path.isfile(request.drawnImages) else ""
+            return {"command": "plan", "plan": answer.get("plan") or {}, "drawnImages": picture}
+
+        self._slot.startForResult(arguments, makeResult)

@@ -18,6 +18,7 @@ TRAINING = ".training"
 BEST_MODEL = "best-model"
 FOLDS = ".folds"
 DESCRIPTION = "segmentation.json"
+DRAWN_IMAGES = "drawn.png"
 CHECKPOINT = "checkpoint.pt"
 KINDS = {"finetune": FinetuneRequest, "pretrain": PretrainRequest}
 
@@ -50,7 +51,7 @@ class Trainings:
     def proposed(self, cases, options, folder=None):
         """The request of a fine-tuning that is not started yet.
 
-        :param folder: for the list of cases, by default where it stays for a training.
+        :param folder: for the list of cases and a picture, by default where they stay for a training.
         :raises Problem: as `newFinetuning`.
         """
         name = self._newName(options.title)
@@ -61,9 +62,13 @@ class Trainings:
         if missing:
             raise _noSuchFolder(missing)
         _makeFolder(models)
-        caseFile, labels = cases.writeTrainingList(folder or self._requestFolder("finetune", name))
+        folder = folder or self._requestFolder("finetune", name)
+        caseFile, labels = cases.writeTrainingList(folder)
+        drawn = os.path.join(folder, DRAWN_IMAGES) if cases.withoutVolume() else ""
         wanted = replace(options, title=options.title.strip(), initial=options.initial or "none")
-        return FinetuneRequest(**asdict(wanted), cases=caseFile, output=output, labels=labels, name=name)
+        return FinetuneRequest(
+            **asdict(wanted), cases=caseFile, output=output, labels=labels, name=name, drawnImages=drawn
+        )
 
     def newPretraining(self, options):
         """The request of a pre-training with `PretrainOptions`.
@@ -198,6 +203,11 @@ class Trainings:
                 found.append({"name": name, "path": request.output})
         return found
 
+    def drawnImages(self):
+        """Path of the picture of images that the running or latest fine-tuning draws from segmentations, or None."""
+        path = self.current.drawnImages if isinstance(self.current, FinetuneRequest) else ""
+        return path if path and os.path.isfile(path) else None
+
     def reconstructionPicture(self):
         """Path of the picture of the running or latest pre-training, or None."""
         requests = [self.current] if isinstance(self.current, PretrainRequest) else []
@@ -255,7 +265,7 @@ class Trainings:
 
 def _isAborted(folder):
     """True for the folder of a run that was stopped before it had learned anything worth keeping."""
-    leftOvers = {"settings.json", "cost.json", "transfer.json", "log.csv", "reconstruction.png"}
+    leftOvers = {"settings.json", "cost.json", "transfer.json", "log.csv", "reconstruction.png", DRAWN_IMAGES}
     return os.path.isdir(folder) and set(os.listdir(folder)) <= leftOvers
 
 

@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene.LabelFile import LabelFile, findPairs, stem
+from MIMSegmentLib.Scene.LabelFile import LabelFile, findLabels, findPairs, stem
 from MIMSegmentLib.Scene.Labels import Labels
 
 TABLE = "cases.json"
@@ -17,8 +17,9 @@ LABELS = "labels.json"
 class Cases:
     """The table of training cases: volumes with segmentations, kept as files so that it survives the scene.
 
-    The folder holds `cases.json`, which `mimseg finetune` reads as it is, `labels.json`, images and labels. A voxel
-    value always means the same structure in all cases: segments are matched by name or code.
+    A case may be a segmentation alone: training draws images from it. The folder holds `cases.json`, which `mimseg
+    finetune` reads as it is, `labels.json`, images and labels. A voxel value always means the same structure in
+    all cases: segments are matched by name or code.
 
     :param folder: of the user's; it is made when the first case is added.
     """
@@ -29,9 +30,13 @@ class Cases:
     # -- reading
 
     def entries(self):
-        """List of {id, image, label, structures (names), source, subject}; files relative to the folder."""
+        """List of {id, image (or ""), label, structures (names), source, subject}; files relative to the folder."""
         content = _readJson(os.path.join(self.folder, TABLE), [])
-        return [entry for entry in content if isinstance(entry, dict) and entry.get("id") and entry.get("image")]
+        return [
+            {"image": "", **entry}
+            for entry in content
+            if isinstance(entry, dict) and entry.get("id") and (entry.get("image") or entry.get("label"))
+        ]
 
     def labels(self):
         """The structures of all cases: a `Labels`."""
@@ -54,7 +59,7 @@ class Cases:
         for entry in entries:
             for name in entry.get("structures", []):
                 counts[name] = counts.get(name, 0) + 1
-            for file in (entry["image"], entry.get("label") or ""):
+            for file in (*([entry["image"]] if entry["image"] else []), entry.get("label") or ""):
                 if not file or not os.path.exists(self.path(file)):
                     message = _("The file {path} is missing.").format(path=self.path(file))
                     tell(entry["id"], "error", message, _("Put it back, or remove the case and add it again."))
@@ -77,27 +82,24 @@ class Cases:
         """Add a volume with its segmentation; both are written to files.
 
         :param scene: a `Scene`.
+        :param volumeNode: None for a segmentation alone, on the grid that it was made on.
         :returns: the identifier of the case.
         :raises Problem: if there is nothing to learn from, or the files cannot be written.
         """
-        if volumeNode is None or segmentationNode is None:
-            raise Problem(_("A case needs a volume and a segmentation."), _("Choose both."))
+        if segmentationNode is None:
+            raise Problem(_("A case needs a segmentation."), _("Choose one."))
         segments = scene.segments(segmentationNode)
         labels = self.labels()
         values = labels.match(segments)
-        identifier = self._newIdentifier(identifier or volumeNode.GetName())
-        image, label = f"images/{identifier}.nrrd", f"labels/{identifier}.nrrd"
+        identifier = self._newIdentifier(identifier or (volumeNode or segmentationNode).GetName())
+        image, label = f"images/{identifier}.nrrd" if volumeNode else "", f"labels/{identifier}.nrrd"
         try:
             voxels = scene.exportSegmentation(segmentationNode, volumeNode, self.path(label), values)
             present = [segment["name"] for segment in segments if voxels.get(segment["id"])]
             if not present:
-                raise Problem(
-                    _("The segmentation {name} has no voxel in the volume {volume}.").format(
-                        name=segmentationNode.GetName(), volume=volumeNode.GetName()
-                    ),
-                    _("Choose the volume that it was drawn on."),
-                )
-            scene.exportVolume(volumeNode, self.path(image))
+                raise _noVoxel(segmentationNode, volumeNode)
+            if volumeNode is not None:
+                scene.exportVolume(volumeNode, self.path(image))
         except Problem:
             self._removeFiles(image, label)
             raise
@@ -106,28 +108,39 @@ class Cases:
         return identifier
 
     def addCorrected(self, scene, volumeNode, segmentationNode):
-        """Add a result that the user has corrected."""
+        """Add a result that the user has corrected.
+
+        :raises Problem: as `addFromScene`; or the volume that it was made on is not there any more.
+        """
+        if volumeNode is None:
+            raise Problem(
+                _("The volume of {name} is not there any more.").format(name=segmentationNode.GetName()),
+                _("Load it again and segment it anew."),
+            )
         return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected")
 
     def addFromFolder(self, folder):
         """Add the labelled scans of a folder: `imagesTr` with `labelsTr`, or scans beside their labelmaps.
 
-        The scans stay where they are; the labels are written anew with values by name. Scans that are in the table
-        already are passed over.
+        Where there are none, labelmaps are taken alone if their names say what they are. The scans stay
+        where they are; the labels are written anew with values by name. What is in the table already is passed over.
 
         :returns: identifiers of the added cases.
         :raises Problem: if there is none, or after the others were added, if some cannot be used.
         """
         pairs, names = findPairs(folder)
         if not pairs:
+            alone, names = findLabels(folder)
+            pairs = [("", label) for label in alone]
+        if not pairs:
             raise Problem(
                 _("The folder {folder} holds no scans with labels.").format(folder=folder),
                 _("Scans and labelmaps belong in imagesTr and labelsTr, or beside each other: a.nii.gz, a.seg.nrrd."),
             )
-        known = {entry["image"] for entry in self.entries()}
+        known = {entry["image"] or entry.get("origin") for entry in self.entries()}
         added, problems = [], []
         for image, label in pairs:
-            if os.path.abspath(image) in known:
+            if os.path.abspath(image or label) in known:
                 continue
             try:
                 added.append(self._addFiles(image, label, names))
@@ -143,7 +156,7 @@ class Cases:
         return added
 
     def _addFiles(self, image, label, names):
-        identifier = self._newIdentifier(stem(os.path.basename(image)))
+        identifier = self._newIdentifier(stem(os.path.basename(image or label)))
         target = f"labels/{identifier}.nrrd"
         try:
             file = LabelFile(label, names)
@@ -158,9 +171,14 @@ class Cases:
                 _("The labels {path} cannot be used ({reason}).").format(path=label, reason=reason),
                 _("Check that the file is a labelmap and that the disk is writable."),
             ) from fault
-        entry = {"id": identifier, "image": os.path.abspath(image), "label": target}
+        files = {"image": os.path.abspath(image)} if image else {"image": "", "origin": os.path.abspath(label)}
+        entry = {"id": identifier, **files, "label": target}
         self._append(labels, {**entry, "structures": labels.namesOf(found), "source": "folder"})
         return identifier
+
+    def withoutVolume(self):
+        """Number of cases that are a segmentation alone."""
+        return sum(not entry["image"] for entry in self.entries())
 
     def counts(self):
         """Number of cases by the name of a structure, in the order of their values."""
@@ -219,7 +237,7 @@ class Cases:
         listed = [
             {
                 "id": entry["id"],
-                "image": self.path(entry["image"]),
+                "image": self.path(entry["image"]) if entry["image"] else "",
                 "label": self.path(entry["label"]),
                 "subject": entry.get("subject", ""),
             }
@@ -250,6 +268,18 @@ class Cases:
             # Files from elsewhere are listed with absolute paths.
             if file and not os.path.isabs(file) and os.path.isfile(self.path(file)):
                 os.remove(self.path(file))
+
+
+def _noVoxel(segmentationNode, volumeNode):
+    name = segmentationNode.GetName()
+    if volumeNode is None:
+        return Problem(_("The segmentation {name} has no voxel.").format(name=name), _("Draw the structures first."))
+    return Problem(
+        _("The segmentation {name} has no voxel in the volume {volume}.").format(
+            name=name, volume=volumeNode.GetName()
+        ),
+        _("Choose the volume that it was drawn on."),
+    )
 
 
 def _readJson(path, default):

@@ -58,6 +58,20 @@ def findPairs(folder):
     return _pairsBeside(folder), names
 
 
+def findLabels(folder):
+    """`([label], names by value)` of a folder of labelmaps without scans, which their names or the folder's tell."""
+    names = _datasetNames(os.path.join(folder, "dataset.json"))
+    labels = os.path.join(folder, "labelsTr")
+    folder = labels if os.path.isdir(labels) else folder
+    told = re.match("(?i)label|seg|mask", os.path.basename(os.path.normpath(folder)))
+    return [os.path.join(folder, name) for name in _volumes(folder) if told or _saysLabels(name)], names
+
+
+def _saysLabels(name):
+    words = set(re.split(r"[^a-z]+", stem(name).lower()))
+    return name.lower().endswith(".seg.nrrd") or not words.isdisjoint(suffix[1:] for suffix in LABEL_SUFFIXES)
+
+
 def _pairsBeside(folder):
     files = _volumes(folder)
     byStem = {}

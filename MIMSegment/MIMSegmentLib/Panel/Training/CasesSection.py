@@ -86,7 +86,14 @@ class CasesSection:
         names = {name for entry in entries for name in entry.get("structures", [])}
         if not entries:
             return _("No case yet. Five to twenty are a good start.")
-        return _("Cases: {cases}, structures: {structures}").format(cases=len(entries), structures=len(names))
+        text = _("Cases: {cases}, structures: {structures}").format(cases=len(entries), structures=len(names))
+        alone = self.logic.cases.withoutVolume()
+        if alone:
+            text += ". " + _(
+                "Without a volume: {count}. From their segmentations, training draws images of every contrast and"
+                " resolution; the model then suits scans of any kind, but has to be tried on real ones."
+            ).format(count=alone)
+        return text
 
     # -- buttons
 
@@ -146,11 +153,11 @@ class CasesSection:
 
     def update(self, *_ignored):
         """Enable what can be done now."""
-        both = self.ui.caseVolumeSelector.currentNode() and self.ui.caseSegmentationSelector.currentNode()
+        segmentation = self.ui.caseSegmentationSelector.currentNode()
         # A training has its own list of cases, but reads the files of those in it.
         idle = not self.logic.work.command
         unread = idle and not self.logic.training.command
-        self.ui.addCaseButton.enabled = bool(both and idle)
+        self.ui.addCaseButton.enabled = bool(segmentation and idle)
         self.ui.addFolderButton.enabled = idle
         self.ui.structuresTable.enabled = unread
         self.ui.removeCaseButton.enabled = bool(unread and self.ui.casesTable.selectedItems())

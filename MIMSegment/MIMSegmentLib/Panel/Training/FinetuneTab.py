@@ -7,6 +7,7 @@ from MIMSegmentLib.Panel.Training.CasesSection import CasesSection
 from MIMSegmentLib.Panel.Training.FewCasesSection import FewCasesSection
 from MIMSegmentLib.Panel.Training.FindingsSection import FindingsSection
 from MIMSegmentLib.Panel.Training.FoldProgress import FoldProgress
+from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Panel.Training.TrainingTexts import planText, scoresText
 from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
 from MIMSegmentLib.Scene.Curves import Curves
@@ -23,6 +24,7 @@ class FinetuneTab(RunTab):
         self.cases = CasesSection(ui, logic, desktop, self.status)
         self.fewCases = FewCasesSection(ui, logic)
         self.findings = FindingsSection(ui, desktop)
+        self.drawnImages = RunPicture(ui.drawnImagesLabel)
         self.curves = Curves(logic.scene.scene, _("Fine-tuning"))
         self.folds = None
         self._starts = []
@@ -91,6 +93,7 @@ class FinetuneTab(RunTab):
         """An earlier plan does not hold any more."""
         if not self.running:
             self._showPlan("")
+            self._showDrawnImages("")
         self.update()
 
     # -- check and plan
@@ -114,6 +117,10 @@ class FinetuneTab(RunTab):
         text = planText(fields.get("plan") or {})
         if text and self.running:
             self._showPlan(text)
+
+    def _showDrawnImages(self, path):
+        """Some of the images that training draws from segmentations alone; "" if it draws none."""
+        self.ui.drawnImagesLabel.visible = self.drawnImages.show(path)
 
     def _showPlan(self, text):
         self.ui.planLabel.text = text
@@ -181,11 +188,16 @@ class FinetuneTab(RunTab):
             return
         self._measured, self._best, self._report = {}, None, ""
         self.folds = FoldProgress()
+        if self._training[1]:
+            # What a plan for other cases has shown.
+            self._showDrawnImages("")
         self.curves.begin(*self._training)
         self._training = ("", False)
         self.desktop.showChart(self.curves.chart)
 
     def onProgress(self, phase, done, total, etaSeconds):
+        if self.running and (path := self.logic.drawnImages()):
+            self._showDrawnImages(path)
         request = self.logic.finetuning
         if request is None or not request.folds:
             super().onProgress(phase, done, total, etaSeconds)
@@ -225,6 +237,7 @@ class FinetuneTab(RunTab):
             self.status.end(self.findings.show(result["problems"], result.get("report") or ""))
         elif result["command"] == "plan":
             self._showPlan(planText(result["plan"]) or _("Nothing more is known before the start."))
+            self._showDrawnImages(result.get("drawnImages") or "")
             self.status.end("")
         else:
             self._report = result.get("report") or ""

@@ -1,12 +1,10 @@
-import os
-
-import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
+from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
 from MIMSegmentLib.Scene.Curves import Curves
 
@@ -22,7 +20,7 @@ class PretrainTab(RunTab):
         self._filling = False
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.curves = Curves(logic.scene.scene, _("Pre-training"))
-        self._pictureTime = None
+        self.picture = RunPicture(ui.reconstructionLabel)
         # Name of the run that is started next, and whether it is resumed.
         self._training = ("", False)
         connectPath(ui.pretrainFolderEdit, self.onFolderChanged)
@@ -131,19 +129,7 @@ class PretrainTab(RunTab):
 
     def showPicture(self):
         """Show the picture of the reconstruction if it is new."""
-        path = self.logic.reconstructionPicture()
-        if not path or not os.path.isfile(path):
-            return
-        written = os.path.getmtime(path)
-        if written == self._pictureTime:
-            return
-        picture = qt.QPixmap(path)
-        if picture.isNull():
-            return
-        self._pictureTime = written
-        label = self.ui.reconstructionLabel
-        width = max(200, min(label.width, picture.width()))
-        label.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
+        self.picture.show(self.logic.reconstructionPicture())
 
     def sceneClosed(self):
         """The curves are gone with the scene, unless the training goes on."""

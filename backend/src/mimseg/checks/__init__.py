@@ -34,6 +34,8 @@ class Check(Protocol):
 
 
 CHECKS: tuple[Check, ...] = (values, channels, sizes, pieces, appearance, flips, duplicates, subjects, scale, spacing)
+# Those that make sense of a case without an image; training draws images from its labels.
+CHECKS_WITHOUT_IMAGE: tuple[Check, ...] = (values, channels, sizes, pieces, subjects, spacing)
 # Those that need no image: quick enough to run before every training.
 CHECKS_OF_LABELS: tuple[Check, ...] = (values, channels, subjects)
 
@@ -51,22 +53,23 @@ def look_at(
     Args:
         cases: What to read.
         load: Reads one, see `mimseg.checks.reading`.
-        checks: Of `CHECKS`.
+        checks: Of `CHECKS`; a case without an image gets only those of `CHECKS_WITHOUT_IMAGE`.
         context: What no single case says.
         reporter: Is told how far it is.
         phase: Under which name.
     """
     findings: list[Finding] = []
-    measured: dict[str, list[Any]] = {}
+    measured: list[dict[str, Any]] = [{} for _ in checks]
     for number, case in enumerate(cases):
         check_stop()
         reporter.progress(phase, number, len(cases))
         loaded, found = load(case)
         findings += found
-        if loaded is not None:
-            measured[case.identifier] = [one.measure(loaded) for one in checks]
+        for one, of_cases in zip(checks, measured, strict=True):
+            if loaded is not None and (case.images or one in CHECKS_WITHOUT_IMAGE):
+                of_cases[case.identifier] = one.measure(loaded)
     reporter.progress(phase, len(cases), len(cases))
-    for number, one in enumerate(checks):
+    for one, of_cases in zip(checks, measured, strict=True):
         check_stop()
-        findings += one.find({name: values[number] for name, values in measured.items()}, context)
+        findings += one.find(of_cases, context)
     return findings

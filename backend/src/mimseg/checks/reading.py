@@ -48,12 +48,14 @@ def load_case(case: Case, scheme: LabelScheme | None = None) -> tuple[LoadedCase
     """Read a case.
 
     Args:
-        case: Its files.
+        case: Its files; without an image only the labels are read, see `load_labels`.
         scheme: What label values mean, if that is known; ignored voxels become background.
 
     Returns:
         The case, without labels if those are not usable, or None if an image is not readable; and what was found.
     """
+    if not case.images:
+        return load_labels(case, scheme)
     name, collector = case.identifier, _Collector()
     try:
         volume = read_images(case, reporter=collector)
@@ -73,7 +75,7 @@ def load_case(case: Case, scheme: LabelScheme | None = None) -> tuple[LoadedCase
     return loaded, findings + _told(case, collector)
 
 
-def load_labels(case: Case, scheme: LabelScheme) -> tuple[LoadedCase | None, list[Finding]]:
+def load_labels(case: Case, scheme: LabelScheme | None) -> tuple[LoadedCase | None, list[Finding]]:
     """Read only the labels of a case, as `load_case` does: its volume has the right channels, but is all zero."""
     collector = _Collector()
     if case.label is None:
@@ -87,7 +89,8 @@ def load_labels(case: Case, scheme: LabelScheme) -> tuple[LoadedCase | None, lis
     count = count_frames(case.images[0]) if holds_channels(case.images, case.channels) else len(case.images)
     if not case.images:
         # What an image is drawn from has more values than there are structures.
-        count, array = max(1, case.channels), np.where(np.isin(array, list(scheme.names)), array, 0)
+        count = max(1, case.channels)
+        array = array if scheme is None else np.where(np.isin(array, list(scheme.names)), array, 0)
     # One number seen as many voxels: the images themselves are not read.
     blank = Volume(np.broadcast_to(np.float32(0), (count, *labels.grid.size)), labels.grid)
     return LoadedCase(case, blank, array, names, stored_type), _told(case, collector)

@@ -98,6 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan-only", action="store_true", help="probe this computer and say what would be done; train nothing"
     )
+    parser.add_argument(
+        "--drawn-images",
+        type=Path,
+        metavar="FILE.png",
+        help="where to show some of the images that are drawn from cases with labels only, also with --plan-only "
+        "(default: drawn.png in the folder of the training)",
+    )
     group = parser.add_argument_group("few cases")
     group.add_argument(
         "--folds",
@@ -164,6 +171,7 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         include_background=arguments.include_background,
         balance=arguments.balance,
         locator=_locator(arguments),
+        drawn_images=arguments.drawn_images,
         allow_incomplete=arguments.allow_incomplete,
         overlap=arguments.overlap,
         keep_overlap=keep_overlap,

@@ -67,7 +67,7 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
     Raises:
         UserError: The data set, the label file, the model or a selection cannot be read.
     """
-    dataset = load_dataset(settings.data, orientation=settings.orientation)
+    dataset = load_dataset(settings.data, True, settings.orientation)
     cases, training, validation = _chosen(dataset, settings)
     scheme, overlaps = _scheme(dataset, cases, settings)
     context = Context(

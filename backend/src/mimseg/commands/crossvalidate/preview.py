@@ -8,6 +8,7 @@ from dataclasses import replace
 from mimseg.commands.crossvalidate.run import labelled_cases
 from mimseg.commands.crossvalidate.settings import CrossvalidationSettings
 from mimseg.commands.finetune.data import load_whole_data, split_cases
+from mimseg.commands.finetune.drawn_images import write_drawn_images
 from mimseg.commands.finetune.plan import TrainingPlan, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.training_device import choose_device
@@ -21,7 +22,8 @@ MOST_CASES = 6
 
 
 def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Reporter) -> TrainingPlan:
-    """Probe this computer and report the plan as the result; nothing is written and nothing is trained.
+    """Probe this computer and report the plan as the result; nothing is trained, and nothing written but the picture of
+    drawn images, if that is asked for and some are drawn.
 
     Args:
         settings: As they would be trained with. A pre-training on own volumes is not probed, only counted.
@@ -45,10 +47,13 @@ def preview_plan(settings: CrossvalidationSettings, folds: bool, reporter: Repor
     data = load_whole_data(chosen, sample, initial, reporter)
     one = replace(chosen, budget=settings.budget_of(runs))
     data = replace(data, validation=data.training[:1] if validation else [])
-    plan, _, _ = plan_training(one, initial, data, choose_device(chosen.device, reporter))
+    plan, _, prepared = plan_training(one, initial, data, choose_device(chosen.device, reporter))
     own = settings.own_pretraining
     plan = of_all_runs(plan, runs, own.budget if own else None)
     plan = replace(plan, cases=len(training), validation_cases=len(validation))
     reporter.info(plan.in_words())
-    reporter.result(plan=plan.to_json())
+    picture, window = chosen.drawn_images, prepared.shape.window
+    if picture and not write_drawn_images(picture, data.training, window, chosen.augmentation, chosen.seed):
+        picture = None
+    reporter.result(plan=plan.to_json(), drawn_images=None if picture is None else str(picture))
     return plan

@@ -164,7 +164,7 @@ class _Run:
             self._show_drawn_images(self._prepared.shape.window)
 
     def _show_drawn_images(self, window: tuple[int, int, int]) -> None:
-        path = self._work / "drawn.png"
+        path = self._settings.drawn_images or self._work / "drawn.png"
         if write_drawn_images(path, self._data.training, window, self._settings.augmentation, self._settings.seed):
             self._reporter.info(f"Some of the images that are drawn: {path}")
 

@@ -58,6 +58,7 @@ class FinetuneSettings:
         attribution: Whom the training data come from.
         notes: More entries for the bundle's description (intended use, citation, scores of other runs).
         locator: How the model finds its region in large scans, or None.
+        drawn_images: PNG picture of images drawn from labels; None puts it into the folder of the training.
         resume: Continue a stopped training.
         orientation: How the axes run in files that do not say so; empty for RAS.
         finish: With `resume`: train no further, make the model of the best weights so far.
@@ -100,6 +101,7 @@ class FinetuneSettings:
     attribution: str = ""
     notes: dict[str, Any] | None = None
     locator: Locator | None = None
+    drawn_images: Path | None = None
     resume: bool = False
     orientation: str = ""
     finish: bool = False

@@ -33,7 +33,7 @@ class RankSettings:
         models: Names or paths; several are an ensemble, whose first one gives the features.
         output: Folder for the report and the maps.
         count: How many cases to propose.
-        labelled: Data set of the cases labelled already, or None.
+        labelled: Data set of the cases labelled already, or None; those without an image are not compared with.
         cases: Selection of the inputs, see `mimseg.data.cases.pick_cases`; None for all.
         augment: Let each model see each scan in several ways (test-time augmentation).
         regions: Boxes x0, x1, y0, y1, z0, z1 in mm, RAS; empty takes the whole volume.
@@ -67,7 +67,9 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
         Stopped: The user asked to stop; the maps written before stay, without a report.
     """
     reporter = reporter or Reporter()
-    labelled = load_dataset(settings.labelled).cases if settings.labelled else ()
+    # Cases of labels alone, which training draws images from, say nothing of scans.
+    listed = load_dataset(settings.labelled, True).cases if settings.labelled else ()
+    labelled = [case for case in listed if case.images]
     ensemble = Ensemble(settings.models, settings.augment, settings.threads, reporter)
     cases = find_unlabelled(settings.inputs, ensemble.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
