@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from locator_tools import BOTH, IDENTITY_RAS, SHARP, expected_of, write_pair, write_two_sides
 from segment_tools import OBLIQUE, Recorder, settings_for
 from tiny_model import LABELS, write_tiny_bundle
 
@@ -18,52 +19,19 @@ from mimseg.bundle.reader import open_bundle
 from mimseg.commands.finetune.locator import parse_locator
 from mimseg.commands.rank.case import Ensemble
 from mimseg.commands.segment.run import segment
-from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.structures import Code, Label
-from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import read_volume
-from mimseg.errors import UserError
+from mimseg.errors import OutOfMemory, UserError
 from mimseg.inference.locating import Located, cut, locate, uncut
 from mimseg.inference.pipeline import segment_volume
-
-SHARP = Preprocessing("RAS", None, Intensity("window", 0, 100))
-SIDES = (
-    Label(2, "Left-Part", (220, 60, 60)),
-    Label(41, "Right-Part", (60, 60, 220)),
-)
-BOTH = Locator("whole", (Place(("Left-Part",), "left"), Place(("Right-Part",), "right", mirrored=True)))
-IDENTITY_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
-    """The folder that models are looked for in; `whole` finds the grey side (left) and the bright one (right)."""
-    home = tmp_path / "models"
-    monkeypatch.setenv("MIMSEG_MODELS", str(home))
-    write_tiny_bundle(home / "whole", SHARP, name="whole", labels=SIDES)
-    write_tiny_bundle(home / "part", SHARP, name="part", field_of_view_mm=(10.0, 12.0, 8.0), locator=BOTH)
-    return home
-
-
-def write_two_sides(path, stray=False, size=(48, 30, 28), direction=IDENTITY_RAS, right=100.0):
-    """A grey block on the left and a bright one on the right, in a dark scan of 1 mm; i runs to the right."""
-    array = np.zeros(size, np.float32)
-    array[10:16, 12:18, 10:14] = 50
-    array[34:40, 12:18, 10:14] = right
-    array[35:37, 14:16, 11] = 50 if right else 0
-    array[0, 0, 0] = 20  # dark, but not nothing  # not the same on both sides of its middle plane
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    image.SetDirection(np.asarray(direction).ravel().tolist())
-    sitk.WriteImage(image, str(path))
-    return array
-
-
-def expected_of(array):
-    """Values of tiny's labels: left as they are, right 7 higher."""
-    grey, bright = array == 50, array == 100
-    right = np.arange(len(array))[:, None, None] > 24
-    return np.where(grey, np.where(right, 10, 3), np.where(bright, np.where(right, 14, 7), 0))
+    """The folder that models are looked for in."""
+    monkeypatch.setenv("MIMSEG_MODELS", str(tmp_path / "models"))
+    return write_pair(tmp_path / "models")
 
 
 @pytest.mark.parametrize("direction", [IDENTITY_RAS, IDENTITY_RAS @ OBLIQUE], ids=["straight", "oblique"])
@@ -165,6 +133,31 @@ def test_a_cohort_opens_each_engine_once(tmp_path, models, monkeypatch):
     segment(settings_for("part", scans, tmp_path / "out", table=tmp_path / "t.csv"))
     assert sorted(opened) == ["part", "whole"]
     assert (tmp_path / "t.csv").read_text().count("Right bright") == 2
+
+
+def test_a_gpu_without_memory_hands_both_engines_over_to_the_cpu(tmp_path, models, monkeypatch):
+    import mimseg.commands.segment.run as run
+
+    array = write_two_sides(tmp_path / "scan.nrrd")
+    opened, real = [], run.open_engine
+
+    class SmallGpu:
+        name, device = "torch", "cuda"
+
+        def __call__(self, batch):
+            raise OutOfMemory("The memory of cuda does not suffice.", code="gpu-out-of-memory")
+
+    def open_one(bundle, device, *rest):
+        opened.append((bundle.description.name, device))
+        return SmallGpu() if device == "auto" else real(bundle, device, *rest)
+
+    monkeypatch.setattr(run, "open_engine", open_one)
+    recorder = Recorder()
+    settings = replace(settings_for("part", tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), device="auto", engine="auto")
+    segment(settings, recorder)
+    assert recorder.warnings == ["gpu-out-of-memory"]
+    assert opened == [("part", "auto"), ("whole", "auto"), ("whole", "cpu"), ("part", "cpu")]
+    assert np.array_equal(read_labelmap(tmp_path / "o.nrrd").array, expected_of(array))
 
 
 def test_the_pair_scores_as_the_model_alone_in_its_box(tmp_path, models):

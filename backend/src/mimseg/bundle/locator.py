@@ -85,7 +85,7 @@ class Locator:
     def in_words(self) -> str:
         """For people."""
         names = ", ".join(name for place in self.places for name in place.structures)
-        return f"In a large scan it finds its region by itself: the model {self.model} shows it where to look ({names})"
+        return f"Finds its region by itself: in a large scan the model {self.model} shows it where to look ({names})"
 
 
 def located_labels(labels: Sequence[Label], locator: Locator) -> tuple[Label, ...]:

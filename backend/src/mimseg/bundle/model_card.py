@@ -60,7 +60,7 @@ def _facts(description: Description) -> str:
         "Window": " x ".join(str(edge) for edge in description.window) + " voxels",
         "Overlap of windows": f"{description.overlap:g}",
         "Quick mode": description.quick_in_words(),
-        "Large scans": f"{description.locator.in_words()}." if description.locator else "",
+        "Region": f"{description.locator.in_words()}." if description.locator else "",
         "Made with": ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items())),
     }
     return _table(["", ""], [[name, value] for name, value in rows.items() if value])
@@ -101,7 +101,12 @@ def _limits(description: Description) -> str:
     )
     if description.field_of_view_mm:
         extent = " x ".join(f"{edge:.0f}" for edge in description.field_of_view_mm)
-        text += f" The training volumes measured about {extent} mm; crop larger scans to the region of interest."
+        text += f" The training volumes measured about {extent} mm; "
+        text += (
+            "it finds its region in larger scans by itself, but only as well as the other model does."
+            if description.locator
+            else "crop larger scans to the region of interest."
+        )
     return text
 
 

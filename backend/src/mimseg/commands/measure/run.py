@@ -21,15 +21,18 @@ from mimseg.commands.measure.choice import (
     coarser_spacings,
     row_of,
 )
-from mimseg.commands.measure.variants import PHASE, Measuring
+from mimseg.commands.measure.variants import PHASE, Find, Measuring
+from mimseg.commands.segment.finder import Finder
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import has_channels
 from mimseg.data.labels.regions import read_regions
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.truth import with_overlaps
-from mimseg.errors import UserError
+from mimseg.data.volume import Volume
+from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
 from mimseg.inference.engine import open_engine
+from mimseg.inference.locating import Located
 from mimseg.inference.sliding_window import Predict
 
 
@@ -131,6 +134,9 @@ def measure_model(
 ) -> Bundle:
     """Measure a model and renew its description; raises as `measure_inference` does.
 
+    A model with a locator is measured in the boxes that it finds in large scans. If the memory of a GPU does not
+    suffice for one of both, everything is measured on the CPU.
+
     Args:
         bundle: The model; its folder is renewed.
         what: Cases, and how far they may be used.
@@ -141,22 +147,46 @@ def measure_model(
     """
     check_updatable(bundle.path)
     # The engine is gone before the folder is replaced: on Windows, files that it has open could not be moved.
-    description = _measure(bundle, what, reporter, device, engine, threads)
+    try:
+        description = _measure(bundle, what, reporter, device, engine, threads)
+    except OutOfMemory as fault:
+        if fault.code != "gpu-out-of-memory":
+            raise
+        reporter.warning("gpu-out-of-memory", f"{fault.message} The CPU is used instead.")
+        description = _measure(bundle, what, reporter, "cpu", "auto", threads)
     return update_description(bundle.path, description)
 
 
 def _measure(
     bundle: Bundle, what: MeasurementData, reporter: Reporter, device: str, engine: str, threads: int | None
 ) -> Description:
+    finder = Finder(bundle.description, True, (), _Warnings(reporter))
     predict = open_engine(bundle, device, engine, threads, reporter)
     half = None
     if what.with_truth and predict.name == "openvino":
         half = open_engine(bundle, device, engine, threads, precision="bf16")
-    return measured(bundle.description, predict, what, reporter, half if half and half.precision == "bf16" else None)
+
+    def find(volume: Volume) -> Sequence[Located]:
+        return finder.boxes(volume, lambda locating: open_engine(locating, device, engine, threads))
+
+    half = half if half and half.precision == "bf16" else None
+    return measured(bundle.description, predict, what, reporter, half, find)
+
+
+class _Warnings(Reporter):
+    """Passes on the warnings of looking for regions; the progress is that of the measurement."""
+
+    def __init__(self, outer: Reporter) -> None:
+        self.warning = outer.warning  # type: ignore[method-assign]
 
 
 def measured(
-    description: Description, predict: Predict, what: MeasurementData, reporter: Reporter, half: Predict | None = None
+    description: Description,
+    predict: Predict,
+    what: MeasurementData,
+    reporter: Reporter,
+    half: Predict | None = None,
+    find: Find = lambda volume: (),
 ) -> Description:
     """The description with the overlap, the quick mode and the table that are measured; raises as `measure_model`.
 
@@ -166,6 +196,7 @@ def measured(
         what: Cases, and how far they may be used.
         reporter: Receives the progress and the outcome in words.
         half: An engine with 16-bit arithmetic, to compare scores with.
+        find: Finds the model's region in a large scan; structures of both sides count as the same there.
     """
     usual_spacing = description.preprocessing.spacing
     spacings = coarser_spacings(usual_spacing) if what.with_truth and usual_spacing is not None else []
@@ -174,7 +205,7 @@ def measured(
     scheme = (what.scheme or LabelScheme(description.labels)) if what.with_truth else None
     scans = [partial(read_scan, case, scheme, reporter) for case in cases]
     steps = len(candidates) + len(spacings) + (half is not None)
-    measuring = Measuring(description, predict, scans, reporter, steps, what.seconds)
+    measuring = Measuring(description, predict, scans, reporter, steps, what.seconds, find)
     variants = measuring.overlaps(candidates)
     overlap, why = candidates[0], "As asked for."
     if what.overlap is None:

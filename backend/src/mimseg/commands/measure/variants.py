@@ -16,6 +16,7 @@ from mimseg.commands.measure.cases import Scan
 from mimseg.data.preprocessing import prepare
 from mimseg.data.volume import Volume
 from mimseg.events import Reporter
+from mimseg.inference.locating import Located, cut, segment_located
 from mimseg.inference.pipeline import segment_volume
 from mimseg.inference.sliding_window import Predict
 from mimseg.inference.window_grid import WindowGrid
@@ -29,6 +30,8 @@ LEAST_AGREEMENT = 0.97
 FEWEST_SCANS = 2
 
 Spacing = tuple[float, float, float]
+# Boxes in a scan that a model with a locator looks at; none if it looks at all of it.
+Find = Callable[[Volume], Sequence[Located]]
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Measuring:
         reporter: Receives the progress.
         steps: Number of variants of each scan, for the progress.
         seconds: Take no new scan after that time, but for the first two; None: take all.
+        find: Finds the model's region in a large scan.
     """
 
     def __init__(
@@ -86,9 +90,11 @@ class Measuring:
         reporter: Reporter,
         steps: int,
         seconds: float | None = None,
+        find: Find = lambda volume: (),
     ) -> None:
         self._description, self._predict, self._scans = description, predict, scans
         self._reporter, self._steps, self._seconds = reporter, steps, seconds
+        self._find, self._found = find, dict[int, Sequence[Located]]()
         self._done = 0
 
     def overlaps(self, candidates: Sequence[float]) -> list[MeasuredVariant]:
@@ -102,19 +108,19 @@ class Measuring:
         """
         variants = [MeasuredVariant(overlap, self._description.preprocessing.spacing) for overlap in candidates]
         waiting, began = list(variants), time.monotonic()
-        for number, read in enumerate(self._scans):
+        for number in range(len(self._scans)):
             if self._late(began, number):
                 self._scans = self._scans[:number]
                 break
             self._progress(number * len(candidates))
-            scan = read()
-            windows = _Windows(scan.volume, self._description)
+            scan, located = self._read(number)
+            windows = _Windows(scan.volume, self._description, located)
             reference: NDArray[np.integer] | None = None
             known: dict[tuple, tuple[float, float]] = {}
             for variant in waiting:
                 places = windows.places(variant.overlap)
                 if places not in known:
-                    labels = self._labels(scan.volume, self._description, variant.overlap)
+                    labels = self._labels(scan.volume, located, self._description, variant.overlap)
                     agreement = math.nan if reference is None else self._dice(labels, reference, math.nan)
                     reference = labels if reference is None else reference
                     known[places] = self._score(labels, scan), agreement
@@ -130,14 +136,14 @@ class Measuring:
         """One variant for each spacing; raises as `overlaps` does."""
         variants = [MeasuredVariant(overlap, spacing) for spacing in candidates]
         first = len(self._scans) * (self._steps - len(candidates))
-        for number, read in enumerate(self._scans):
+        for number in range(len(self._scans)):
             self._progress(first + number * len(candidates))
-            scan = read()
+            scan, located = self._read(number)
             for variant in variants:
                 preprocessing = replace(self._description.preprocessing, spacing=variant.spacing)
                 changed = replace(self._description, preprocessing=preprocessing, quick=None)
-                variant.windows.append(_Windows(scan.volume, changed).computed(overlap))
-                variant.dice.append(self._score(self._labels(scan.volume, changed, overlap), scan))
+                variant.windows.append(_Windows(scan.volume, changed, located).computed(overlap))
+                variant.dice.append(self._score(self._labels(scan.volume, located, changed, overlap), scan))
                 variant.agreement.append(math.nan)
                 self._progress(self._done + 1)
         return variants
@@ -147,17 +153,31 @@ class Measuring:
         variant, usual = MeasuredVariant(overlap, self._description.preprocessing.spacing), self._predict
         self._predict = predict
         try:
-            for read in self._scans:
-                scan = read()
-                variant.dice.append(self._score(self._labels(scan.volume, self._description, overlap), scan))
+            for number in range(len(self._scans)):
+                scan, located = self._read(number)
+                labels = self._labels(scan.volume, located, self._description, overlap)
+                variant.dice.append(self._score(labels, scan))
                 self._progress(self._done + 1)
         finally:
             self._predict = usual
         return variant
 
-    def _labels(self, volume: Volume, description: Description, overlap: float) -> NDArray[np.integer]:
+    def _read(self, number: int) -> tuple[Scan, Sequence[Located]]:
+        """A scan, and where the model looks at it, which is found once."""
+        scan = self._scans[number]()
+        if number not in self._found:
+            self._found[number] = self._find(scan.volume)
+        return scan, self._found[number]
+
+    def _labels(
+        self, volume: Volume, located: Sequence[Located], description: Description, overlap: float
+    ) -> NDArray[np.integer]:
         stopping.check()
-        return segment_volume(volume, description, self._predict, overlap=overlap)
+        if not located:
+            return segment_volume(volume, description, self._predict, overlap=overlap)
+        labels = segment_located(volume, description, self._predict, located, overlap)
+        # The truth does not tell the sides apart.
+        return np.where(labels > 0, (labels - 1) % len(description.labels) + 1, 0).astype(labels.dtype)
 
     def _score(self, labels: NDArray[np.integer], scan: Scan) -> float:
         if scan.truth is None:
@@ -180,24 +200,26 @@ class Measuring:
 
 
 class _Windows:
-    """Where the windows of a scan lie, without computing them."""
+    """Where the windows of a scan, or of the boxes in it, lie, without computing them."""
 
-    def __init__(self, volume: Volume, description: Description) -> None:
-        with memory_errors_named("prepare a scan"):
-            prepared = prepare(volume, description.preprocessing)
-        self._size, self._foreground = prepared.array.shape[1:], prepared.foreground
+    def __init__(self, volume: Volume, description: Description, located: Sequence[Located]) -> None:
         self._window = description.window
-
-    def _grid(self, overlap: float) -> WindowGrid:
-        return WindowGrid.plan(self._size, self._window, overlap)
+        parts = [cut(volume, each, description) for each in located] or [volume]
+        with memory_errors_named("prepare a scan"):
+            prepared = [prepare(part, description.preprocessing) for part in parts]
+        self._parts = [(each.array.shape[1:], each.foreground) for each in prepared]
 
     def places(self, overlap: float) -> tuple:
-        """First voxels of the windows along x, y, z."""
-        return tuple(axis.starts for axis in self._grid(overlap).axes)
+        """First voxels of the windows along x, y, z, of each part."""
+        grids = [WindowGrid.plan(size, self._window, overlap) for size, _ in self._parts]
+        return tuple(tuple(axis.starts for axis in grid.axes) for grid in grids)
 
     def computed(self, overlap: float) -> int:
         """How many windows the network sees."""
-        return len(self._grid(overlap).with_foreground(self._foreground))
+        plan = WindowGrid.plan
+        return sum(
+            len(plan(size, self._window, overlap).with_foreground(foreground)) for size, foreground in self._parts
+        )
 
 
 def _disagrees(variant: MeasuredVariant) -> bool:
