@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import stages
+from stages import HERE
+
 SHARED = ["--modality", "CT", "--window", "96,80,64", "--seed", "0"]
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on cases of the MICCAI challenge Multi-Atlas "
@@ -26,66 +26,34 @@ ATTRIBUTION = (
     "data state CC BY 4.0, MONAI's model zoo says that they may be requested and ships weights trained on them under "
     "Apache-2.0. No image or label is contained or redistributed. Research use only."
 )
-STAGES = ("pretrain", "finetune", "measure", "ship")
 
 
 def main() -> int:
     """Run the asked stages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--stage", choices=STAGES, help="only this stage")
-    parser.add_argument("--pretrain-minutes", default="22")
-    parser.add_argument("--finetune-minutes", default="108")
-    parser.add_argument("--output", type=Path, default=HERE.parent / "Models" / "abdomen-ct")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    stages = {"pretrain": pretrain, "finetune": finetune, "measure": measure, "ship": ship}
-    for stage in [options.stage] if options.stage else STAGES:
-        stages[stage](options)
-    return 0
-
-
-def mimseg(*arguments: str) -> None:
-    """Run one command of mimseg."""
-    print("mimseg", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "mimseg", *arguments], check=True)
+    own = {"pretrain": pretrain, "finetune": finetune, "measure": measure, "ship": ship}
+    return stages.run_stages(__doc__, "abdomen-ct", own, pretrain_minutes="22", finetune_minutes="108")
 
 
 def pretrain(options: argparse.Namespace) -> None:
     """Masked auto-encoding on the images of the pool."""
-    folder = options.work / "pretraining"
-    if (folder / "pretraining.json").is_file():
-        return
-    resume = ["--resume"] if (folder / "checkpoint.pt").is_file() else []
-    mimseg(
-        "pretrain", str(options.data / "imagesTr"), "--cases", f"{options.data / 'splits.json'}:pool",
-        "-o", str(folder), "--preprocessing", str(HERE / "abdomen_ct_preprocessing.json"),
-        "--batch", "4", "--minutes", options.pretrain_minutes, *SHARED, *resume,
-    )  # fmt: skip
+    own = ["--preprocessing", str(HERE / "abdomen_ct_preprocessing.json"), "--batch", "4"]
+    stages.pretrain(options, *own, *SHARED)
 
 
 def finetune(options: argparse.Namespace) -> None:
     """The network on the labels of the pool, scored at the end on the validation cases."""
-    model, splits = options.work / "abdomen-ct", options.data / "splits.json"
-    if (model / "segmentation.json").is_file():
-        return
-    resume = ["--resume"] if (options.work / "abdomen-ct.training" / "checkpoint.pt").is_file() else []
-    mimseg(
-        "finetune", str(options.data), "-o", str(model), "--init", str(options.work / "pretraining"),
-        "--name", "abdomen-ct", "--cases", f"{splits}:pool", "--validation", f"{splits}:validation",
+    stages.finetune(
+        options, "abdomen-ct", "--init", str(options.work / "pretraining"), "--name", "abdomen-ct",
         "--labels", str(HERE / "abdomen_ct_labels.json"), "--card", str(HERE / "abdomen_ct_card.json"),
         "--licence", "Apache-2.0", "--attribution", ATTRIBUTION, "--batch", "1", "--validations", "0",
-        "--no-measure", "--minutes", options.finetune_minutes, *SHARED, *resume,
+        "--no-measure", *SHARED,
     )  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> None:
     """Overlap, quick mode and 16-bit arithmetic on the validation cases."""
-    mimseg(
-        "measure", str(options.work / "abdomen-ct"), str(options.data),
-        "--cases", f"{options.data / 'splits.json'}:validation",
-    )  # fmt: skip
+    cases = f"{options.data / 'splits.json'}:validation"
+    stages.mimseg("measure", str(options.work / "abdomen-ct"), str(options.data), "--cases", cases)
 
 
 def ship(options: argparse.Namespace) -> None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from stages import HERE, mimseg
+
 HELD_OUT = (19, 20)
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on images drawn from the label maps of SynthSeg "
@@ -53,7 +53,7 @@ def train(options: argparse.Namespace) -> None:
     cases = [{"id": f"head{path.name[13:15]}", "label": str(path)} for path in maps]
     (options.work / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     resume = ["--resume"] if (options.work / "head.training" / "checkpoint.pt").is_file() else []
-    arguments = [
+    mimseg(
         "finetune", str(options.work / "cases.json"), "-o", str(options.work / "head"), "--init", "none",
         "--validation", ",".join(f"head{number}" for number in HELD_OUT), "--name", "head",
         "--labels", str(HERE / "head_labels.json"), "--card", str(HERE / "head_card.json"),
@@ -61,9 +61,7 @@ def train(options: argparse.Namespace) -> None:
         "--window", "64,80,64", "--batch", "1", "--learning-rate", "3e-3", "--warmup", "0.05", "--flip-pairs",
         "--balance", "--foreground-share", "0.5", "--validations", "8", "--overlap", "0.25", "--no-measure",
         "--minutes", options.minutes, *(["--finish"] if options.finish else resume),
-    ]  # fmt: skip
-    print("mimseg", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "mimseg", *arguments], check=True)
+    )  # fmt: skip
 
 
 def scores_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import stages
+from stages import HERE
+
 # The optimiser that the shipped model was made with; the small preset's is Muon now.
 OPTIMIZER = ["--optimizer", "adamw", "--learning-rate", "1e-3"]
 SHARED = ["--window", "40,56,40", "--spacing", "1", "--modality", "MR", "--flip-left-right", "--seed", "0"]
@@ -25,61 +25,25 @@ ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on the Medical Segmentation Decathlon's Task04 "
     "Hippocampus (Simpson et al., arXiv:1902.09063), data under CC BY-SA 4.0; no image is contained."
 )
-STAGES = ("pretrain", "mim", "scratch", "bundle")
 
 
 def main() -> int:
     """Run the asked stages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--stage", choices=STAGES, help="only this stage")
-    parser.add_argument("--pretrain-minutes", default="20")
-    parser.add_argument("--finetune-minutes", default="55")
-    parser.add_argument("--output", type=Path, default=HERE.parent / "Models" / "hippocampus-mr")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    stages = {
-        "pretrain": lambda: pretrain(options),
-        "mim": lambda: finetune(options, "mim", str(options.work / "pretraining")),
-        "scratch": lambda: finetune(options, "scratch", "none"),
-        "bundle": lambda: bundle(options),
+    own = {
+        "pretrain": lambda options: stages.pretrain(options, *SHARED, *OPTIMIZER),
+        "mim": lambda options: finetune(options, "mim", str(options.work / "pretraining")),
+        "scratch": lambda options: finetune(options, "scratch", "none"),
+        "bundle": bundle,
     }
-    for stage in [options.stage] if options.stage else STAGES:
-        stages[stage]()
-    return 0
-
-
-def mimseg(*arguments: str) -> None:
-    """Run one command of mimseg."""
-    print("mimseg", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "mimseg", *arguments], check=True)
-
-
-def pretrain(options: argparse.Namespace) -> None:
-    """Masked auto-encoding on the images of the pool."""
-    folder = options.work / "pretraining"
-    if (folder / "pretraining.json").is_file():
-        return
-    resume = ["--resume"] if (folder / "checkpoint.pt").is_file() else []
-    mimseg(
-        "pretrain", str(options.data / "imagesTr"), "--cases", f"{options.data / 'splits.json'}:pool",
-        "-o", str(folder), "--minutes", options.pretrain_minutes, *SHARED, *OPTIMIZER, *resume,
-    )  # fmt: skip
+    return stages.run_stages(__doc__, "hippocampus-mr", own, pretrain_minutes="20", finetune_minutes="55")
 
 
 def finetune(options: argparse.Namespace, name: str, init: str) -> None:
     """The network on the labels of the pool, chosen on the validation cases."""
-    model = options.work / name
-    if (model / "segmentation.json").is_file():
-        return
-    splits = options.data / "splits.json"
-    resume = ["--resume"] if (options.work / f"{name}.training" / "checkpoint.pt").is_file() else []
-    mimseg(
-        "finetune", str(options.data), "-o", str(model), "--init", init, "--name", "hippocampus-mr",
-        "--cases", f"{splits}:pool", "--validation", f"{splits}:validation",
+    stages.finetune(
+        options, name, "--init", init, "--name", "hippocampus-mr",
         "--labels", str(HERE / "hippocampus_labels.json"), "--card", str(HERE / "hippocampus_card.json"),
-        "--minutes", options.finetune_minutes, "--batch", "2", *SHARED, *OPTIMIZER, *resume,
+        "--batch", "2", *SHARED, *OPTIMIZER,
     )  # fmt: skip
 
 

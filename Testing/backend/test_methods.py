@@ -141,7 +141,7 @@ def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path, mo
     assert error > 0
 
 
-FIFTH = """
+BRIGHTNESS = """
 from dataclasses import dataclass
 from torch import nn
 from mimseg.networks.pretraining import PretrainingNetwork
@@ -165,7 +165,7 @@ class Brightness(PretrainingNetwork):
 
 
 def test_a_new_method_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "brightness.py").write_text(FIFTH, encoding="utf-8")
+    (tmp_path / "brightness.py").write_text(BRIGHTNESS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(METHODS, "brightness", Method("Brightness", "guess it", "brightness.Brightness"))
     from mimseg.cli.main import main
