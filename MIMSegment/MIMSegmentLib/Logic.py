@@ -1,3 +1,4 @@
+import logging
 import os
 
 import slicer
@@ -113,13 +114,14 @@ class Logic:
         """
         SegmentRun(self.work, self.scene, volumeNodes, options).start(roiNodes)
 
-    def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",)):
+    def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",), warn=logging.warning):
         """Write a segmentation and its volume table; returns the paths.
 
         :param formats: of ".nii.gz", ".nrrd", ".seg.nrrd", "labelmap" (a node in the scene instead of a file).
+        :param warn: is told, in a sentence, of what a labelmap cannot hold.
         :raises Problem: if it cannot be written; nothing incomplete is left.
         """
-        return ResultFiles(self.scene).write(segmentationNode, folder, formats)
+        return ResultFiles(self.scene).write(segmentationNode, folder, formats, warn)
 
     @staticmethod
     def wouldReplace(segmentationNode, folder, formats):

@@ -95,7 +95,10 @@ def test_overlapping_layers_and_codes_of_slicer_files_are_read(cases, scene, tmp
     tool = Scene(scene)
     tool.exportVolume(volume, str(tmp_path / "v.nrrd"))
     tool.saveSegmentation(node, str(tmp_path / "v.seg.nrrd"))
-    (identifier,) = cases.addFromFolder(str(tmp_path))
+    told = []
+    (identifier,) = cases.addFromFolder(str(tmp_path), told.append)
+    (text,) = told
+    assert f"overlap in {np.count_nonzero(LEFT & wide)} voxels of {identifier}" in text
     (entry,) = cases.entries()
     assert entry["id"] == identifier
     assert np.array_equal(labels_of(cases, entry), np.where(LEFT, 2, wide))

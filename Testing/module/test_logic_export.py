@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from logic_tools import add_volume, labels_of, segment
+from logic_tools import add_segmentation, add_volume, box, labels_of, segment
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
@@ -86,3 +86,20 @@ def test_a_result_without_its_volume_can_still_be_exported(segmented, scene, fol
     scene.RemoveNode(volume)
     paths = logic.exportResult(node, str(folder / "out"), (".nrrd",))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(paths[0])), expected)
+
+
+@pytest.mark.parametrize("formats", [(".seg.nrrd",), (".seg.nrrd", ".nii.gz"), (".nrrd",), ("labelmap",)])
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_labelmap_that_loses_an_overlap_is_told(logic, scene, folder, formats, apart):
+    logic, _record = logic
+    shape = (12, 14, 16)
+    masks = {"a": box(shape, (2, 6), (2, 6), (2, 6)), "b": box(shape, (6 if apart else 4, 9), (2, 6), (2, 6))}
+    node = add_segmentation(scene, add_volume(scene, "v", np.zeros(shape, np.int16)), masks)
+    told = []
+    logic.exportResult(node, str(folder), formats, told.append)
+    if apart or formats == (".seg.nrrd",):
+        assert told == []
+    else:
+        (text,) = told
+        assert "overlap in 32 voxels" in text
+        assert ".seg.nrrd" in text

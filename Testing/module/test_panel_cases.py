@@ -75,6 +75,18 @@ def test_a_corrected_result_becomes_a_training_case_with_one_click(panel, scan):
     assert "Added to the training cases" in panel.ui.segmentStatusLabel.text
 
 
+def test_what_a_training_case_loses_of_an_overlap_is_told_where_the_button_is(panel, labelled, scene):
+    shape = (14, 16, 18)
+    masks = {"Cyst": box(shape, (2, 8), (3, 9), (4, 10)), "Rim": box(shape, (7, 9), (3, 9), (4, 10))}
+    node = add_segmentation(scene, labelled[0], masks, "Both")
+    panel.ui.caseSegmentationSelector.setCurrentNode(node)
+    panel.ui.addCaseButton.click()
+    assert "Please note: Segments overlap in 36 voxels of Case" in panel.ui.finetuneStatusLabel.text
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.ui.addResultButton.click()
+    assert "Please note: Segments overlap in 36 voxels of Case" in panel.ui.segmentStatusLabel.text
+
+
 def test_an_empty_segmentation_is_refused_with_a_remedy(panel, labelled, scene):
     empty = add_segmentation(scene, labelled[0], {"Nothing": np.zeros((14, 16, 18), bool)})
     panel.ui.caseSegmentationSelector.setCurrentNode(empty)

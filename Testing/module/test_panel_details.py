@@ -43,6 +43,21 @@ def test_an_export_asks_before_it_replaces_a_file_and_shows_the_folder(panel, sc
     assert panel.desktop.done[-1] == ("openFolder", str(tmp_path))
 
 
+def test_an_overlap_that_an_export_loses_is_told_beside_what_was_written(panel, scene, tmp_path):
+    masks = {"A": box(SHAPE, (2, 6), (2, 6), (2, 6)), "B": box(SHAPE, (5, 8), (2, 6), (2, 6))}
+    panel.ui.segmentationSelector.setCurrentNode(add_segmentation(scene, add_volume(scene), masks, "S"))
+    panel.ui.exportFolderEdit.currentPath = str(tmp_path)
+    panel.ui.exportButton.click()
+    assert "Please note" not in panel.ui.exportStatusLabel.text
+    panel.ui.labelmapButton.click()
+    assert "Please note: Segments overlap in 16 voxels" in panel.ui.exportStatusLabel.text
+    FakeDesktop.answers["confirm"] = True
+    panel.ui.exportNiftiCheckBox.checked = True
+    panel.ui.exportButton.click()
+    assert "S.nii.gz" in panel.ui.exportStatusLabel.text
+    assert "Please note: Segments overlap in 16 voxels" in panel.ui.exportStatusLabel.text
+
+
 def test_segmentations_of_other_patients_are_hidden(panel, scene):
     nodes = []
     for name in ("One", "Other"):

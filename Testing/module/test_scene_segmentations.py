@@ -42,7 +42,7 @@ def test_segments_are_written_by_the_values_asked_for_and_the_backend_reads_them
     node = add_segmentation(scene, scan, masks)
     ids = {segment["name"]: segment["id"] for segment in tool.segments(node)}
     for ending in (".nrrd", ".nii.gz"):
-        voxels = tool.exportSegmentation(node, scan, str(folder / f"l{ending}"), {ids["a"]: 1, ids["b"]: 5})
+        voxels, _shared = tool.exportSegmentation(node, scan, str(folder / f"l{ending}"), {ids["a"]: 1, ids["b"]: 5})
         assert voxels == {ids["a"]: 64, ids["b"]: 32}
         tool.exportVolume(scan, str(folder / f"v{ending}"))
         grid = read_volume(folder / f"v{ending}").grid

@@ -47,24 +47,28 @@ class ExportSection:
             if not self.desktop.confirm(question):
                 self._say(_("Nothing was written."))
                 return
-        written = self._export(folder, self.formats())
+        written, notes = self._export(folder, self.formats())
         if written:
             names = ", ".join(str(path).replace("\\", "/").rpartition("/")[2] for path in written)
             self._folder = folder
-            self._say(_("Written to {folder}: {names}").format(folder=folder, names=names), _("Show the folder"))
+            text = _("Written to {folder}: {names}").format(folder=folder, names=names)
+            self._say(text, notes, link=_("Show the folder"))
 
     def onLabelmap(self):
-        written = self._export("", ["labelmap"])
+        written, notes = self._export("", ["labelmap"])
         if written:
-            self._say(_("Created the labelmap {name}.").format(name=written[0]))
+            self._say(_("Created the labelmap {name}.").format(name=written[0]), notes)
 
     def _export(self, folder, formats):
+        """What was written, and what the user should know of it."""
+        notes = []
         try:
-            return self.logic.exportResult(self.ui.segmentationSelector.currentNode(), folder, formats)
+            node = self.ui.segmentationSelector.currentNode()
+            return self.logic.exportResult(node, folder, formats, notes.append), notes
         except Problem as problem:
             self.ui.exportStatusLabel.text = Texts.problemText(problem.message, problem.hint)
             self.ui.exportStatusLabel.visible = True
-            return []
+            return [], []
 
     def update(self, *_ignored):
         """Enable what can be done now."""
@@ -75,6 +79,8 @@ class ExportSection:
     def onLink(self, link):
         self.desktop.openFolder(self._folder)
 
-    def _say(self, text, link=""):
-        self.ui.exportStatusLabel.text = escape(text) + (f'<br><a href="folder">{escape(link)}</a>' if link else "")
+    def _say(self, text, notes=(), link=""):
+        lines = [text, *(_("Please note: {warning}").format(warning=note) for note in notes)]
+        shown = [escape(line) for line in lines] + ([f'<a href="folder">{escape(link)}</a>'] if link else [])
+        self.ui.exportStatusLabel.text = "<br>".join(shown)
         self.ui.exportStatusLabel.visible = True

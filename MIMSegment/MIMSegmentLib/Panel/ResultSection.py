@@ -49,12 +49,12 @@ class ResultSection:
         node = self.ui.segmentationSelector.currentNode()
         self.desktop.openSegmentEditor(node, self.volumeOf(node))
 
-    def onCorrected(self, name, problem):
+    def onCorrected(self, name, problem, notes):
         """A corrected result was added to the training cases, or could not be."""
         if problem is not None:
             self.status.fail(problem.message, problem.hint)
         else:
-            self.status.hint(_("Added to the training cases on the Fine-tune tab: {name}").format(name=name))
+            self.status.hint(_("Added to the training cases on the Fine-tune tab: {name}").format(name=name), notes)
 
     def update(self):
         """Enable what can be done now."""

@@ -56,17 +56,17 @@ class RunStatus:
     def end(self, text):
         """The run is over; what it warned of stays to be read."""
         self._bar.visible = False
-        lines = [text, *(_("Please note: {warning}").format(warning=warning) for warning in self._warnings)]
-        self._write("<br>".join(escape(line) for line in lines if line))
+        self.hint(text, self._warnings)
 
     def fail(self, message, hint, action=""):
         """The run failed: one sentence and one remedy, with a link for what a click can do about it."""
         self._bar.visible = False
         self._write(Texts.problemText(message, hint, action))
 
-    def hint(self, text):
-        """Say something while nothing runs."""
-        self._write(escape(text))
+    def hint(self, text, notes=()):
+        """Say something while nothing runs, and below it what the user should know."""
+        lines = [text, *(_("Please note: {warning}").format(warning=note) for note in notes)]
+        self._write("<br>".join(escape(line) for line in lines if line))
 
     def _show(self):
         self._write("<br>".join(escape(line) for line in (self._step, self._extra) if line))

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import uuid
@@ -78,11 +79,12 @@ class Cases:
 
     # -- changing
 
-    def addFromScene(self, scene, volumeNode, segmentationNode, source="scene", identifier=""):
+    def addFromScene(self, scene, volumeNode, segmentationNode, source="scene", warn=logging.warning):
         """Add a volume with its segmentation; both are written to files.
 
         :param scene: a `Scene`.
         :param volumeNode: None for a segmentation alone, on the grid that it was made on.
+        :param warn: is told, in a sentence, of what the files cannot hold.
         :returns: the identifier of the case.
         :raises Problem: if there is nothing to learn from, or the files cannot be written.
         """
@@ -91,10 +93,10 @@ class Cases:
         segments = scene.segments(segmentationNode)
         labels = self.labels()
         values = labels.match(segments)
-        identifier = self._newIdentifier(identifier or (volumeNode or segmentationNode).GetName())
+        identifier = self._newIdentifier((volumeNode or segmentationNode).GetName())
         image, label = f"images/{identifier}.nrrd" if volumeNode else "", f"labels/{identifier}.nrrd"
         try:
-            voxels = scene.exportSegmentation(segmentationNode, volumeNode, self.path(label), values)
+            voxels, shared = scene.exportSegmentation(segmentationNode, volumeNode, self.path(label), values)
             present = [segment["name"] for segment in segments if voxels.get(segment["id"])]
             if not present:
                 raise _noVoxel(segmentationNode, volumeNode)
@@ -105,9 +107,10 @@ class Cases:
             raise
         names = labels.namesOf(values[segment["id"]] for segment in segments if voxels.get(segment["id"]))
         self._append(labels, {"id": identifier, "image": image, "label": label, "structures": names, "source": source})
+        _tellOfOverlap({identifier: shared}, warn)
         return identifier
 
-    def addCorrected(self, scene, volumeNode, segmentationNode):
+    def addCorrected(self, scene, volumeNode, segmentationNode, warn=logging.warning):
         """Add a result that the user has corrected.
 
         :raises Problem: as `addFromScene`; or the volume that it was made on is not there any more.
@@ -117,14 +120,15 @@ class Cases:
                 _("The volume of {name} is not there any more.").format(name=segmentationNode.GetName()),
                 _("Load it again and segment it anew."),
             )
-        return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected")
+        return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected", warn=warn)
 
-    def addFromFolder(self, folder):
+    def addFromFolder(self, folder, warn=logging.warning):
         """Add the labelled scans of a folder: `imagesTr` with `labelsTr`, or scans beside their labelmaps.
 
         Where there are none, labelmaps are taken alone if their names say what they are. The scans stay
         where they are; the labels are written anew with values by name. What is in the table already is passed over.
 
+        :param warn: is told, in a sentence, of what the labels cannot hold.
         :returns: identifiers of the added cases.
         :raises Problem: if there is none, or after the others were added, if some cannot be used.
         """
@@ -138,14 +142,16 @@ class Cases:
                 _("Scans and labelmaps belong in imagesTr and labelsTr, or beside each other: a.nii.gz, a.seg.nrrd."),
             )
         known = {entry["image"] or entry.get("origin") for entry in self.entries()}
-        added, problems = [], []
+        added, problems, shared = [], [], {}
         for image, label in pairs:
             if os.path.abspath(image or label) in known:
                 continue
             try:
-                added.append(self._addFiles(image, label, names))
+                identifier, shared[identifier] = self._addFiles(image, label, names)
+                added.append(identifier)
             except Problem as problem:
                 problems.append(problem)
+        _tellOfOverlap(shared, warn)
         if problems:
             raise Problem(
                 _("{count} of {all} cases were left out: {message}").format(
@@ -161,7 +167,7 @@ class Cases:
         try:
             file = LabelFile(label, names)
             labels = self.labels()
-            found = file.write(self.path(target), labels.match(file.segments))
+            found, shared = file.write(self.path(target), labels.match(file.segments))
             if not found:
                 raise ValueError(_("it is empty"))
         except (RuntimeError, OSError, ValueError) as fault:
@@ -174,7 +180,7 @@ class Cases:
         files = {"image": os.path.abspath(image)} if image else {"image": "", "origin": os.path.abspath(label)}
         entry = {"id": identifier, **files, "label": target}
         self._append(labels, {**entry, "structures": labels.namesOf(found), "source": "folder"})
-        return identifier
+        return identifier, shared
 
     def withoutVolume(self):
         """Number of cases that are a segmentation alone."""
@@ -205,7 +211,8 @@ class Cases:
             file = LabelFile(self.path(entry["label"]))
             values = {segment["id"]: segment["labelValue"] for segment in file.segments}
             values = {identifier: target if value == source else value for identifier, value in values.items()}
-            entry["structures"] = labels.namesOf(file.write(self.path(entry["label"]), values))
+            found, _shared = file.write(self.path(entry["label"]), values)
+            entry["structures"] = labels.namesOf(found)
             self._write(labels, entries)
         if target in (None, source):
             labels.rename(source, new)
@@ -280,6 +287,17 @@ def _noVoxel(segmentationNode, volumeNode):
         ),
         _("Choose the volume that it was drawn on."),
     )
+
+
+def _tellOfOverlap(voxels, warn):
+    """Warn of segments that overlap. `voxels`: how many they share, by case."""
+    overlapping = [identifier for identifier, count in voxels.items() if count]
+    if overlapping:
+        warn(
+            _("Segments overlap in {count} voxels of {names}; the later segment keeps them.").format(
+                count=sum(voxels.values()), names=", ".join(overlapping)
+            )
+        )
 
 
 def _readJson(path, default):

@@ -28,17 +28,18 @@ class LabelFile:
         self.segments = _segmentsOfFile(self._image, names or {})
 
     def write(self, path, values):
-        """Write a labelmap on the same grid with other values; returns those that occur.
+        """Write a labelmap on the same grid with other values.
 
         :param values: voxel value by segment ID.
+        :returns: the values that occur, and the number of voxels that segments share: the later one keeps them.
         """
-        image = _relabel(self._image, self.segments, values)
+        image, shared = _relabel(self._image, self.segments, values)
         with replacing(path) as temporary:
             sitk.WriteImage(image, temporary, useCompression=True)
             written = sitk.GetArrayFromImage(sitk.ReadImage(temporary))
             if not np.array_equal(written, sitk.GetArrayViewFromImage(image)):
                 raise OSError(_("the file came out incomplete; the disk may be full"))
-        return set(_valuesOf(image)) - {0}
+        return set(_valuesOf(image)) - {0}, shared
 
 
 def findPairs(folder):
@@ -157,7 +158,7 @@ def _codesOfTags(tags):
 
 
 def _relabel(image, segments, values):
-    """A labelmap on the same grid whose values are those of the structures, as uint8 or uint16."""
+    """A labelmap on the same grid with the values of the structures, and the number of voxels that segments share."""
     array = sitk.GetArrayViewFromImage(image)
     if array.ndim == 3:
         array = array[..., np.newaxis]
@@ -165,14 +166,18 @@ def _relabel(image, segments, values):
         raise ValueError("not a volume")
     highest = max(values.values(), default=0)
     result = np.zeros(array.shape[:3], np.uint8 if highest < 256 else np.uint16)
+    shared = 0
     for segment in segments:
         if segment["layer"] < array.shape[3]:
-            result[array[..., segment["layer"]] == segment["labelValue"]] = values[segment["id"]]
+            mask = array[..., segment["layer"]] == segment["labelValue"]
+            value = values[segment["id"]]
+            shared += int(np.count_nonzero((result[mask] != 0) & (result[mask] != value)))
+            result[mask] = value
     output = sitk.GetImageFromArray(result)
     output.SetSpacing(image.GetSpacing())
     output.SetOrigin(image.GetOrigin())
     output.SetDirection(image.GetDirection())
-    return output
+    return output, shared
 
 
 def _valuesOf(image):

@@ -1,5 +1,6 @@
 import csv
 import io
+import logging
 import os
 import re
 
@@ -28,11 +29,12 @@ class ResultFiles:
         names += [f"{stem}-volumes.csv"] if names else []
         return [name for name in names if os.path.exists(os.path.join(folder, name))]
 
-    def write(self, segmentationNode, folder, formats):
+    def write(self, segmentationNode, folder, formats, warn=logging.warning):
         """Write one file for each format, and `<name>-volumes.csv`.
 
         Existing files of the same name are replaced. With "labelmap" a node is made instead.
 
+        :param warn: is told, in a sentence, of what a labelmap cannot hold.
         :returns: the paths; for "labelmap" the name of the node.
         :raises Problem: with nothing left behind that is incomplete.
         """
@@ -45,7 +47,7 @@ class ResultFiles:
         files = [ending for ending in FORMATS if ending in formats and ending != "labelmap"]
         if files and not folder:
             raise Problem(_("No folder is chosen."), _("Choose a folder to export to."))
-        written = []
+        written, shared = [], 0
         for ending in files:
             path = os.path.join(folder, name + ending)
             if ending == ".seg.nrrd":
@@ -55,12 +57,21 @@ class ResultFiles:
                 volumeNode = segmentationNode.GetNodeReference(
                     segmentationNode.GetReferenceImageGeometryReferenceRole()
                 )
-                self._scene.exportSegmentation(segmentationNode, volumeNode, path, values)
+                _voxels, shared = self._scene.exportSegmentation(segmentationNode, volumeNode, path, values)
             written.append(path)
         if files:
             written.append(self._writeTable(segmentationNode, os.path.join(folder, f"{name}-volumes.csv")))
         if "labelmap" in formats:
-            written.append(self._scene.addLabelmap(segmentationNode, segmentationNode.GetName()).GetName())
+            node = self._scene.addLabelmap(segmentationNode, segmentationNode.GetName())
+            written.append(node.GetName())
+            shared = self._scene.sharedVoxels(segmentationNode, node)
+        if shared:
+            warn(
+                _(
+                    "Segments overlap in {count} voxels; a labelmap gives them to the later segment. "
+                    "A segmentation for 3D Slicer (.seg.nrrd) keeps both."
+                ).format(count=shared)
+            )
         return written
 
     def _writeTable(self, segmentationNode, path):

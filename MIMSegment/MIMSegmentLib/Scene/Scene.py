@@ -180,15 +180,16 @@ class Scene:
     volumesBySide = staticmethod(Voxels.volumesBySide)
     measured = staticmethod(Voxels.measured)
     labelArray = staticmethod(Voxels.labelArray)
+    sharedVoxels = staticmethod(Voxels.sharedVoxels)
 
     def exportSegmentation(self, segmentationNode, volumeNode, path, values):
         """Write the segments as a labelmap file on the grid of the volume's file.
 
         :param values: voxel value by segment ID.
-        :returns: voxels by segment ID.
+        :returns: voxels by segment ID, and the number of voxels that segments share: the later one keeps them.
         :raises Problem: if the file cannot be written.
         """
-        array, _shared = self.labelArray(segmentationNode, values, volumeNode)
+        array, shared = self.labelArray(segmentationNode, values, volumeNode)
         toRAS = vtk.vtkMatrix4x4()
         if volumeNode is not None:
             volumeNode.GetIJKToRASMatrix(toRAS)
@@ -196,7 +197,7 @@ class Scene:
             Voxels.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
         self.writeLabels(array, toRAS, path)
         numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
-        return {segmentID: int(numbers[value]) for segmentID, value in values.items()}
+        return {segmentID: int(numbers[value]) for segmentID, value in values.items()}, shared
 
     def writeLabels(self, array, toRAS, path):
         """Write an array (k, j, i) of labels with a vtkMatrix4x4 from its indices to RAS."""

@@ -129,9 +129,20 @@ def labelArray(segmentationNode, values, volumeNode=None):
                 _("Check the transforms of the segmentation and of the volume."),
             )
         mask = _scalars(resampled).reshape(shape) != 0
-        shared += int(np.count_nonzero(array[mask]))
+        # Segments that mean the same may share voxels.
+        shared += int(np.count_nonzero((array[mask] != 0) & (array[mask] != value)))
         array[mask] = value
     return array, shared
+
+
+def sharedVoxels(segmentationNode, volumeNode):
+    """How many voxels lie in several segments, on the grid of a volume."""
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfLayers() < 2:
+        # Segments of one layer cannot overlap; those that overlap have several.
+        return 0
+    values = {segmentID: number for number, segmentID in enumerate(segmentation.GetSegmentIDs(), start=1)}
+    return labelArray(segmentationNode, values, volumeNode)[1]
 
 
 def referenceImage(segmentationNode, volumeNode):

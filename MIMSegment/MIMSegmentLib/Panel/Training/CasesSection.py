@@ -8,8 +8,8 @@ from MIMSegmentLib.Signal import Signal
 class CasesSection:
     """The table of labeled cases, filled from the scene, from a folder, or by a corrected result.
 
-    Signals: changed(), a case was added or removed; corrected(str name, Problem or None), a result was
-    added from the Segment tab, or could not be.
+    Signals: changed(), a case was added or removed; corrected(str name, Problem or None, list of
+    str), a result was added from the Segment tab, or could not be, and what the user should know of it.
     """
 
     def __init__(self, ui, logic, desktop, status):
@@ -80,7 +80,7 @@ class CasesSection:
         old, new = self._structures[item.row()][0], item.text()
         if new != old:
             # Later: the table is not filled anew while it tells of a change in it.
-            qt.QTimer.singleShot(0, lambda: self._try(lambda: self.logic.cases.rename(old, new)))
+            qt.QTimer.singleShot(0, lambda: self._try(lambda _warn: self.logic.cases.rename(old, new)))
 
     def _summary(self, entries):
         names = {name for entry in entries for name in entry.get("structures", [])}
@@ -110,7 +110,7 @@ class CasesSection:
 
     def onAddFromScene(self):
         volume, segmentation = self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode()
-        self._try(lambda: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation)])
+        self._try(lambda warn: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation, warn=warn)])
 
     def onAddCorrected(self):
         self.addCorrected(self.ui.segmentationSelector.currentNode())
@@ -118,18 +118,20 @@ class CasesSection:
     def addCorrected(self, segmentation):
         """Add a result or a proposal that the user has corrected."""
         volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
-        problem = self._try(lambda: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation)])
-        self.corrected.emit(segmentation.GetName(), problem)
+        problem, notes = self._try(
+            lambda warn: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation, warn)]
+        )
+        self.corrected.emit(segmentation.GetName(), problem, notes)
 
     def onAddFolder(self):
         folder = self.desktop.chooseFolder(_("Folder with labeled cases"), self.desktop.recall("CasesSource"))
         if folder:
             self.desktop.remember("CasesSource", folder)
-            self._try(lambda: self.logic.cases.addFromFolder(folder))
+            self._try(lambda warn: self.logic.cases.addFromFolder(folder, warn))
 
     def onRemove(self):
         for identifier in self.selected():
-            self._try(lambda identifier=identifier: self.logic.cases.remove(identifier))
+            self._try(lambda _warn, identifier=identifier: self.logic.cases.remove(identifier))
 
     def onOpenFolder(self):
         self.desktop.openFolder(self.logic.cases.folder)
@@ -140,16 +142,16 @@ class CasesSection:
         return [self.ui.casesTable.item(row, 0).text() for row in rows]
 
     def _try(self, action):
-        """Change the table; returns the Problem that prevented it, or None."""
-        failure = None
+        """Change the table; returns the Problem that prevented it, or None, and what the user should know."""
+        failure, notes = None, []
         try:
-            added = action()
-            self.status.hint(_("Added: {names}").format(names=", ".join(added)) if added else "")
+            added = action(notes.append)
+            self.status.hint(_("Added: {names}").format(names=", ".join(added)) if added else "", notes)
         except Problem as problem:
             failure = problem
-            self.status.fail(problem.message, problem.hint)
+            self.status.fail(problem.message, " ".join([problem.hint, *notes]))
         self.show()
-        return failure
+        return failure, notes
 
     def update(self, *_ignored):
         """Enable what can be done now."""

@@ -142,14 +142,14 @@ class RankSection(RunTab):
     def onAdd(self):
         self.corrected.emit(self._nodes[1])
 
-    def onAdded(self, name, problem):
+    def onAdded(self, name, problem, notes):
         """A corrected segmentation was added to the training cases, or could not be."""
         if self._nodes[1] is None or name != self._nodes[1].GetName():
             return
         if problem is not None:
             self.status.fail(problem.message, problem.hint)
         else:
-            self.status.hint(_("Added to the training cases: {name}").format(name=name))
+            self.status.hint(_("Added to the training cases: {name}").format(name=name), notes)
 
     def onOpacityChanged(self, value):
         if self._loaded(2):
