@@ -183,10 +183,3 @@ def test_results_of_time_points_become_a_sequence_of_the_same_browser(tool, scen
     assert (created.GetIndexName(), created.GetIndexUnit()) == ("time", "s")
     assert browser.IsSynchronizedSequenceNode(created)
     assert created.GetNthDataNode(1).GetSegmentation().GetNumberOfSegments() == 2
-
-
-def test_a_table_of_time_points_has_a_column_for_each_structure(tool):
-    rows = [("0", [("a", 1.0, 10)]), ("1", [("a", 2.0, 20), ("b", 3.0, 30)])]
-    table = tool.sequenceTable("x", "time", rows)
-    assert [table.GetColumnName(column) for column in range(3)] == ["time", "a (mL)", "b (mL)"]
-    assert [float(table.GetCellText(row, 2)) for row in range(2)] == [0.0, 3.0]

@@ -177,12 +177,7 @@ class SegmentRun:
     def _importSequence(self, files, case, name, created, result):
         """A sequence in the browser of the volume's; returns the node that shows it, and a table."""
         browser, source = case.sequence
-        nodes, rows = [], []
-        for number, stem in enumerate(case.stems):
-            node = self._importOne(files[stem], case, name, created) if stem in files else None
-            nodes.append(node)
-            if node is not None:
-                rows.append((source.GetNthIndexValue(number), self._scene.volumesBySide(node)))
+        nodes = [self._importOne(files[stem], case, name, created) if stem in files else None for stem in case.stems]
         sequence = self._scene.addSequence(browser, source, nodes, name)
         created.append(sequence)
         self._scene.remove(nodes)
@@ -192,7 +187,7 @@ class SegmentRun:
             self._scene.attach(shown, case.volumes[0])
             shown.SetDescription(self._origin)
         result["sequences"].append(sequence)
-        return shown, self._scene.sequenceTable(name, source.GetIndexName(), rows)
+        return shown, self._scene.tables.add(sequence, name)
 
 
 class _Case:

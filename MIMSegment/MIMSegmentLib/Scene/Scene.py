@@ -81,6 +81,8 @@ class Scene:
     def addSequence(self, browserNode, sequenceNode, nodes, name):
         """A new sequence of `nodes` at the time points of `sequenceNode`, shown by the same browser.
 
+        What is corrected in the node that shows it is kept in the sequence.
+
         :param nodes: one for each time point; None leaves it out. They may be removed from the scene afterwards.
         """
         created = self.scene.AddNewNodeByClass("vtkMRMLSequenceNode", self.scene.GenerateUniqueName(name))
@@ -91,6 +93,7 @@ class Scene:
             if node is not None:
                 created.SetDataNodeAtValue(node, sequenceNode.GetNthIndexValue(number))
         browserNode.AddSynchronizedSequenceNode(created)
+        browserNode.SetSaveChanges(created, True)
         return created
 
     # -- results to nodes
@@ -149,29 +152,6 @@ class Scene:
             raise Problem(
                 _("The result {path} cannot be read.").format(path=path), _("Try again; the log may say more.")
             ) from fault
-
-    def sequenceTable(self, name, indexName, rows):
-        """A new table node: mL of each structure at each time point. `rows`: [(index value, volumesBySide(...))]."""
-        title = self.scene.GenerateUniqueName(_("{name} volumes").format(name=name))
-        table = self.scene.AddNewNodeByClass("vtkMRMLTableNode", title)
-        index = vtk.vtkStringArray()
-        index.SetName(indexName or _("Time point"))
-        columns = {}
-        for number, (value, volumes) in enumerate(rows):
-            index.InsertNextValue(str(value))
-            for structure, milliliters, _voxels in volumes:
-                if structure not in columns:
-                    columns[structure] = vtk.vtkDoubleArray()
-                    columns[structure].SetName(_("{name} (mL)").format(name=structure))
-                    columns[structure].SetNumberOfTuples(len(rows))
-                    columns[structure].Fill(0.0)
-                columns[structure].SetValue(number, round(milliliters, 4))
-        for column in (index, *columns.values()):
-            table.AddColumn(column)
-            table.SetColumnTitle(column.GetName(), column.GetName())
-        table.SetUseColumnTitleAsColumnHeader(True)
-        table.SetLocked(True)
-        return table
 
     # -- segmentations to files
 

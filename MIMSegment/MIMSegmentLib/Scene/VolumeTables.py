@@ -16,7 +16,8 @@ PATIENCE_MILLISECONDS = 500
 class VolumeTables:
     """Tables of the volumes of segmentations, locked, and always as the segmentations are.
 
-    A table refers to its segmentation, so that both are found together again in a scene that was saved and loaded.
+    A table refers to its segmentation, or to its sequence of segmentations, so that both are found together again in a
+    scene that was saved and loaded.
 
     :param scene: a vtkMRMLScene.
     :param placeBeside: puts a node beside another one in the subject hierarchy.
@@ -25,7 +26,10 @@ class VolumeTables:
     def __init__(self, scene, placeBeside):
         self._scene = scene
         self._placeBeside = placeBeside
+        # What is observed, with the tags of its observers: of a time point its vtkSegmentation, of a sequence itself.
         self._observed = {}
+        # By time point, as long as they hold.
+        self._volumes = {}
         self._changed = set()
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -34,64 +38,105 @@ class VolumeTables:
         self._tag = scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _weakly(self._refresh))
         self._refresh()
 
-    def add(self, segmentationNode):
-        """A new table node: each structure with its volume in mL and its voxels, left and right apart."""
-        title = _("{name} volumes").format(name=segmentationNode.GetName())
+    def add(self, node, name=""):
+        """A new table node: each structure with its volume in mL and its voxels, left and right apart.
+
+        :param node: a segmentation, or a sequence of segmentations: then mL of each structure at each time point.
+        """
+        title = _("{name} volumes").format(name=name or node.GetName())
         table = self._scene.AddNewNodeByClass("vtkMRMLTableNode", self._scene.GenerateUniqueName(title))
-        table.SetNodeReferenceID(ROLE, segmentationNode.GetID())
+        table.SetNodeReferenceID(ROLE, node.GetID())
         table.SetUseColumnTitleAsColumnHeader(True)
         table.SetLocked(True)
-        _fill(table, segmentationNode)
-        self._placeBeside(table, segmentationNode)
-        self._observe(segmentationNode)
+        self._observe(node)
+        self._fill(table, node)
+        self._placeBeside(table, node)
         return table
 
     def update(self):
         """Measure again what was changed."""
         changed, self._changed = self._changed, set()
         for table in self._tables():
-            segmentationNode = table.GetNodeReference(ROLE)
-            if segmentationNode is not None and segmentationNode.GetID() in changed:
-                _fill(table, segmentationNode)
+            node = table.GetNodeReference(ROLE)
+            if node is not None and node.GetID() in changed:
+                self._observe(node)
+                self._fill(table, node)
 
     def stop(self):
         """Observe nothing any more."""
         self._timer.stop()
         self._scene.RemoveObserver(self._tag)
-        for segmentation, tags in self._observed.values():
+        for observed, tags in self._observed.values():
             for tag in tags:
-                segmentation.RemoveObserver(tag)
+                observed.RemoveObserver(tag)
         self._observed = {}
 
     def _refresh(self, *_ignored):
         """A scene was loaded."""
         for table in self._tables():
-            segmentationNode = table.GetNodeReference(ROLE)
-            if segmentationNode is not None:
-                self._observe(segmentationNode)
-                self._changed.add(segmentationNode.GetID())
+            node = table.GetNodeReference(ROLE)
+            if node is not None:
+                self._observe(node)
+                # To measure all time points takes long; their table was saved with them.
+                if not _isSequence(node):
+                    self._changed.add(node.GetID())
         if self._changed:
             self.update()
 
-    def _observe(self, segmentationNode):
-        identifier, segmentation = segmentationNode.GetID(), segmentationNode.GetSegmentation()
-        if self._observed.get(identifier, (None,))[0] is segmentation:
-            return
+    def _observe(self, node):
+        """Hear of changes; again where a time point has another vtkSegmentation, as when one that was shown is kept."""
+        identifier = node.GetID()
 
-        def onModified(tables):
+        def onModified(tables, key=None):
+            tables._volumes.pop(key, None)
             tables._changed.add(identifier)
             tables._timer.start()
 
-        tags = [
-            segmentation.AddObserver(getattr(slicer.vtkSegmentation, event), _weakly(self, onModified))
-            for event in EVENTS
-        ]
-        self._observed[identifier] = segmentation, tags
+        wanted = {key: each.GetSegmentation() for key, each in _timePoints(node)}
+        events = [getattr(slicer.vtkSegmentation, name) for name in EVENTS]
+        if _isSequence(node):
+            wanted[identifier] = node
+        for key, observed in wanted.items():
+            known, tags = self._observed.get(key, (None, ()))
+            if known is observed:
+                continue
+            for tag in tags:
+                known.RemoveObserver(tag)
+            self._volumes.pop(key, None)
+            heard = _weakly(self, lambda tables, key=key: onModified(tables, key))
+            own = [vtk.vtkCommand.ModifiedEvent] if observed is node else events
+            self._observed[key] = observed, [observed.AddObserver(event, heard) for event in own]
+
+    def _fill(self, table, node):
+        rows = []
+        for key, segmentationNode in _timePoints(node):
+            if key not in self._volumes:
+                self._volumes[key] = Voxels.volumesBySide(segmentationNode)
+            rows.append((key[1], self._volumes[key]))
+        columns = _columnsOfTimePoints(node, rows) if _isSequence(node) else _columns(rows[0][1])
+        with slicer.util.NodeModify(table):
+            table.RemoveAllColumns()
+            for title, column in columns:
+                column.SetName(title)
+                table.AddColumn(column)
+                table.SetColumnTitle(title, title)
 
     def _tables(self):
         count = self._scene.GetNumberOfNodesByClass("vtkMRMLTableNode")
         nodes = [self._scene.GetNthNodeByClass(number, "vtkMRMLTableNode") for number in range(count)]
         return [node for node in nodes if node.GetNodeReferenceID(ROLE)]
+
+
+def _isSequence(node):
+    return node.IsA("vtkMRMLSequenceNode")
+
+
+def _timePoints(node):
+    """`[((ID of the node, time point), segmentation node)]`; a segmentation is its only one."""
+    if not _isSequence(node):
+        return [((node.GetID(), ""), node)]
+    numbers = range(node.GetNumberOfDataNodes())
+    return [((node.GetID(), node.GetNthIndexValue(number)), node.GetNthDataNode(number)) for number in numbers]
 
 
 def _weakly(target, function=None):
@@ -103,18 +148,30 @@ def _weakly(target, function=None):
     return lambda *_arguments: function(reference()) if reference() is not None else None
 
 
-def _fill(table, segmentationNode):
+def _columns(volumes):
+    """Structure, mL, voxels."""
     columns = (
         (_("Structure"), vtk.vtkStringArray()),
         (_("Volume (mL)"), vtk.vtkDoubleArray()),
         (_("Voxels"), vtk.vtkLongArray()),
     )
-    for structure, milliliters, voxels in Voxels.volumesBySide(segmentationNode):
+    for structure, milliliters, voxels in volumes:
         for (_title, column), value in zip(columns, (structure, round(milliliters, 4), voxels), strict=True):
             column.InsertNextValue(value)
-    with slicer.util.NodeModify(table):
-        table.RemoveAllColumns()
-        for title, column in columns:
-            column.SetName(title)
-            table.AddColumn(column)
-            table.SetColumnTitle(title, title)
+    return columns
+
+
+def _columnsOfTimePoints(sequenceNode, rows):
+    """The time point, and mL of each structure, 0 where it is not. `rows`: `[(time point, volumesBySide(...))]`."""
+    index = vtk.vtkStringArray()
+    columns = {}
+    for number, (value, volumes) in enumerate(rows):
+        index.InsertNextValue(str(value))
+        for structure, milliliters, _voxels in volumes:
+            title = _("{name} (mL)").format(name=structure)
+            if title not in columns:
+                columns[title] = vtk.vtkDoubleArray()
+                columns[title].SetNumberOfTuples(len(rows))
+                columns[title].Fill(0.0)
+            columns[title].SetValue(number, round(milliliters, 4))
+    return ((sequenceNode.GetIndexName() or _("Time point"), index), *columns.items())
