@@ -137,7 +137,7 @@ class Logic:
     def checkCases(self, initial=""):
         """Look for what is wrong with the cases.
 
-        finished: `problems`, a list of {case, severity ("error", "warning", "note"), message, remedy, evidence};
+        finished: `problems`, a list of {case, severity ("error", "warning", "note"), message, remedy, numbers};
         `report`, path of an HTML file with pictures, or "".
 
         :param initial: what training is to start from, as for `startFinetuning`: do the cases suit it?

@@ -63,7 +63,7 @@ def test_json_lines_carry_the_list(data: Path, capsys: pytest.CaptureFixture[str
     assert main(["check", str(data), "--json-lines"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (problem,) = lines[-1]["problems"]
-    assert set(problem) == {"case", "severity", "code", "message", "remedy", "evidence"}
+    assert set(problem) == {"case", "severity", "code", "message", "remedy", "evidence", "numbers"}
     assert (problem["case"], problem["severity"], problem["code"]) == ("case_0", "warning", "empty-label")
     assert lines[-1]["counts"] == {"error": 0, "warning": 1, "note": 0}
     assert [line["code"] for line in lines if line["event"] == "warning"] == ["empty-label"]

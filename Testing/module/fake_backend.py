@@ -64,6 +64,7 @@ PROBLEM = {
     "message": "A label is odd.",
     "remedy": "Look at it.",
     "evidence": {"volume_ml": 1.25},
+    "numbers": "volume ml: 1.25",
 }
 # 1 x 1 pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

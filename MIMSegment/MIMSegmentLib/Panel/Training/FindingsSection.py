@@ -59,8 +59,7 @@ class FindingsSection:
         problem = self._problems[row]
         remedy = remedyText(problem)
         lines = [f"<b>{escape(_('What to do:'))}</b> {escape(remedy)}"] if remedy else []
-        numbers = "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in _evidence(problem).items())
-        lines += [escape(numbers)] if numbers else []
+        lines += [escape(problem["numbers"])] if problem.get("numbers") else []
         self.ui.findingLabel.text = "<br>".join(lines)
         self.ui.findingLabel.visible = bool(lines)
         self._showPicture(row, self._pictures.get((problem.get("case") or "", problem["message"]), ()))
@@ -109,18 +108,3 @@ def remedyText(problem):
         "unknown-label-value": _("Give the same structure the same value in every case."),
     }
     return own.get(problem.get("code"), _("Look at the pictures; remove or correct the case where they show a fault."))
-
-
-def _evidence(problem):
-    evidence = problem.get("evidence")
-    return evidence if isinstance(evidence, dict) else {}
-
-
-def _shown(value):
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return str(value)

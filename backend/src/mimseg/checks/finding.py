@@ -52,10 +52,25 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
     spots: tuple[Spot, ...] = ()
 
+    @property
+    def numbers(self) -> str:
+        """The evidence in words, as in `volume ml: 1.25; values: 1, 2`."""
+        return "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in self.evidence.items())
+
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary without the pictures."""
-        names = ("case", "severity", "code", "message", "remedy", "evidence")
+        names = ("case", "severity", "code", "message", "remedy", "evidence", "numbers")
         return {name: getattr(self, name) for name in names}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    return str(value)
 
 
 def without_repetitions(findings: Iterable[Finding]) -> list[Finding]:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from mimseg import __version__
 from mimseg.checks.context import Context
@@ -92,26 +91,15 @@ def make_page(findings: Sequence[Finding], cases: int, pictures: Mapping[Spot, b
 
 def _finding(finding: Finding, pictures: Mapping[Spot, bytes]) -> str:
     figures = "".join(figure(pictures[spot], _caption(spot)) for spot in finding.spots if spot in pictures)
-    numbers = "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in finding.evidence.items())
     return (
         f'<div class="finding {finding.severity}"><p><span class="tag">{finding.severity}</span> '
         f"{escape(finding.message)}</p><p><b>What to do:</b> {escape(finding.remedy)}</p>"
-        f'<p class="small"><code>{escape(finding.code)}</code> {escape(numbers)}</p>{figures}</div>'
+        f'<p class="small"><code>{escape(finding.code)}</code> {escape(finding.numbers)}</p>{figures}</div>'
     )
 
 
 def _caption(spot: Spot) -> str:
     return f"{spot.case}: {spot.caption}" if spot.caption and spot.caption != spot.case else spot.case
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return str(value)
 
 
 def _as_json(findings: Sequence[Finding], cases: int, context: Context) -> str:
