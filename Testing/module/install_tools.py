@@ -118,4 +118,6 @@ def training(state="missing", torch="missing"):
         package("torch", torch, purpose="train", version="2.9.0" if torch != "broken" else "", minimum="2.8"),
         package("monai", state, purpose="train", minimum="1.5.1"),
         package("lightning-fabric", state, purpose="train"),
+        package("einops", state, purpose="train", minimum="0.8"),
+        package("onnxscript", state, purpose="train", minimum="0.3"),
     ]

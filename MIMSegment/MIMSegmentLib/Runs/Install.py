@@ -14,8 +14,6 @@ from MIMSegmentLib.Signal import Signal
 
 USABLE = ("works", "installed")
 TORCH_REQUIREMENT = ">=2.8"
-# Needed for training, but nothing that the backend examines.
-TRAINING_EXTRAS = ("einops>=0.8", "onnxscript>=0.3")
 # What comes with 3D Slicer, or belongs to another extension, stays in exactly the version that is there.
 PINNED = ("numpy", "scipy", "SimpleITK", "vtk", "pydicom", "requests", "torch", "torchvision", "torchaudio")
 
@@ -162,8 +160,8 @@ class Install:
             # Their dependencies are what Slicer ships; OpenVINO's telemetry is not wanted.
             steps.append(["--no-deps", "--upgrade", *runtime])
         training = [_requirement(package) for package in plain if package["purpose"] == "train"]
-        if self._purpose == "train":
-            steps.append([*training, *TRAINING_EXTRAS])
+        if training:
+            steps.append(training)
         self._installSteps(steps, constraints)
 
     def _installSteps(self, steps, constraints):
