@@ -11,6 +11,7 @@ from mimseg.bundle.reader import open_bundle
 from mimseg.bundle.update import update_description
 from mimseg.commands.measure.run import MeasurementData, measured
 from mimseg.data.cases import load_dataset
+from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.inference import engine as engines
 from mimseg.inference import openvino_engine
@@ -50,11 +51,15 @@ def test_which_precision_a_model_runs_in(tmp_path, monkeypatch, found, has_it, p
     folder = write_tiny_bundle(tmp_path / "tiny")
     update_description(folder, replace(open_bundle(folder).description, scores=found))
     asked = []
-    monkeypatch.setattr(
-        openvino_engine, "OpenVinoEngine", lambda path, threads, precision, *rest: asked.append(precision)
-    )
-    monkeypatch.setattr(openvino_engine, "processor_has_bf16", lambda: has_it)
-    engines.open_engine(open_bundle(folder), "cpu", "openvino", precision=precision)
+
+    def compile_nothing(core, path, properties, identity, version):
+        asked.append(properties["INFERENCE_PRECISION_HINT"])
+        raise RuntimeError("enough is known")
+
+    monkeypatch.setattr(openvino_engine, "_compile", compile_nothing)
+    monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: has_it)
+    with pytest.raises(UserError):
+        engines.open_engine(open_bundle(folder), "cpu", "openvino", precision=precision)
     assert asked == [taken]
 
 

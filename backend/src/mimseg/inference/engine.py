@@ -70,10 +70,10 @@ def open_engine(
     reporter = reporter or Reporter()
     engine, device = _choose(engine, device, reporter)
     if engine == "openvino":
-        from mimseg.inference.openvino_engine import OpenVinoEngine, processor_has_bf16
+        from mimseg.inference.openvino_engine import OpenVinoEngine
 
-        if precision == "auto":
-            precision = "bf16" if bf16_changes_nothing(bundle.description.scores) and processor_has_bf16() else "f32"
+        if precision == "auto" and not bf16_changes_nothing(bundle.description.scores):
+            precision = "f32"
         return OpenVinoEngine(bundle.onnx_path, threads, precision, bundle.identity, reporter)
     if not _installed("torch"):
         raise UserError(

@@ -29,12 +29,8 @@ from mimseg.memory import is_out_of_memory, memory_errors_named
 _POLL_MS = 100
 
 
-def processor_has_bf16() -> bool:
-    """Whether OpenVINO finds 16-bit products (AVX-512 bf16, AMX) in this processor."""
-    return _has_bf16(import_openvino().Core())
-
-
 def _has_bf16(core: Any) -> bool:
+    """Whether OpenVINO finds 16-bit products (AVX-512 bf16, AMX) in this processor."""
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -45,7 +41,7 @@ class OpenVinoEngine:
         onnx_path: Network with one input `(B, C, x, y, z)` and one output `(B, K, x, y, z)`.
         threads: Processor threads; None leaves it to OpenVINO, which takes one for each physical core.
         precision: `f32`, or `bf16` for 16-bit products with 32-bit sums where the processor has them; elsewhere f32
-            is used, and said.
+            is used, and said; `auto` for the same without a word.
         identity: Hash of the model, by which its compiled network is kept; empty keeps nothing.
         reporter: Is told when `precision` is not available.
 
@@ -73,9 +69,12 @@ class OpenVinoEngine:
         openvino = import_openvino()
         self._tensor = openvino.Tensor
         core = openvino.Core()
-        if precision == "bf16" and not _has_bf16(core):
-            (reporter or Reporter()).warning("precision", "This processor has no bfloat16 arithmetic; f32 is used.")
+        if precision != "f32" and not _has_bf16(core):
+            if precision == "bf16":
+                (reporter or Reporter()).warning("precision", "This processor has no bfloat16 arithmetic; f32 is used.")
             precision = "f32"
+        elif precision == "auto":
+            precision = "bf16"
         properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
