@@ -78,7 +78,10 @@ def test_the_batch_follows_from_the_steps_that_fit() -> None:
     asked.clear()
     assert choose_batch(Budget(steps=3), seconds, 1, lambda crops: True) == (2, "")
     assert asked == [], "given steps do not depend on the speed of a computer"
-    assert "fewer than" in choose_batch(Budget(minutes=0.1), seconds, 1, lambda crops: True)[1]
+    assert choose_batch(Budget(minutes=0.1), seconds, 1, lambda crops: True)[1] == (
+        "Each step learns from one piece of a scan, because the time is short: with 2 it would suffice for only 4 "
+        f"steps, and a training should have at least {FEWEST_STEPS}."
+    )
 
 
 def test_windows_get_smaller_by_whole_patches_down_to_half_of_each_edge() -> None:

@@ -110,7 +110,9 @@ def choose_batch(
     candidates = [batch for batch in BATCHES if batch % crops_per_volume == 0] or [crops_per_volume]
     usual = USUAL_BATCH if USUAL_BATCH in candidates else candidates[0]
     if not fits(usual) and usual > candidates[0]:
-        return candidates[0], f"One crop to a step, because there is not enough memory for {usual}."
+        return candidates[0], (
+            f"Each step learns from {pieces(candidates[0])}, because there is not enough memory for {usual}."
+        )
     if budget.minutes is None:
         return usual, ""
     left = 60 * budget.minutes * TRAINING_SHARE
@@ -120,11 +122,19 @@ def choose_batch(
 
     if usual > candidates[0] and steps(usual) < FEWEST_STEPS:
         fewer = candidates[0]
-        return fewer, f"One crop to a step: only {steps(usual)} steps of {usual} would fit, fewer than {FEWEST_STEPS}."
+        return fewer, (
+            f"Each step learns from {pieces(fewer)}, because the time is short: with {usual} it would suffice for only "
+            f"{steps(usual)} steps, and a training should have at least {FEWEST_STEPS}."
+        )
     more = candidates[-1]
     if more > usual and steps(usual) >= MANY_STEPS and steps(more) >= MANY_STEPS and fits(more):
-        return more, f"{more} crops to a step: there is time for {steps(more)} steps of them."
+        return more, f"Each step learns from {pieces(more)}: there is time for {steps(more)} such steps."
     return usual, ""
+
+
+def pieces(batch: int) -> str:
+    """A batch in words for people who do not know the word."""
+    return f"{batch} pieces of scans" if batch > 1 else "one piece of a scan"
 
 
 def fitting_window(

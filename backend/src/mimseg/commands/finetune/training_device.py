@@ -34,7 +34,8 @@ def device_name(device: Any) -> str:
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
         return "Apple GPU"
-    return f"{describe_processor().name or 'CPU'}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"{describe_processor().name or 'CPU'}, {count} {'thread' if count == 1 else 'threads'}"
 
 
 def free_memory(device: Any) -> int | None:
