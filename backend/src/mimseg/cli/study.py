@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from mimseg.cli.training_options import add_network_options, decoder_from, network_from, spacing_from, window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import pretrainable
-from mimseg.studies.design import starts
-
-if TYPE_CHECKING:
-    from mimseg.studies.design import Design
+from mimseg.studies.design import Design
 
 Value = TypeVar("Value")
 
@@ -64,44 +61,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the report")
     parser.add_argument("--runs", type=Path, help="folder of the runs; may be shared (default: runs in the report)")
     parser.add_argument("--report-only", action="store_true", help="train nothing; write the report of what is there")
-    _add_data_options(parser.add_argument_group("data"))
-    _add_budget_options(parser.add_argument_group("budget"))
-    _add_claim_options(parser.add_argument_group("what is compared"))
-    _add_training_options(parser.add_argument_group("training, equal for all runs"))
+    usual = Design(CLAIMS[0])
+    _add_data_options(parser.add_argument_group("data"), usual)
+    _add_budget_options(parser.add_argument_group("budget"), usual)
+    _add_claim_options(parser.add_argument_group("what is compared"), usual)
+    _add_training_options(parser.add_argument_group("training, equal for all runs"), usual)
     add_network_options(parser)
 
 
-def _add_data_options(group: argparse._ArgumentGroup) -> None:
+def _add_data_options(group: argparse._ArgumentGroup, usual: Design) -> None:
     group.add_argument("--pool", help="cases to learn from: names, a text file, or FILE.json:key (default: the rest)")
     group.add_argument("--validation", help="cases to score, likewise (default: every fifth subject)")
     group.add_argument("--labels", type=Path, help="JSON file with value and name of each structure")
-    group.add_argument("--labelled", type=int, default=10, help="cases to fine-tune on (default: %(default)s)")
+    group.add_argument(
+        "--labelled", type=int, default=usual.labelled, help="cases to fine-tune on (default: %(default)s)"
+    )
     group.add_argument("--modality", choices=("CT", "MR"), help="default: guessed from the values")
     group.add_argument("--spacing", help="working spacing in mm (default: median of the data)")
 
 
-def _add_budget_options(group: argparse._ArgumentGroup) -> None:
+def _add_budget_options(group: argparse._ArgumentGroup, usual: Design) -> None:
     group.add_argument("--minutes", type=float, help="for the whole study in one process; a probe finds the steps")
     group.add_argument("--pretrain-steps", type=int, help="of each pre-training")
     group.add_argument("--steps", type=int, help="of each fine-tuning")
-    group.add_argument("--seeds", default="0,1,2", help="repeat with each (default: %(default)s)")
+    group.add_argument("--seeds", default=_joined(usual.seeds), help="repeat with each (default: %(default)s)")
     group.add_argument("--pretrain-every-seed", action="store_true", help="pre-train once a seed, not once for all")
 
 
-def _add_claim_options(group: argparse._ArgumentGroup) -> None:
+def _add_claim_options(group: argparse._ArgumentGroup, usual: Design) -> None:
     for option, default, text in (
-        ("--methods", ",".join(starts()), "convergence: starts"),
-        ("--mask-ratios", "0.5,0.75,0.9", "masking: shares hidden"),
-        ("--patch-sizes", "8,16", "masking: voxels"),
-        ("--decoders", "192x1,192x4,512x8", "decoder: MAE's, width x blocks or width x blocks x heads"),
-        ("--simmim-heads", "linear,perceptron,transposed_convolution", "decoder: SimMIM's"),
-        ("--spacings", "1,1.5,2", "resolution: mm; several axes as in 1,1,3;2,2,3"),
-        ("--sizes", "1,3,10,all", "labels: numbers of labelled cases"),
+        ("--methods", _joined(usual.methods), "convergence: starts"),
+        ("--mask-ratios", _joined(usual.mask_ratios), "masking: shares hidden"),
+        ("--patch-sizes", _joined(usual.patch_sizes), "masking: voxels"),
+        ("--decoders", _joined(usual.decoders), "decoder: MAE's, width x blocks or width x blocks x heads"),
+        ("--simmim-heads", _joined(usual.heads), "decoder: SimMIM's"),
+        ("--spacings", _joined(x for x, _, _ in usual.spacings), "resolution: mm; several axes as in 1,1,3;2,2,3"),
+        ("--sizes", _joined(size or "all" for size in usual.sizes), "labels: numbers of labelled cases"),
     ):
         group.add_argument(option, default=default, help=f"{text} (default: %(default)s)")
     group.add_argument(
         "--reference",
-        default="",
+        default=usual.reference,
         help="convergence: whose best is the threshold (default: simclr)",
     )
     group.add_argument("--with-scratch", action="store_true", help="masking: each patch size from scratch as well")
@@ -109,19 +109,20 @@ def _add_claim_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--floor", type=float, help="Dice that is reached without looking at the image")
 
 
-def _add_training_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--batch", type=int, default=2, help="crops per fine-tuning step (default: %(default)s)")
-    group.add_argument("--pretrain-batch", type=int, default=16, help="of pre-training (default: %(default)s)")
-    group.add_argument("--learning-rate", type=float, default=1e-3, help="of fine-tuning (default: %(default)s)")
-    group.add_argument("--pretrain-learning-rate", type=float, default=1e-3, help="peak (default: %(default)s)")
-    group.add_argument(
-        "--layer-decay", type=float, default=1.0, help="rate factor per pre-trained block (default: %(default)s)"
-    )
-    group.add_argument("--validations", type=int, default=20, help="points of a curve (default: %(default)s)")
-    group.add_argument("--overlap", type=float, default=0.5, help="of windows at inference (default: %(default)s)")
+def _add_training_options(group: argparse._ArgumentGroup, usual: Design) -> None:
+    for option, default, text in (
+        ("--batch", usual.batch, "crops per fine-tuning step"),
+        ("--pretrain-batch", usual.pretrain_batch, "of pre-training"),
+        ("--learning-rate", usual.learning_rate, "of fine-tuning"),
+        ("--pretrain-learning-rate", usual.pretrain_learning_rate, "peak"),
+        ("--layer-decay", usual.layer_decay, "rate factor per pre-trained block"),
+        ("--validations", usual.validations, "points of a curve"),
+        ("--overlap", usual.overlap, "of windows at inference"),
+    ):
+        group.add_argument(option, type=type(default), default=default, help=f"{text} (default: %(default)s)")
     group.add_argument("--flip-left-right", action="store_true", help="mirror half of the crops")
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
+    group.add_argument("--precision", default=usual.precision, help="auto, 32-true, bf16-mixed or 16-mixed")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
@@ -150,8 +151,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 def design_from(arguments: argparse.Namespace) -> Design:
     """What is compared."""
-    from mimseg.studies.design import Design
-
     same = (
         "claim", "pretrain_every_seed", "reference", "with_scratch", "labelled", "floor", "modality", "batch",
         "pretrain_batch", "learning_rate", "pretrain_learning_rate", "layer_decay", "validations", "overlap",
@@ -188,6 +187,11 @@ def shown_command(arguments: argparse.Namespace) -> str:
         if value is not True:
             words.append(PRIVATE.get(name, str(value)))
     return shlex.join(words)
+
+
+def _joined(values: Iterable[Any]) -> str:
+    """As `_values` reads it; several numbers of one value with an x between them."""
+    return ",".join("x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in values)
 
 
 def _values(text: str, option: str, convert: Callable[[str], Value]) -> tuple[Value, ...]:
