@@ -9,7 +9,7 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
-from mimseg.commands.models.import_weights import build_network
+from mimseg.commands.models.import_weights import converted_network
 from mimseg.importers import identify
 from mimseg.importers.checkpoint_file import read_checkpoint
 from mimseg.importers.found import Converted
@@ -108,7 +108,7 @@ def read(path: Path, **hints: Any) -> tuple[Converted, NetworkSettings]:
 def load(path: Path, **hints: Any) -> tuple[UNETR, TransferReport]:
     """Our network with the weights of a file."""
     converted, shape = read(path, **hints)
-    return build_network(converted, shape, "a test file")
+    return converted_network(converted, shape, "a test file")
 
 
 def save(path: Path, content: Any) -> Path:

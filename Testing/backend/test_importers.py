@@ -14,7 +14,7 @@ pytestmark = pytest.mark.train
 from foreign_weights import ENCODER, HEADS, WINDOW, as_of, load, mim_med3d, read, save, unetr, vit  # noqa: E402
 from monai.networks import nets  # noqa: E402
 
-from mimseg.commands.models.import_weights import build_network  # noqa: E402
+from mimseg.commands.models.import_weights import converted_network  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.importers import identify  # noqa: E402
 from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint  # noqa: E402
@@ -225,7 +225,7 @@ def test_tensors_of_impossible_shapes_are_refused_not_stumbled_over(projection: 
         importer, found = identify(Checkpoint({**state, name: torch.ones(shape)}, {}, ""))
         converted = importer.convert(found)
         with pytest.raises(UserError):
-            build_network(converted, read_shape(converted.tensors, ShapeHints(heads=HEADS))[0], "a test")
+            converted_network(converted, read_shape(converted.tensors, ShapeHints(heads=HEADS))[0], "a test")
 
 
 def test_a_unetr_with_a_bias_of_queries_keys_and_values_gives_the_same_logits(tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ def test_an_incomplete_encoder_is_refused_unless_allowed(tmp_path: Path) -> None
     del state["blocks.2.mlp.linear1.weight"]
     converted, shape = read(save(tmp_path / "vit.pt", state))
     with pytest.raises(UserError, match="1 of 49 encoder tensors did not arrive"):
-        build_network(converted, shape, "a test")
-    _, report = build_network(converted, shape, "a test", allow_incomplete=True)
+        converted_network(converted, shape, "a test")
+    _, report = converted_network(converted, shape, "a test", allow_incomplete=True)
     assert report.missing == ["vit.blocks.2.mlp.linear1.weight"]
     assert "48 of 49 encoder tensors arrived" in report.summary()
 
@@ -253,7 +253,7 @@ def test_an_incomplete_segmentation_network_is_never_accepted(tmp_path: Path) ->
         del state[name]
         converted, shape = read(save(tmp_path / "unetr.pt", state))
         with pytest.raises(UserError, match="missing"):
-            build_network(converted, shape, "a test", allow_incomplete=True)
+            converted_network(converted, shape, "a test", allow_incomplete=True)
 
 
 def test_names_sizes_and_positions_are_read_from_the_tensors(tmp_path: Path) -> None:

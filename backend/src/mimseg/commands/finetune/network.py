@@ -79,7 +79,7 @@ def prepare_network(
     Raises:
         UserError: The start weights do not fit.
     """
-    network, shape, report = build_network(settings, initial, data, window)
+    network, shape, report = network_to_train(settings, initial, data, window)
     fabric, precision = fabric_in_best_precision(
         fabric, device, settings.precision, settings.devices, settings.nodes, network,
         (shape.channels, *shape.window), choose_layout,
@@ -87,7 +87,7 @@ def prepare_network(
     return PreparedNetwork(fabric, precision, network, shape, report)
 
 
-def build_network(
+def network_to_train(
     settings: FinetuneSettings, initial: InitialWeights | None, data: LabelledData, window: tuple[int, int, int]
 ) -> tuple[nn.Module, NetworkSettings, TransferReport | None]:
     """The network for these windows, with the start weights in it."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.network import (
     PreparedNetwork,
-    build_network,
     choose_window,
     draw,
     make_loss,
+    network_to_train,
     prepare_network,
 )
 from mimseg.commands.finetune.plan import (
@@ -159,7 +159,7 @@ def _expected_to_fit(
     x, y, z = (min(edge, FIRST_PATCHES * settings.network.divisor) for edge in window)
     if math.prod(window) <= FIRST_RATIO * x * y * z:
         return window
-    network, shape, _ = build_network(settings, None, data, (x, y, z))
+    network, shape, _ = network_to_train(settings, None, data, (x, y, z))
     cost = _cost_of_one(settings, data, PreparedNetwork(fabric, "32-true", network, shape, None))
     fixed = cost.of_batch(0).memory_bytes
 

@@ -75,7 +75,7 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
         converted = replace(converted, tensors=importer.adapt(converted.tensors, shape))
     source = f"{importer.TITLE} in a {declared.kind}" if declared.kind else importer.TITLE
     inputs = decide_inputs(settings, declared, converted.segments, shape)
-    network, report = build_network(converted, shape, source, settings.allow_incomplete)
+    network, report = converted_network(converted, shape, source, settings.allow_incomplete)
     warnings = (*assumed, *declared.notes, *inputs.notes)
     notes = (*converted.notes, *warnings)
     record = {"from": source, "sha256": checkpoint.sha256, "notes": " ".join(notes), "transfer": report.to_json()}
@@ -110,7 +110,7 @@ def read_declared(files: SourceFiles, checkpoint: Checkpoint) -> Declared:
     return Declared()
 
 
-def build_network(
+def converted_network(
     converted: Converted, shape: NetworkSettings, source: str, allow_incomplete: bool = False
 ) -> tuple[nn.Module, TransferReport]:
     """The network with the converted weights; of an encoder alone the decoder is random.
