@@ -220,22 +220,26 @@ def _check_consistency(description: Description) -> None:
         raise UserError(f"The model {description.name} is inconsistent: {'; '.join(broken)}.", code="bad-model")
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
+def _kind(kind: type) -> Callable[[Any], Any]:
+    """A function that gives back values of this type and raises TypeError at others."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return read
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    return tuple(_text(item) for item in value)
+def _list_of(convert: Callable[[Any], Any], length: int | None = None) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that makes a tuple of lists, of this length if one is given, and raises TypeError at others."""
 
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or length not in (None, len(value)):
+            raise TypeError
+        return tuple(convert(item) for item in value)
 
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
+    return read
 
 
 def _number(value: Any) -> float:
@@ -244,44 +248,29 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _window(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) != 3 or not all(type(edge) is int for edge in value):
-        raise TypeError
-    return tuple(value)
-
-
-def _extent(value: Any) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 3:
-        raise TypeError
-    return tuple(_number(edge) for edge in value)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _whole_number(value: Any) -> int:
+    if type(value) is not int:
         raise TypeError
     return value
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise TypeError
-    return [_object(item) for item in value]
+def _extent(value: Any) -> tuple[float, ...] | None:
+    return None if value is None else _list_of(_number, 3)(value)
 
 
 def _versions(value: Any) -> dict[str, str]:
     return {name: _text(version) for name, version in _object(value).items()}
 
 
+_text, _object = _kind(str), _kind(dict)
 _TEXTS = ("name", "title", "description", "version", "modality", "licence", "attribution", "citation", "intended_use")
 _CONVERSIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
     **dict.fromkeys(_TEXTS, (_text, "a text")),
-    "channels": (_texts, "a list of texts"),
-    "window": (_window, "three whole numbers"),
-    "labels": (_objects, "a list of labels"),
+    "channels": (_list_of(_text), "a list of texts"),
+    "window": (_list_of(_whole_number, 3), "three whole numbers"),
+    "labels": (_list_of(_object), "a list of labels"),
     "network": (_object, "an object"),
-    "multilabel": (_boolean, "true or false"),
+    "multilabel": (_kind(bool), "true or false"),
     "overlap": (_number, "a number"),
     "field_of_view_mm": (_extent, "three numbers or null"),
     "training": (_object, "an object"),
