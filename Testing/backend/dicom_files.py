@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+NAME = {"0010|0010": "Secret^Patient", "0010|0020": "ID-4711"}
+TURNED = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
 
 
 def write_slice(
@@ -92,3 +95,28 @@ def refusal(folder: Path, code: str, *words: str, frame: int | None = None) -> U
     assert caught.value.hint
     assert SERIES not in str(caught.value)
     return caught.value
+
+
+def oblique_series(folder: Path) -> None:
+    """A grey and a bright block, which the tiny model tells apart."""
+    array = np.zeros((20, 14, 9), np.int16)
+    array[2:9, 3:11, 2:6] = 50
+    array[12:18, 5:9, 4:8] = 100
+    normal = np.cross(*TURNED[:2])
+    positions = np.array([[-10.0, 20.0, 30.0] + 2.5 * k * normal for k in range(9)])
+    write_series(folder, array, positions, axes=TURNED[:2].ravel(), tags=NAME)
+
+
+def by_highdicom(path: Path, grid: Grid, segment_numbers: list[int] | None = None) -> np.ndarray:
+    """Voxels of a DICOM segmentation on `grid`: `(i, j, k)` of segment numbers, by the positions in the file."""
+    import highdicom
+
+    read = highdicom.seg.segread(path)
+    volume = read.get_volume(combine_segments=True, segment_numbers=segment_numbers)
+    found = np.zeros(grid.size, int)
+    k, j, i = (axis.ravel() for axis in np.indices(volume.array.shape))
+    points = np.stack([k, j, i, np.ones_like(i)], axis=1) @ volume.affine.T
+    indices = grid.to_index(points[:, :3])
+    assert np.abs(indices - np.rint(indices)).max() < 1e-3
+    found[tuple(np.rint(indices).astype(int).T)] = volume.array.ravel()
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import RecordingReporter
-from dicom_files import SERIES, straight, write_series
+from dicom_files import SERIES, by_highdicom, oblique_series, straight, write_series
 from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import LABELS, write_tiny_bundle
 
@@ -18,7 +18,6 @@ from mimseg.data.dicom.codes import rgb_of_cielab
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names, write_labelmap
 from mimseg.data.labels.structures import Code, Label
-from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 
@@ -26,31 +25,6 @@ highdicom = pytest.importorskip("highdicom", reason="the extra `dicom` is not in
 pydicom = pytest.importorskip("pydicom")
 
 MODEL = Algorithm("tiny", "1.0.0")
-NAME = {"0010|0010": "Secret^Patient", "0010|0020": "ID-4711"}
-TURNED = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
-
-
-def oblique_series(folder: Path) -> None:
-    """A grey and a bright block, which the tiny model tells apart."""
-    array = np.zeros((20, 14, 9), np.int16)
-    array[2:9, 3:11, 2:6] = 50
-    array[12:18, 5:9, 4:8] = 100
-    normal = np.cross(*TURNED[:2])
-    positions = np.array([[-10.0, 20.0, 30.0] + 2.5 * k * normal for k in range(9)])
-    write_series(folder, array, positions, axes=TURNED[:2].ravel(), tags=NAME)
-
-
-def by_highdicom(path: Path, grid: Grid, segment_numbers: list[int] | None = None) -> np.ndarray:
-    """Voxels of a DICOM segmentation on `grid`: `(i, j, k)` of segment numbers, by the positions in the file."""
-    read = highdicom.seg.segread(path)
-    volume = read.get_volume(combine_segments=True, segment_numbers=segment_numbers)
-    found = np.zeros(grid.size, int)
-    k, j, i = (axis.ravel() for axis in np.indices(volume.array.shape))
-    points = np.stack([k, j, i, np.ones_like(i)], axis=1) @ volume.affine.T
-    indices = grid.to_index(points[:, :3])
-    assert np.abs(indices - np.rint(indices)).max() < 1e-3
-    found[tuple(np.rint(indices).astype(int).T)] = volume.array.ravel()
-    return found
 
 
 def test_segment_writes_what_it_writes_to_nifti_with_codes_model_and_references(
@@ -109,7 +83,7 @@ def test_without_highdicom_the_remedy_is_its_extra(tmp_path: Path, monkeypatch: 
     model = write_tiny_bundle(tmp_path / "tiny")
     with pytest.raises(UserError, match="highdicom") as caught:
         segment(settings_for(model, tmp_path / "scan", tmp_path / "result.dcm"), Recorder())
-    assert caught.value.code == "package-missing"
+    assert caught.value.code == "dicom-package-missing"
     assert "[dicom]" in caught.value.hint
 
 

@@ -10,7 +10,7 @@ import re
 # Pattern of the command, reason.
 NOT_RUN = (
     (r"^pip install (\./backend|\"\./backend\[train\]\")$", "run.py runs them: so the environment is made"),
-    (r"\[dicom\]|result\.dcm", "needs highdicom: see test_dicom_seg.py"),
+    (r"\[dicom\]|(result|corrected)\.dcm", "needs highdicom: see test_dicom_seg.py and test_convert.py"),
     (r"^pip install torch --index-url", "run.py does so, from a local copy of PyTorch where there is one"),
     (r"^pip uninstall", "changes the environment"),
     (r"^python3 run\.py test$", "runs this"),

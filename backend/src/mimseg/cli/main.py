@@ -21,7 +21,9 @@ from mimseg.cli.parser import ArgumentParser
 from mimseg.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, Stopped
 from mimseg.events import JsonLinesReporter, Reporter, TerminalReporter
 
-COMMANDS = ("segment", "pretrain", "check", "finetune", "measure", "rank", "study", "evaluate", "models", "doctor")
+COMMANDS = (
+    "segment", "pretrain", "check", "finetune", "measure", "rank", "study", "evaluate", "convert", "models", "doctor"
+)  # fmt: skip
 
 DESCRIPTION = "Segment CT and MR volumes, and train the networks that do it. For research use only."
 EPILOG = """\

@@ -44,9 +44,12 @@ def need(package: str) -> Any:
     try:
         return import_module("pydicom") if package == "pydicom" else import_module("highdicom")
     except ImportError as fault:
-        what = "DICOM segmentations need" if package == "highdicom" else "This DICOM object needs"
+        if package == "highdicom":
+            raise UserError(
+                "DICOM segmentations need the package highdicom, which is not installed.",
+                remedy("dicom"),
+                "dicom-package-missing",
+            ) from fault
         raise UserError(
-            f"{what} the package {package}, which is not installed.",
-            remedy("dicom" if package == "highdicom" else ""),
-            "package-missing",
+            f"This DICOM object needs the package {package}, which is not installed.", remedy(), "package-missing"
         ) from fault

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ class Drawn:
         table: Name, colour and codes of the values.
         algorithm: What drew them, or None.
         overlapping: Where each structure is, for formats in which a voxel may belong to several; None if none does.
+        algorithms: What drew a value, for those that `algorithm` did not; what is in neither was drawn by hand.
     """
 
     labels: NDArray
@@ -55,3 +56,8 @@ class Drawn:
     table: Sequence[Label] = ()
     algorithm: Algorithm | None = None
     overlapping: Overlapping | None = None
+    algorithms: Mapping[int, Algorithm] = field(default_factory=dict)
+
+    def drawer(self, value: int) -> Algorithm | None:
+        """What drew a value; None if somebody did by hand."""
+        return self.algorithms.get(value, self.algorithm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -95,6 +95,7 @@ def write_labelmap(
     table: Sequence[Label] = (),
     algorithm: Algorithm | None = None,
     overlapping: Overlapping | None = None,
+    algorithms: Mapping[int, Algorithm] | None = None,
 ) -> None:
     """Write labels on exactly `grid`; the ending of `path` chooses the format.
 
@@ -107,6 +108,7 @@ def write_labelmap(
         table: Name, colour and codes of each value, for formats that have a place for them.
         algorithm: What drew the labels, for formats that name it.
         overlapping: Where each structure is, for formats in which a voxel may belong to several.
+        algorithms: What drew a value, where `algorithm` did not.
 
     Raises:
         UserError: The ending is not supported, or the file cannot be written.
@@ -127,7 +129,7 @@ def write_labelmap(
     size = grid.size[:2] if found.dicom else grid.size
     check = (lambda written: check_volume(written, size)) if found.labels else None
     with replacing(path, check, also=(RuntimeError,)) as temporary:
-        writer.write(temporary, Drawn(smallest_type(labels), grid, table, algorithm, overlapping))
+        writer.write(temporary, Drawn(smallest_type(labels), grid, table, algorithm, overlapping, algorithms or {}))
 
 
 def smallest_type(labels: NDArray) -> NDArray:

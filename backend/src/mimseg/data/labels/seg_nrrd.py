@@ -6,19 +6,24 @@ Keys as 3D Slicer's vtkMRMLSegmentationStorageNode writes and reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.reading.opened import unreadable
 from mimseg.data.volume import Grid
 
 _CATEGORIES = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
+# Tags of a segment. Those that begin with DICOM are what 3D Slicer's own export to DICOM reads.
+_ENTRY = "TerminologyEntry"
+_HOW, _ALGORITHM = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
+_VERSION = "MIMSegment.ModelVersion"
 # What 3D Slicer takes for a segment of which nothing is known.
 TISSUE = Code("SCT", "85756007", "Tissue")
 
@@ -31,6 +36,8 @@ class Segment:
         color: Red, green, blue, 0..255; None if the file does not say.
         type: Coded property type, or None.
         modifier: Coded modifier of the type (laterality), or None.
+        category: Coded property category, or None.
+        algorithm: What drew it, or None: somebody's hand, or the file does not say.
     """
 
     name: str
@@ -40,6 +47,8 @@ class Segment:
     color: tuple[int, int, int] | None = None
     type: Code | None = None
     modifier: Code | None = None
+    category: Code | None = None
+    algorithm: Algorithm | None = None
 
 
 def read_segments(metadata: Mapping[str, str], path: Path) -> list[Segment]:
@@ -65,7 +74,10 @@ def read_segments(metadata: Mapping[str, str], path: Path) -> list[Segment]:
     values = [label_value for _, _, label_value in found]
     if len(set(values)) < len(values):
         values = list(range(1, len(found) + 1))
-    shown = [(_color(read(n, "Color", "")), *_codes(read(n, "Tags", ""))) for n in numbers]
+    tags = [_tags(read(n, "Tags", "")) for n in numbers]
+    shown = [
+        (_color(read(n, "Color", "")), *_codes(own), _algorithm(own)) for n, own in zip(numbers, tags, strict=True)
+    ]
     return [
         Segment(*segment, value, *more)  # type: ignore[arg-type]
         for segment, value, more in zip(found, values, shown, strict=True)
@@ -80,13 +92,21 @@ def _color(text: str) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-def _codes(tags: str) -> tuple[Code | None, Code | None]:
-    """Type and its modifier of a terminology entry, as far as they are set."""
-    prefix = "TerminologyEntry:"
-    entry = next((tag for tag in tags.split("|") if tag.startswith(prefix)), "")
-    parts = [part.split("^") for part in entry[len(prefix) :].split("~")[2:4]]
+def _tags(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (tag.partition(":") for tag in text.split("|"))}
+
+
+def _codes(tags: Mapping[str, str]) -> tuple[Code | None, Code | None, Code | None]:
+    """Type, its modifier and category of a terminology entry, as far as they are set."""
+    parts = [part.split("^") for part in tags.get(_ENTRY, "").split("~")[1:4]]
     codes = [Code(*part) if len(part) == 3 and part[0] and part[1] else None for part in parts]
-    return codes[0] if codes else None, codes[1] if len(codes) > 1 else None
+    category, kind, modifier = (*codes, None, None, None)[:3]
+    return kind, modifier, category
+
+
+def _algorithm(tags: Mapping[str, str]) -> Algorithm | None:
+    name = tags.get(_ALGORITHM, "")
+    return Algorithm(name, tags.get(_VERSION, "") or "unknown") if name and tags.get(_HOW) != "MANUAL" else None
 
 
 def stray_segments(array: NDArray, segments: Sequence[Segment]) -> tuple[list[str], int]:
@@ -114,10 +134,15 @@ def merge_segments(array: NDArray, segments: Sequence[Segment]) -> tuple[NDArray
     return merged, overlap
 
 
-def segment_metadata(labels: NDArray, grid: Grid, table: Sequence[Label]) -> dict[str, str]:
+def segment_metadata(
+    labels: NDArray,
+    grid: Grid,
+    table: Sequence[Label],
+    drawer: Callable[[int], Algorithm | None] = lambda value: None,
+) -> dict[str, str]:
     """The keys and values that make a labelmap `(i, j, k)` on `grid` a Slicer segmentation.
 
-    Values in `labels` that the table does not name become `Label <value>`.
+    Values in `labels` that the table does not name become `Label <value>`. `drawer` tells what drew a value.
     """
     known = {label.value for label in table}
     present = [int(value) for value in np.unique(labels) if value != 0]
@@ -141,9 +166,16 @@ def segment_metadata(labels: NDArray, grid: Grid, table: Sequence[Label]) -> dic
             f"{prefix}LabelValue": str(label.value),
             f"{prefix}Layer": "0",
             f"{prefix}Extent": _extent(labels == label.value),
-            f"{prefix}Tags": f"TerminologyEntry:{terminology_entry(label)}|",
+            f"{prefix}Tags": f"{_ENTRY}:{terminology_entry(label)}|{_algorithm_tags(drawer(label.value))}",
         }
     return metadata
+
+
+def _algorithm_tags(algorithm: Algorithm | None) -> str:
+    if algorithm is None:
+        return ""
+    name, version = (text.replace("|", "/") for text in (algorithm.name, algorithm.version))
+    return f"{_HOW}:AUTOMATIC|{_ALGORITHM}:{name}|{_VERSION}:{version}|"
 
 
 def terminology_entry(label: Label) -> str:

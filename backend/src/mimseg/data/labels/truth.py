@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mimseg.data.cases.description import IGNORE
 from mimseg.data.labels.labelmaps import read_labelmap
+from mimseg.data.labels.meetings import Sets, number_sets
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.seg_nrrd import Segment
 from mimseg.data.labels.segment_names import is_named, match_segments, segments_of
@@ -22,7 +23,6 @@ from mimseg.stopping import check
 
 # In a set of structures, stands for voxels of which nobody says what they are.
 _UNJUDGED = -1
-Sets = list[frozenset[int]]
 
 
 def read_truth(
@@ -146,20 +146,9 @@ def _sets_of_structures(
         return _by_value(layers, [segments[index] for index in drawn], scheme, path)
     if strangers:
         raise _strangers([segments[index].name for index in strangers], scheme, path)
-    numbers, sets = np.zeros(layers.shape[1:], np.intp), [frozenset[int]()]
-    for index in drawn:
-        mask, structure = masks[index], matched[index]
-        if mask is None or structure is None:
-            continue
-        here = numbers[mask]
-        table = np.arange(len(sets))
-        for number in np.unique(here):
-            joined = sets[number] | {structure}
-            if joined not in sets:
-                sets.append(joined)
-            table[number] = sets.index(joined)
-        numbers[mask] = table[here]
-    return numbers, sets
+    pairs = ((matched[index], masks[index]) for index in drawn)
+    known = ((structure, mask) for structure, mask in pairs if structure is not None and mask is not None)
+    return number_sets(known, layers.shape[1:])
 
 
 def _by_value(

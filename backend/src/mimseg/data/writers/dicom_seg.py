@@ -78,25 +78,30 @@ def write(path: Path, drawn: Drawn) -> None:
         frames = frames[:1]
     if len(frames) == 1 or not source.planes:
         place = _place(drawn.grid, len(frames))
-    algorithm = drawn.algorithm or Algorithm("unknown", "unknown")
+    drawers = [drawn.drawer(label.value) for label in segments]
+    named = sorted({one.name for one in drawers if one})
+    versions = sorted({f"{one.name} {one.version}" for one in drawers if one})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About values of the series against the standard, which they quote.
         written = highdicom.seg.Segmentation(
             source_images=headers,
             pixel_array=frames,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_described(number, label, algorithm) for number, label in enumerate(segments, 1)],
+            segment_descriptions=[
+                _described(number, label, algorithm)
+                for number, (label, algorithm) in enumerate(zip(segments, drawers, strict=True), 1)
+            ],
             series_instance_uid=highdicom.UID(),
             series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="MIMSegment",
-            manufacturer_model_name=_short(algorithm.name),
+            manufacturer_model_name=_short(", ".join(named) or "mimseg"),
             software_versions=__version__,
             device_serial_number="0",
             content_label="SEGMENTATION",
-            content_description=_short(f"{algorithm.name} {algorithm.version}, research use only"),
-            series_description=_short(f"Segmentation by {algorithm.name}"),
+            content_description=_short(", ".join([*versions, "research use only"])),
+            series_description=_short(f"Segmentation by {', '.join(named)}" if named else "Segmentation"),
             **place,
         )
         # Highdicom prefers the headers' own spacing, which may be that of the acquisition, and not that of the slices.
@@ -138,8 +143,9 @@ def _frames(drawn: Drawn, segments: Sequence[Label]) -> NDArray[np.integer]:
     return np.ascontiguousarray(table[drawn.labels].T)
 
 
-def _described(number: int, label: Label, algorithm: Algorithm) -> Any:
+def _described(number: int, label: Label, algorithm: Algorithm | None) -> Any:
     highdicom = need("highdicom")
+    types = highdicom.seg.SegmentAlgorithmTypeValues
     # As in `.seg.nrrd`: without a type it is tissue, 3D Slicer's own default.
     category, kind = (label.category, label.type) if label.type else (TISSUE, TISSUE)
     described = highdicom.seg.SegmentDescription(
@@ -147,13 +153,8 @@ def _described(number: int, label: Label, algorithm: Algorithm) -> Any:
         segment_label=" ".join(label.name.split())[:LONGEST_NAME],
         segmented_property_category=_coded(category),
         segmented_property_type=_coded(kind),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=_short(algorithm.name),
-            family=highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
-            version=_short(algorithm.version),
-            source="MIMSegment",
-        ),
+        algorithm_type=types.AUTOMATIC if algorithm else types.MANUAL,
+        algorithm_identification=_identified(algorithm) if algorithm else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.color),
     )
     if label.type and label.modifier:
@@ -161,6 +162,16 @@ def _described(number: int, label: Label, algorithm: Algorithm) -> Any:
             _coded(label.modifier)
         ]
     return described
+
+
+def _identified(algorithm: Algorithm) -> Any:
+    highdicom = need("highdicom")
+    return highdicom.AlgorithmIdentificationSequence(
+        name=_short(algorithm.name),
+        family=highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
+        version=_short(algorithm.version),
+        source="MIMSegment",
+    )
 
 
 def _coded(code: Code) -> Any:

@@ -13,6 +13,6 @@ from mimseg.data.writers.plain import save_with_itk
 def write(path: Path, drawn: Drawn) -> None:
     """Write labels with a segment for each structure of the table and for each value that it does not name."""
     image = image_of(drawn.labels, drawn.grid)
-    for key, value in segment_metadata(drawn.labels, drawn.grid, drawn.table).items():
+    for key, value in segment_metadata(drawn.labels, drawn.grid, drawn.table, drawn.drawer).items():
         image.SetMetaData(key, value)
     save_with_itk(path, image)

@@ -1,0 +1,1 @@
+"""Labels in another format; `run.convert` is for the command line."""
