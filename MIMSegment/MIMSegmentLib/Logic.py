@@ -16,6 +16,7 @@ from MIMSegmentLib.Runs.SegmentRun import SegmentRun, expectedSeconds
 from MIMSegmentLib.Runs.TrainingRuns import TrainingRuns
 from MIMSegmentLib.Runs.Trainings import Trainings
 from MIMSegmentLib.Scene.Cases import Cases
+from MIMSegmentLib.Scene.DicomSource import checkDicom, passOn
 from MIMSegmentLib.Scene.ResultFiles import ResultFiles
 from MIMSegmentLib.Scene.Scene import Scene
 from MIMSegmentLib.Scene.SceneClosing import SceneClosing
@@ -117,11 +118,32 @@ class Logic:
     def exportResult(self, segmentationNode, folder, formats=(".seg.nrrd",), warn=logging.warning):
         """Write a segmentation and its volume table; returns the paths.
 
-        :param formats: of ".nii.gz", ".nrrd", ".seg.nrrd", "labelmap" (a node in the scene instead of a file).
+        :param formats: of ".nii.gz", ".nrrd", ".seg.nrrd", "labelmap" (a node in the scene instead of a file), and
+            ".dcm", for which only the table is written here: see `exportDicom`.
         :param warn: is told, in a sentence, of what a labelmap cannot hold.
         :raises Problem: if it cannot be written; nothing incomplete is left.
         """
         return ResultFiles(self.scene).write(segmentationNode, folder, formats, warn)
+
+    def exportDicom(self, segmentationNode, folder, callback):
+        """Write a DICOM segmentation of the series that the volume was loaded from. answer.result["output"].
+
+        :raises Problem: the volume is not from DICOM (see `checkDicom`), or the files cannot be passed on.
+        """
+        path = os.path.abspath(ResultFiles.dicomPath(segmentationNode, folder))
+
+        def prepare(runFolder):
+            return Command.convertArguments(*passOn(self.scene, segmentationNode, runFolder), path)
+
+        self._questions.ask(prepare, callback)
+
+    @staticmethod
+    def checkDicom(segmentationNode):
+        """Quickly: may the segmentation become a DICOM segmentation?
+
+        :raises Problem: it may not; the message says why.
+        """
+        checkDicom(segmentationNode)
 
     @staticmethod
     def wouldReplace(segmentationNode, folder, formats):

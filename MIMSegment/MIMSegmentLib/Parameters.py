@@ -24,6 +24,7 @@ class Parameters:
     exportSegNrrd: bool = True
     exportNifti: bool = False
     exportNrrd: bool = False
+    exportDicom: bool = False
 
     caseVolume: vtkMRMLScalarVolumeNode
     caseSegmentation: vtkMRMLSegmentationNode

@@ -51,6 +51,18 @@ def test_the_pins_cover_vtk_and_all_else_that_slicer_brings(slicer, tmp_path):
     assert install.constraints({"packages": SLICER}) == ["numpy==2.4.6", "SimpleITK==2.5.5"]
 
 
+def test_dicom_segmentations_get_highdicom_with_what_it_needs_and_the_pins(make_computer):
+    computer = make_computer(
+        [*SLICER, package("openvino", "missing"), package("highdicom", "missing", purpose="dicom", minimum="0.26")]
+    )
+    computer.install.installForDicom()
+    assert computer.wait() == ("finished", "dicom")
+    (call,) = computer.calls
+    assert call["arguments"][-1] == "highdicom>=0.26"
+    assert "--no-deps" not in call["arguments"]
+    assert "numpy==2.4.6" in call["constraints"]
+
+
 def test_nothing_is_installed_where_nothing_is_missing(make_computer):
     computer = make_computer([*SLICER, package("openvino")])
     computer.install.installForSegmenting()

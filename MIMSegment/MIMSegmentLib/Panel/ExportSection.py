@@ -5,12 +5,23 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Runs.Words import actionOf
+from MIMSegmentLib.Scene.ResultFiles import DICOM
+from MIMSegmentLib.Signal import Signal
 
 
 class ExportSection:
-    """The chosen segmentation -> files, or a labelmap node; the folder is remembered."""
+    """The chosen segmentation -> files, or a labelmap node; the folder is remembered.
+
+    Signals: remedied(str action), the remedy of a failure was clicked, see `Words`.
+
+    :param ui: the widgets of MIMSegment.ui.
+    :param logic: a `Logic`.
+    :param desktop: a `Desktop`.
+    """
 
     def __init__(self, ui, logic, desktop):
+        self.remedied = Signal("remedied")
         self.ui = ui
         self.logic = logic
         self.desktop = desktop
@@ -18,7 +29,10 @@ class ExportSection:
             (".seg.nrrd", ui.exportSegNrrdCheckBox),
             (".nii.gz", ui.exportNiftiCheckBox),
             (".nrrd", ui.exportNrrdCheckBox),
+            (DICOM, ui.exportDicomCheckBox),
         )
+        # A DICOM segmentation is being written.
+        self._busy = False
         ui.exportFolderEdit.currentPath = desktop.recall("ExportFolder")
         connectPath(ui.exportFolderEdit, self.onFolderChanged)
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
@@ -32,27 +46,45 @@ class ExportSection:
         self.update()
 
     def formats(self):
-        """Endings of the checked kinds of files."""
-        return [ending for ending, box in self._boxes if box.checked]
+        """Endings of the checked kinds of files that can be written."""
+        return [ending for ending, box in self._boxes if box.checked and (ending != DICOM or not self._whyNoDicom())]
 
     def onFolderChanged(self, path):
         self.desktop.remember("ExportFolder", path)
         self.update()
 
     def onExport(self):
-        folder = self.ui.exportFolderEdit.currentPath
-        there = self.logic.wouldReplace(self.ui.segmentationSelector.currentNode(), folder, self.formats())
+        node, folder = self.ui.segmentationSelector.currentNode(), self.ui.exportFolderEdit.currentPath
+        formats = self.formats()
+        there = self.logic.wouldReplace(node, folder, formats)
         if there:
             question = _("There is already: {names}. Replace it?").format(names=", ".join(there))
             if not self.desktop.confirm(question):
                 self._say(_("Nothing was written."))
                 return
-        written, notes = self._export(folder, self.formats())
-        if written:
-            names = ", ".join(str(path).replace("\\", "/").rpartition("/")[2] for path in written)
-            self._folder = folder
-            text = _("Written to {folder}: {names}").format(folder=folder, names=names)
-            self._say(text, notes, link=_("Show the folder"))
+        written, notes = self._export(folder, formats)
+        if written and DICOM in formats:
+            self._exportDicom(node, folder, written, notes)
+        elif written:
+            self._sayWritten(folder, written, notes)
+
+    def _exportDicom(self, node, folder, written, notes):
+        def onAnswer(answer):
+            self._busy = False
+            self.update()
+            if answer.ok:
+                self._sayWritten(folder, [*written, answer.result["output"]], notes)
+            else:
+                self._sayProblem(answer.message, answer.hint, actionOf(answer.code))
+
+        self._say(_("Writing the DICOM segmentation ..."))
+        try:
+            self.logic.exportDicom(node, folder, onAnswer)
+        except Problem as problem:
+            self._sayProblem(problem.message, problem.hint)
+            return
+        self._busy = True
+        self.update()
 
     def onLabelmap(self):
         written, notes = self._export("", ["labelmap"])
@@ -66,18 +98,46 @@ class ExportSection:
             node = self.ui.segmentationSelector.currentNode()
             return self.logic.exportResult(node, folder, formats, notes.append), notes
         except Problem as problem:
-            self.ui.exportStatusLabel.text = Texts.problemText(problem.message, problem.hint)
-            self.ui.exportStatusLabel.visible = True
+            self._sayProblem(problem.message, problem.hint)
             return [], []
 
     def update(self, *_ignored):
         """Enable what can be done now."""
         chosen = self.ui.segmentationSelector.currentNode() is not None
-        self.ui.exportButton.enabled = bool(chosen and self.formats() and self.ui.exportFolderEdit.currentPath)
-        self.ui.labelmapButton.enabled = chosen
+        why = self._whyNoDicom()
+        self.ui.exportDicomCheckBox.enabled = chosen and not why
+        self.ui.exportDicomLabel.text = _("No .dcm: {reason}").format(reason=why) if why else ""
+        self.ui.exportDicomLabel.visible = bool(why)
+        possible = chosen and not self._busy
+        self.ui.exportButton.enabled = bool(possible and self.formats() and self.ui.exportFolderEdit.currentPath)
+        self.ui.labelmapButton.enabled = possible
+
+    def _whyNoDicom(self):
+        node = self.ui.segmentationSelector.currentNode()
+        if node is None:
+            return ""
+        try:
+            self.logic.checkDicom(node)
+        except Problem as problem:
+            return f"{problem.message} {problem.hint}"
+        return ""
 
     def onLink(self, link):
-        self.desktop.openFolder(self._folder)
+        """The folder, or the remedy of a problem, was clicked."""
+        if link == "folder":
+            self.desktop.openFolder(self._folder)
+        else:
+            self.remedied.emit(link)
+
+    def _sayWritten(self, folder, written, notes):
+        names = ", ".join(str(path).replace("\\", "/").rpartition("/")[2] for path in written)
+        self._folder = folder
+        text = _("Written to {folder}: {names}").format(folder=folder, names=names)
+        self._say(text, notes, link=_("Show the folder"))
+
+    def _sayProblem(self, message, hint, action=""):
+        self.ui.exportStatusLabel.text = Texts.problemText(message, hint, action)
+        self.ui.exportStatusLabel.visible = True
 
     def _say(self, text, notes=(), link=""):
         lines = [text, *(_("Please note: {warning}").format(warning=note) for note in notes)]

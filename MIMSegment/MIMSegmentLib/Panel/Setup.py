@@ -41,12 +41,14 @@ class Setup:
             self.install(purpose, action)
 
     def install(self, purpose, action=None):
-        """Install the packages for "segment" or "train", then run `action`."""
+        """Install the packages for "segment", "dicom" or "train", then run `action`."""
         if self.running:
             return
         self._next, self._purpose = action, purpose
         if purpose == "segment":
             self._installer.installForSegmenting()
+        elif purpose == "dicom":
+            self._installer.installForDicom()
         else:
             self._installer.installForTraining()
         if self.running:

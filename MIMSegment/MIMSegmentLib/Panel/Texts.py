@@ -47,6 +47,7 @@ def problemText(message, hint="", action=""):
     link = {
         "install": _("Install what is missing"),
         "train": _("Install what is missing"),
+        "dicom": _("Install what is missing"),
         "computer": _("Check this computer"),
         "models": _("Show the models"),
         "box": _("Add a box"),

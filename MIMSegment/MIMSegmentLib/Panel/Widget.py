@@ -16,6 +16,8 @@ from MIMSegmentLib.Runs.Install import Install
 from MIMSegmentLib.Runs.Words import actionOf
 
 PAGES = ("segment", "finetune", "pretrain", "models", "computer")
+# What packages are installed for, by the action of a remedy.
+INSTALLS = {"install": "segment", "train": "train", "dicom": "dicom"}
 
 
 class Widget:
@@ -78,6 +80,7 @@ class Widget:
         self.catalog.changed.connect(self._onModels)
         for tab in self.tabs:
             tab.status.remedied.connect(self._onRemedy)
+        self.exportSection.remedied.connect(self._onRemedy)
         self.segmentTab.deviceChanged.connect(self.update)
         ui.tabWidget.connect("currentChanged(int)", self.onTabChanged)
         self.onTabChanged(ui.tabWidget.currentIndex)
@@ -211,11 +214,11 @@ class Widget:
 
     def _onRemedy(self, action):
         """A remedy was clicked below a failure."""
-        if action in ("install", "train"):
-            self.setup.install("segment" if action == "install" else "train")
+        if action in INSTALLS:
+            self.setup.install(INSTALLS[action])
         elif action == "box":
             self.segmentTab.onAddBox()
-        if action in PAGES or action in ("install", "train"):
+        if action in PAGES or action in INSTALLS:
             self.ui.tabWidget.setCurrentIndex(PAGES.index(action if action in PAGES else "computer"))
 
     # -- the panel itself

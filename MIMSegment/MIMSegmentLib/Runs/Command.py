@@ -150,6 +150,11 @@ def modelsArguments(action, *values, replace=False):
     return ["models", action, *(str(value) for value in values), *(["--replace"] if replace else []), *CONTROL]
 
 
+def convertArguments(labels, scan, output):
+    """`mimseg convert`: labels that lie on a scan, in the format that the ending of `output` says."""
+    return ["convert", str(labels), "--scan", str(scan), "--output", str(output), *CONTROL]
+
+
 def doctorArguments(quick=False):
     return ["doctor", *(["--quick"] if quick else []), *CONTROL]
 

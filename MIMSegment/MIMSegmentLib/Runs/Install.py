@@ -50,12 +50,16 @@ class Install:
 
     @property
     def running(self):
-        """ "segment" or "train" while packages for it are being installed, else ""."""
+        """ "segment", "dicom" or "train" while packages for it are being installed, else ""."""
         return self._purpose
 
     def installForSegmenting(self):
         """Install what `mimseg segment` needs: OpenVINO, tens of megabytes; no PyTorch."""
         self._begin("segment")
+
+    def installForDicom(self):
+        """Install what writing DICOM segmentations needs: highdicom."""
+        self._begin("dicom")
 
     def installForTraining(self):
         """Install what training needs: PyTorch through the PyTorch extension, then the rest."""
@@ -76,9 +80,9 @@ class Install:
         """Packages (as the doctor lists them) that are missing, too old or broken.
 
         :param examination: result of `mimseg doctor --json-lines`.
-        :param purpose: "segment", or "train", which includes the former.
+        :param purpose: "segment", "dicom", or "train", which includes the first.
         """
-        purposes = ("segment",) if purpose == "segment" else ("segment", "train")
+        purposes = ("segment", "train") if purpose == "train" else (purpose,)
         packages = examination.get("packages") or ()
         return [p for p in packages if p.get("purpose") in purposes and p.get("state") not in USABLE]
 
@@ -104,7 +108,7 @@ class Install:
         self._attempt += 1
         self._folder = tempfile.mkdtemp(prefix="MIMSegment-install-")
         # In full only where half-installed training packages matter.
-        self._examine(quick=purpose == "segment", then=self._onExamined)
+        self._examine(quick=purpose != "train", then=self._onExamined)
 
     def _examine(self, quick, then):
         attempt = self._attempt
@@ -159,6 +163,9 @@ class Install:
         if runtime:
             # Their dependencies are what Slicer ships; OpenVINO's telemetry is not wanted.
             steps.append(["--no-deps", "--upgrade", *runtime])
+        dicom = [_requirement(package) for package in plain if package["purpose"] == "dicom"]
+        if dicom:
+            steps.append(dicom)
         training = [_requirement(package) for package in plain if package["purpose"] == "train"]
         if training:
             steps.append(training)

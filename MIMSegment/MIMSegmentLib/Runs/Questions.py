@@ -20,9 +20,16 @@ class Questions:
     def ask(self, arguments, callback, changesModels=False):
         """Run `mimseg` with `arguments`; `callback` gets the `Answer` when the process is gone.
 
+        :param arguments: a list, or a function that gets the folder of the run, puts there what it reads, and returns
+            them.
         :param changesModels: success means that a model was added or removed.
         """
-        run = BackendRun(self._backend, arguments, self._makeRunner)
+        run = BackendRun(self._backend, (), self._makeRunner)
+        try:
+            run.arguments = arguments(run.folder) if callable(arguments) else list(arguments)
+        except BaseException:
+            run.discard()
+            raise
         answers = []
 
         def onEnded():

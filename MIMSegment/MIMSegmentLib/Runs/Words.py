@@ -16,7 +16,8 @@ COMMAND_WORDS = re.compile(r"(^|[\s(])--?[a-z]|`|\bmimseg\b|\bpip\b|\bconda\b|\[
 class Words:
     """What the panel says.
 
-    :param action: what a click can do about it: "install", "train" (install for training), "computer", "models", "box".
+    :param action: what a click can do about it: "install", "train" (install for training), "dicom" (for
+        writing DICOM segmentations), "computer", "models", "box".
     """
 
     sentence: str
@@ -224,6 +225,14 @@ def _table():
         (
             "missing-package package-missing no-engine",
             Words(_("A needed package is missing."), _("Install it; nothing of Slicer's is replaced."), "install"),
+        ),
+        (
+            "dicom-package-missing",
+            Words(
+                _("DICOM segmentations need a package that is missing."),
+                _("Install it, once; nothing of Slicer's is replaced."),
+                "dicom",
+            ),
         ),
         (
             "training-runtime-missing",

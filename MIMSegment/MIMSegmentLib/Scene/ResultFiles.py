@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Files import writeText
 from MIMSegmentLib.Problem import Problem
 
-FORMATS = (".nii.gz", ".nrrd", ".seg.nrrd", "labelmap")
+DICOM = ".dcm"
+FORMATS = (".nii.gz", ".nrrd", ".seg.nrrd", DICOM, "labelmap")
 
 
 class ResultFiles:
@@ -29,10 +30,16 @@ class ResultFiles:
         names += [f"{stem}-volumes.csv"] if names else []
         return [name for name in names if os.path.exists(os.path.join(folder, name))]
 
+    @staticmethod
+    def dicomPath(segmentationNode, folder):
+        """Where the DICOM segmentation of a segmentation belongs."""
+        return os.path.join(folder, fileName(segmentationNode.GetName()) + DICOM)
+
     def write(self, segmentationNode, folder, formats, warn=logging.warning):
         """Write one file for each format, and `<name>-volumes.csv`.
 
-        Existing files of the same name are replaced. With "labelmap" a node is made instead.
+        Existing files of the same name are replaced. With "labelmap" a node is made instead. A DICOM segmentation is
+        not written here but by the backend, to the path that `dicomPath` tells.
 
         :param warn: is told, in a sentence, of what a labelmap cannot hold.
         :returns: the paths; for "labelmap" the name of the node.
@@ -49,6 +56,8 @@ class ResultFiles:
             raise Problem(_("No folder is chosen."), _("Choose a folder to export to."))
         written, shared = [], 0
         for ending in files:
+            if ending == DICOM:
+                continue
             path = os.path.join(folder, name + ending)
             if ending == ".seg.nrrd":
                 self._scene.saveSegmentation(segmentationNode, path)

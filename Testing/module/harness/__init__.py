@@ -26,6 +26,7 @@ def install() -> None:
     from harness import ctk, parameter_node, qt, qt_additions, scripted_module
     from harness.api import SPECS
     from harness.application import start
+    from harness.dicom import ctkDICOMDatabase
     from harness.errors import keep_uncaught
     from harness.modules import build_modules, qSlicerScriptedLoadableModule
     from harness.subject_hierarchy import observe
@@ -50,6 +51,7 @@ def install() -> None:
     slicer.modules = build_modules(scene, logic)
     vtk.vtkObject.GlobalWarningDisplayOn()
     observe(scene)
+    slicer.dicomDatabase = ctkDICOMDatabase()
     i18n = types.ModuleType("slicer.i18n")
     i18n.tr, i18n.translate = lambda text: text, lambda context, text: text
     for name, module in (
