@@ -194,6 +194,13 @@ def _table():
             Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
         ),
         (
+            "negative-spacing",
+            Words(
+                _("The file counts voxels backwards along an axis, and was read so."),
+                _("Compare it with a scan of known orientation: left and right may be exchanged."),
+            ),
+        ),
+        (
             "scale-ignored",
             Words(
                 _("The file names a scale of intensities that cannot be; its numbers were taken as they are stored."),
