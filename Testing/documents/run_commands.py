@@ -3,8 +3,9 @@
     python Testing/documents/run_commands.py ENVIRONMENT [--train]
 
 Without `--train`, only what segments is run; with it, what trains, and what uses its results. Each document has a
-folder of its own with the files that its commands name (`playground.py`); each command is run once, as `rules.py` says.
-Nothing may open a socket or load OpenVINO's telemetry: a hook of Python's writes down what does. Standard library only.
+folder of its own with the files that its commands name (`playground.py`), so several are run at the same time; each
+command is run once, as `rules.py` says. Nothing may open a socket or load OpenVINO's telemetry: a hook of Python's
+writes down what does. Standard library only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,6 +30,8 @@ from rules import TRAINS, reason_not_to_run, shortened
 MODEL = "hippocampus-mr"
 DEMO = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
 BOXES = ("--roi=-46,-10,-46,6,-33,5", "--roi=10,46,-46,6,-33,5")
+# Documents that are run at the same time, each command on one core.
+AT_ONCE = min(os.cpu_count() or 1, 4)
 # Run by every Python that starts: sitecustomize.
 WATCH = """
 import os, sys
@@ -63,6 +68,7 @@ class Playground:
             "MIMSEG_WATCHED": str(self.watched),
             "MIMSEG_CACHE": "off",
             "MPLBACKEND": "Agg",
+            "OMP_NUM_THREADS": "1",
         }
 
     def make_files(self) -> None:
@@ -97,20 +103,28 @@ class Playground:
             raise Failed(f"exit code {done.returncode}\n{output[-3000:]}")
 
 
-def run_document(playground: Playground, document: Path, train: bool, seen: set[str]) -> list[str]:
+def commands_to_run(train: bool) -> dict[Path, list[Command]]:
+    """For each document with something to run its commands in their order; one that several show is the first's."""
+    found: dict[Path, list[Command]] = {}
+    seen = set[str]()
+    for document in DOCUMENTS:
+        todo = [command for command in commands(document) if not reason_not_to_run(command.text)]
+        if train and not any(TRAINS.search(command.text) for command in todo):
+            continue
+        for command in todo:
+            text = shortened(command.text)
+            if text not in seen and (train or not TRAINS.search(command.text)):
+                seen.add(text)
+                found.setdefault(document, []).append(command)
+    return found
+
+
+def run_document(playground: Playground, document: Path, todo: list[Command]) -> list[str]:
     """Run a document's commands in their order; return what failed."""
-    todo = [command for command in commands(document) if not reason_not_to_run(command.text)]
-    if train and not any(TRAINS.search(command.text) for command in todo):
-        return []
-    todo = [command for command in todo if train or not TRAINS.search(command.text)]
     failures = []
-    folder = None
+    folder = playground.folder_for(document)
     for command in todo:
         text = shortened(command.text)
-        if text in seen:
-            continue
-        seen.add(text)
-        folder = folder or playground.folder_for(document)
         provide_models(command, folder)
         output = output_of(command)
         if output and command.words[1] in ("finetune", "pretrain", "rank", "check", "study"):
@@ -156,12 +170,14 @@ def main() -> int:
     parser.add_argument("environment", type=Path)
     parser.add_argument("--train", action="store_true")
     arguments = parser.parse_args()
-    failures, seen = [], set[str]()
+    failures = []
     with tempfile.TemporaryDirectory(prefix="mimseg-documents-", ignore_cleanup_errors=True) as work:
         playground = Playground(arguments.environment.resolve(), Path(work))
         playground.make_files()
-        for document in DOCUMENTS:
-            failures += run_document(playground, document, arguments.train, seen)
+        todo = commands_to_run(arguments.train)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for failed in pool.map(partial(run_document, playground), todo, todo.values()):
+                failures += failed
         if playground.watched.exists():
             failures.append(f"sockets or telemetry:\n{playground.watched.read_text(encoding='utf-8')[:3000]}")
     print("\n\n".join(failures))
