@@ -137,12 +137,11 @@ class Environment:
         print("\n$ mimseg " + " ".join(shown))
         return self.python(["-m", "mimseg", *arguments])
 
-    def python(self, arguments: "list[str]") -> int:
+    def python(self, arguments: "list[str]", more_variables: "dict[str, str] | None" = None) -> int:
         """Run the environment's Python in the repository's root and return its exit code."""
         command = [str(self.executable("python")), *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self._variables(), stdin=subprocess.DEVNULL, check=False
-        ).returncode
+        variables = {**self._variables(), **(more_variables or {})}
+        return subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=False).returncode
 
     def output(self, arguments: "list[str]") -> str:
         """Run the environment's Python and return what it prints."""

@@ -30,7 +30,7 @@ def mimseg(*arguments: object, code: int = 0) -> list[dict]:
         [sys.executable, "-m", "mimseg", *map(str, arguments), "--json-lines"],
         capture_output=True,
         timeout=280,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == code, done.stderr.decode()[-3000:] + done.stdout.decode()[-2000:]

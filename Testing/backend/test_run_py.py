@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from cli_tools import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_DATA = ROOT / "Resources" / "SampleData"
@@ -24,12 +24,7 @@ FORBIDDEN = re.compile(r"^(nvidia|cuda|triton|pytorch-triton|openvino-telemetry)
 
 @pytest.fixture(scope="module")
 def run() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("run", ROOT / "run.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return run_program()
 
 
 @pytest.fixture
@@ -164,30 +159,6 @@ def test_the_wheel_is_installed_by_what_it_declares_and_on_linux_with_the_proces
     assert f"torch=={environments.TORCH_VERSION}+cpu" in torch
     assert f"{wheel}[train]" in train
     assert not {"--no-deps", "--require-hashes", "--requirement"} & set(train)
-
-
-def test_documents_are_run_without_torch_first_and_then_with_it(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[str] = []
-
-    class Builder:
-        """An environment whose documents' commands fail where PyTorch is there."""
-
-        def build_wheel(self, folder: Path) -> Path:
-            return folder / "mimseg.whl"
-
-        def python(self, arguments: list[str]) -> int:
-            steps.append("run " + arguments[-1])
-            return int(arguments[-1] == "--train")
-
-    monkeypatch.setattr(run.Environment, "install_as_declared", lambda _, wheel, extra: steps.append(extra or "plain"))
-    failed = run.test_documents(Builder(), True)
-    assert steps == ["plain", f"run {ROOT / '.venv-declared'}", "train", "run --train"]
-    assert failed == ["commands of the documents, training"]
-    steps.clear()
-    assert run.test_documents(Builder(), False) == []
-    assert "train" not in steps
 
 
 def test_pip_is_not_led_astray_by_the_users_settings(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
