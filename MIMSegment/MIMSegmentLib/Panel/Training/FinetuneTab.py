@@ -2,38 +2,34 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.RunStatus import RunStatus
-from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Panel.Training.CasesSection import CasesSection
 from MIMSegmentLib.Panel.Training.FewCasesSection import FewCasesSection
 from MIMSegmentLib.Panel.Training.FindingsSection import FindingsSection
 from MIMSegmentLib.Panel.Training.FoldProgress import FoldProgress
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
+from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
 from MIMSegmentLib.Panel.Training.TrainingTexts import planText, scoresText
 from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
-from MIMSegmentLib.Scene.Curves import Curves
 
 FROM_NOTHING = "none"
 
 
-class FinetuneTab(RunTab):
+class FinetuneTab(TrainingTab):
     """Labeled cases -> check -> plan -> train -> a new model with its scores."""
 
     def __init__(self, ui, logic, desktop, catalog, setup):
         status = RunStatus(ui.finetuneProgressBar, ui.finetuneStatusLabel)
-        super().__init__(ui, logic, desktop, catalog, setup, status)
+        super().__init__(ui, logic, desktop, catalog, setup, status, "finetune", _("Fine-tuning"))
         self.cases = CasesSection(ui, logic, desktop, self.status)
         self.fewCases = FewCasesSection(ui, logic)
         self.findings = FindingsSection(ui, desktop)
         self.drawnImages = RunPicture(ui.drawnImagesLabel)
-        self.curves = Curves(logic.scene.scene, _("Fine-tuning"))
         self.folds = None
         self._starts = []
         self._filling = False
         self._measured = {}
         self._best = None
         self._report = ""
-        # Name of the training that is started next, and whether it is resumed.
-        self._training = ("", False)
         ui.startFromSelector.connect("currentIndexChanged(int)", self.onStartChosen)
         ui.newModelNameEdit.connect("textChanged(QString)", self.update)
         ui.checkButton.connect("clicked()", self.onCheck)
@@ -128,10 +124,6 @@ class FinetuneTab(RunTab):
 
     # -- train
 
-    @property
-    def running(self):
-        return self.logic.training.command == "finetune"
-
     def onStartOrStop(self):
         if self.running:
             self._disableButtons()
@@ -174,10 +166,6 @@ class FinetuneTab(RunTab):
         if unfinished:
             self.setup.ensure("train", lambda: self._goOn(unfinished[0], self.logic.finishFinetuning))
 
-    def onShowCurves(self):
-        if self.curves.chart is not None and not self.desktop.hideChart():
-            self.desktop.showChart(self.curves.chart)
-
     def onOpenReport(self):
         self.desktop.openFile(self._report)
 
@@ -191,9 +179,7 @@ class FinetuneTab(RunTab):
         if self._training[1]:
             # What a plan for other cases has shown.
             self._showDrawnImages("")
-        self.curves.begin(*self._training)
-        self._training = ("", False)
-        self.desktop.showChart(self.curves.chart)
+        self.beginCurves()
 
     def onProgress(self, phase, done, total, etaSeconds):
         if self.running and (path := self.logic.drawnImages()):
@@ -256,14 +242,6 @@ class FinetuneTab(RunTab):
             self.status.end(_("Paused. Resume continues where it was."))
         else:
             super().onStopped(command)
-
-    def sceneClosed(self):
-        """The curves are gone with the scene, unless the training goes on."""
-        if self.running:
-            self.curves.drawAgain()
-        else:
-            self.curves.forget()
-        self.update()
 
     def update(self, *_ignored):
         """Enable what can be done now."""

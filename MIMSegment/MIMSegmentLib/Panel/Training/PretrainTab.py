@@ -3,26 +3,22 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
-from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
+from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
 from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
-from MIMSegmentLib.Scene.Curves import Curves
 
 DEFAULT_METHOD = "mae"
 
 
-class PretrainTab(RunTab):
+class PretrainTab(TrainingTab):
     """Folder of scans without labels -> a pre-training run to start a fine-tuning from."""
 
     def __init__(self, ui, logic, desktop, catalog, setup):
         status = RunStatus(ui.pretrainProgressBar, ui.pretrainStatusLabel)
-        super().__init__(ui, logic, desktop, catalog, setup, status)
+        super().__init__(ui, logic, desktop, catalog, setup, status, "pretrain", _("Pre-training"))
         self._filling = False
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
-        self.curves = Curves(logic.scene.scene, _("Pre-training"))
         self.picture = RunPicture(ui.reconstructionLabel)
-        # Name of the run that is started next, and whether it is resumed.
-        self._training = ("", False)
         connectPath(ui.pretrainFolderEdit, self.onFolderChanged)
         ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
         ui.pretrainButton.connect("clicked()", self.onStartOrStop)
@@ -49,10 +45,6 @@ class PretrainTab(RunTab):
             self.ui.pretrainMethodSelector.addItem(methodText(method), method["name"])
         self.ui.pretrainMethodSelector.setCurrentIndex(names.index(wanted) if wanted in names else 0)
         self._filling = False
-
-    @property
-    def running(self):
-        return self.logic.training.command == "pretrain"
 
     def method(self):
         """Name of the chosen method."""
@@ -97,16 +89,10 @@ class PretrainTab(RunTab):
         self._training = (name, True)
         self.logic.resumePretraining(name)
 
-    def onShowCurves(self):
-        if self.curves.chart is not None and not self.desktop.hideChart():
-            self.desktop.showChart(self.curves.chart)
-
     # -- the run
 
     def onStarted(self, command):
-        self.curves.begin(*self._training)
-        self._training = ("", False)
-        self.desktop.showChart(self.curves.chart)
+        self.beginCurves()
 
     def onProgress(self, phase, done, total, etaSeconds):
         super().onProgress(phase, done, total, etaSeconds)
@@ -130,14 +116,6 @@ class PretrainTab(RunTab):
     def showPicture(self):
         """Show the picture of the reconstruction if it is new."""
         self.picture.show(self.logic.reconstructionPicture())
-
-    def sceneClosed(self):
-        """The curves are gone with the scene, unless the training goes on."""
-        if self.running:
-            self.curves.drawAgain()
-        else:
-            self.curves.forget()
-        self.update()
 
     def update(self, *_ignored):
         """Enable what can be done now."""
