@@ -20,7 +20,7 @@ from mimseg.cli.main import main  # noqa: E402
 from mimseg.data.cases import load_dataset  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.labels.scheme import choose_scheme  # noqa: E402
-from mimseg.data.labels.sides import side_pairs, unpaired  # noqa: E402
+from mimseg.data.labels.sides import side_pairs  # noqa: E402
 from mimseg.data.labels.structures import labels_from_json  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.data.volume import Grid, Volume  # noqa: E402
@@ -145,7 +145,6 @@ def test_pairs_are_told_by_name_or_by_code():
         "the test",
     )
     assert side_pairs(labels) == {1: 2, 5: 6}
-    assert unpaired(labels) == ["Left-Thalamus"]
 
 
 def test_runs_begun_before_there_were_pairs_can_be_resumed(tmp_path):

@@ -28,10 +28,3 @@ def side_pairs(labels: Sequence[Label]) -> dict[int, int]:
         if side:
             sides[side][_SIDE.sub("", label.name, count=1).lower()] = label.value
     return {value: sides["right"][name] for name, value in sides["left"].items() if name in sides["right"]}
-
-
-def unpaired(labels: Sequence[Label]) -> list[str]:
-    """Names of structures of one side whose other side is not among `labels`."""
-    pairs = side_pairs(labels)
-    known = set(pairs) | set(pairs.values())
-    return [label.name for label in labels if side_of(label) and label.value not in known]
