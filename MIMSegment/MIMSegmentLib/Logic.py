@@ -3,6 +3,7 @@ import os
 
 import slicer
 
+from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Runs import Command
 from MIMSegmentLib.Runs.Backend import Backend
 from MIMSegmentLib.Runs.BackendRun import removeLeftOvers
@@ -155,6 +156,17 @@ class Logic:
         return expectedSeconds(modelName, boxed)
 
     # -- Fine-tune
+
+    def findCases(self, folder, callback):
+        """Which files of a folder belong together: callback(what `cases.addFromFolder` takes, or a Problem)."""
+
+        def onAnswer(answer):
+            if answer.ok or answer.code == "no-dataset":
+                callback(answer.result or {})
+            else:
+                callback(Problem(answer.message, answer.hint))
+
+        self._questions.ask(Command.pairsArguments(folder), onAnswer)
 
     def checkCases(self, initial=""):
         """Look for what is wrong with the cases.

@@ -1,5 +1,7 @@
 """Training cases made of the scene, and the label files they hold."""
 
+from pathlib import Path
+
 import SimpleITK as sitk
 from logic_tools import add_segmentation, add_volume, box, smooth_values
 
@@ -17,3 +19,23 @@ def add(cases, tool, structures, name="Fall ä/1"):
 
 def labels_of(cases, entry):
     return sitk.GetArrayFromImage(sitk.ReadImage(cases.path(entry["label"])))
+
+
+def found_in(folder):
+    """What the backend says of a folder, as `Cases.addFromFolder` takes it."""
+    from mimseg.commands.check.run import CheckSettings, check
+    from mimseg.errors import UserError
+    from mimseg.events import Reporter
+
+    class Keeper(Reporter):
+        def result(self, **fields):
+            self.fields = fields
+
+    keeper = Keeper()
+    try:
+        check(CheckSettings(Path(folder), names_only=True), keeper)
+    except UserError as fault:
+        if fault.code not in ("no-dataset", "not-found"):
+            raise
+        return {}
+    return keeper.fields

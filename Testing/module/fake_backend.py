@@ -1,8 +1,8 @@
 """A stand-in for `mimseg`, run as a real child process: it answers at once, with what the real one would say.
 
-Questions (doctor, models), check, rank and segment are answered at once. A training writes what the real one leaves
-on the disk, then waits for a stop; in the mode RUN it ends by itself. What it was asked for comes as the metric
-`arguments`.
+Questions (doctor, models), check and rank are answered at once, segment and `check --names-only` by the real one. A
+training writes what the real one leaves on the disk, then waits for a stop; in the mode RUN it ends by itself. What it
+was asked for comes as the metric `arguments`.
 """
 
 import json
@@ -181,7 +181,7 @@ elif COMMAND == "models":
         tell("result", models=[
             {**entry, "name": name, "path": os.path.join(folder, name), "title": name.capitalize()} for name in names
         ], methods=METHODS)
-elif COMMAND == "segment":
+elif COMMAND == "segment" or "--names-only" in ARGUMENTS:
     # The real one.
     environment = {**os.environ, "PYTHONPATH": REAL}
     sys.exit(subprocess.call([sys.executable, "-m", "mimseg", *ARGUMENTS], env=environment))

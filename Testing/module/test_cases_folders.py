@@ -10,10 +10,9 @@ from logic_tools import FOLDER, add_segmentation, add_volume, box, smooth_values
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
-from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
+from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, found_in, labels_of
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Cases import Cases
-from MIMSegmentLib.Scene.LabelFile import findPairs
 from MIMSegmentLib.Scene.Scene import Scene
 
 
@@ -42,7 +41,7 @@ def test_a_decathlon_folder_is_added_with_its_names(cases, tmp_path):
         write_image(folder / "imagesTr" / f"{name}.nii.gz", smooth_values(SHAPE))
         write_image(folder / "labelsTr" / f"{name}.nii.gz", (LEFT * 1 + RIGHT * 2).astype(np.uint8))
     (folder / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "Links", "2": "Rechts"}}))
-    added = cases.addFromFolder(str(folder))
+    added = cases.addFromFolder(str(folder), found_in(folder))
     assert len(added) == 2
     entry = cases.entries()[0]
     assert entry["structures"] == ["Links", "Rechts"]
@@ -53,15 +52,27 @@ def test_a_decathlon_folder_is_added_with_its_names(cases, tmp_path):
     assert (folder / "labelsTr" / "a.nii.gz").exists()
 
 
-def test_an_nnu_net_folder_is_understood(tmp_path):
+def test_an_nnu_net_folder_is_understood_and_what_is_left_out_is_told(cases, tmp_path):
     write_image(tmp_path / "imagesTr" / "case_1_0000.nii.gz", smooth_values(SHAPE))
     write_image(tmp_path / "labelsTr" / "case_1.nii.gz", LEFT.astype(np.uint8))
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
-    pairs, names = findPairs(str(tmp_path))
-    assert [tuple(os.path.basename(path) for path in pair) for pair in pairs] == [
-        ("case_1_0000.nii.gz", "case_1.nii.gz")
-    ]
-    assert names == {1: "liver"}
+    write_image(tmp_path / "imagesTr" / "lonely_0000.nii.gz", smooth_values(SHAPE))
+    told = []
+    cases.addFromFolder(str(tmp_path), found_in(tmp_path), told.append)
+    (entry,) = cases.entries()
+    assert os.path.basename(entry["image"]) == "case_1_0000.nii.gz"
+    assert entry["structures"] == ["liver"]
+    (text,) = told
+    assert "lonely_0000.nii.gz" in text
+
+
+def test_a_case_of_several_channels_is_refused_and_not_taken_for_its_first(cases, tmp_path):
+    for channel in range(2):
+        write_image(tmp_path / "imagesTr" / f"case_1_000{channel}.nii.gz", smooth_values(SHAPE))
+    write_image(tmp_path / "labelsTr" / "case_1.nii.gz", LEFT.astype(np.uint8))
+    with pytest.raises(Problem, match="several channels"):
+        cases.addFromFolder(str(tmp_path), found_in(tmp_path))
+    assert cases.entries() == []
 
 
 def test_values_of_slicer_segmentations_are_matched_by_name(cases, tool, tmp_path):
@@ -81,7 +92,7 @@ def test_values_of_slicer_segmentations_are_matched_by_name(cases, tool, tmp_pat
         Segment1_LabelValue="2",
         Segment1_Layer="0",
     )
-    (identifier,) = cases.addFromFolder(str(tmp_path))
+    (identifier,) = cases.addFromFolder(str(tmp_path), found_in(tmp_path))
     entry = next(entry for entry in cases.entries() if entry["id"] == identifier)
     assert np.array_equal(labels_of(cases, entry), LEFT * 1 + RIGHT * 2)
 
@@ -96,7 +107,7 @@ def test_overlapping_layers_and_codes_of_slicer_files_are_read(cases, scene, tmp
     tool.exportVolume(volume, str(tmp_path / "v.nrrd"))
     tool.saveSegmentation(node, str(tmp_path / "v.seg.nrrd"))
     told = []
-    (identifier,) = cases.addFromFolder(str(tmp_path), told.append)
+    (identifier,) = cases.addFromFolder(str(tmp_path), found_in(tmp_path), told.append)
     (text,) = told
     assert f"overlap in {np.count_nonzero(LEFT & wide)} voxels of {identifier}" in text
     (entry,) = cases.entries()
@@ -105,21 +116,12 @@ def test_overlapping_layers_and_codes_of_slicer_files_are_read(cases, scene, tmp
     assert cases.labels().toJson()[1]["modifier"]["meaning"] == "Left"
 
 
-@pytest.mark.parametrize("label", ["a_seg.nii.gz", "a-label.nrrd", "A_mask.nii.gz", "a.seg.nrrd"])
-def test_scans_beside_their_labels_are_found(tmp_path, label):
-    for name in ("a.nii.gz", "b.nii.gz", ".hidden.nii.gz", label):
-        (tmp_path / name).write_text("")
-    (tmp_path / "notes.txt").write_text("")
-    pairs, _names = findPairs(str(tmp_path))
-    assert [tuple(os.path.basename(path) for path in pair) for pair in pairs] == [("a.nii.gz", label)]
-
-
 def test_labelmaps_without_scans_are_cases_once(cases, tmp_path):
     folder = tmp_path / FOLDER
     for number in (1, 2):
         write_image(folder / f"training_seg_0{number}.nii.gz", (LEFT * 2 + RIGHT * 41).astype(np.uint8))
-    assert len(cases.addFromFolder(str(folder))) == 2
-    assert cases.addFromFolder(str(folder)) == []
+    assert len(cases.addFromFolder(str(folder), found_in(folder))) == 2
+    assert cases.addFromFolder(str(folder), found_in(folder)) == []
     assert cases.withoutVolume() == 2
     entry = cases.entries()[0]
     assert entry["image"] == ""
@@ -139,14 +141,14 @@ def test_labelmaps_without_scans_are_cases_once(cases, tmp_path):
 def test_scans_without_labels_are_no_labelmaps(cases, tmp_path, name):
     write_image(tmp_path / "data" / name, LEFT.astype(np.uint8))
     with pytest.raises(Problem, match="no scans with labels"):
-        cases.addFromFolder(str(tmp_path / "data"))
+        cases.addFromFolder(str(tmp_path / "data"), found_in(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_a_folder_without_pairs_is_refused(cases, tmp_path, folder):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Problem) as caught:
-        cases.addFromFolder(str(tmp_path / folder))
+        cases.addFromFolder(str(tmp_path / folder), found_in(tmp_path / folder))
     assert caught.value.hint
 
 
@@ -159,7 +161,7 @@ def test_labels_that_are_none_are_refused_by_name(cases, tmp_path, kind):
     else:
         write_image(path, smooth_values(SHAPE) if kind == "gray values" else (LEFT * -1).astype(np.int16))
     with pytest.raises(Problem, match="a_seg"):
-        cases.addFromFolder(str(tmp_path))
+        cases.addFromFolder(str(tmp_path), found_in(tmp_path))
     assert cases.entries() == []
 
 
@@ -169,9 +171,9 @@ def test_one_bad_file_of_a_folder_does_not_keep_the_others_out(cases, tmp_path):
         write_image(tmp_path / f"{name}_seg.nrrd", LEFT.astype(np.uint8))
     (tmp_path / "b_seg.nrrd").write_text("no image")
     with pytest.raises(Problem, match="1 of 3"):
-        cases.addFromFolder(str(tmp_path))
+        cases.addFromFolder(str(tmp_path), found_in(tmp_path))
     assert [Path(entry["image"]).name for entry in cases.entries()] == ["a.nrrd", "c.nrrd"]
     write_image(tmp_path / "b_seg.nrrd", LEFT.astype(np.uint8))
-    assert len(cases.addFromFolder(str(tmp_path))) == 1
-    assert cases.addFromFolder(str(tmp_path)) == []
+    assert len(cases.addFromFolder(str(tmp_path), found_in(tmp_path))) == 1
+    assert cases.addFromFolder(str(tmp_path), found_in(tmp_path)) == []
     assert len(cases.entries()) == 3

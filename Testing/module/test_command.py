@@ -138,6 +138,7 @@ def test_the_backend_accepts_a_full_pretrain_request():
         Command.checkArguments("cases.json"),
         Command.checkArguments("cases.json", "labels.json", "MR"),
         Command.checkArguments("cases.json", "labels.json", model="hippocampus-mr", report="a b/check.html"),
+        Command.pairsArguments("a b/ä"),
     ],
 )
 def test_the_backend_accepts_every_question(arguments):

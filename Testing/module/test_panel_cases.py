@@ -61,10 +61,16 @@ def test_cases_can_be_added_from_a_folder(panel, tmp_path):
             sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / name / f"{case}.nii.gz"))
     FakeDesktop.answers["chooseFolder"] = str(folder)
     panel.ui.addFolderButton.click()
-    assert len(cells(panel.ui.casesTable)) == 2
+    assert not panel.ui.addFolderButton.enabled
+    assert wait(lambda: len(cells(panel.ui.casesTable)) == 2)
+    assert panel.ui.addFolderButton.enabled
     FakeDesktop.answers["chooseFolder"] = str(tmp_path / "models ä")
     panel.ui.addFolderButton.click()
-    assert "no scans with labels" in panel.ui.finetuneStatusLabel.text
+    assert wait(lambda: "no scans with labels" in panel.ui.finetuneStatusLabel.text)
+    FakeDesktop.answers["chooseFolder"] = str(tmp_path / "gone")
+    panel.ui.addFolderButton.click()
+    assert wait(lambda: "gone does not exist" in panel.ui.finetuneStatusLabel.text)
+    assert panel.ui.addFolderButton.enabled
 
 
 def test_a_corrected_result_becomes_a_training_case_with_one_click(panel, scan):

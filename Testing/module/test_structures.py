@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from case_tools import found_in
 from fake_backend import fake_backend
 from logic_tools import add_cases, read_json
 from panel_tools import cells, open_panel, wait
@@ -22,7 +23,7 @@ def add_nameless_folder(panel, folder):
     (folder / "in").mkdir()
     sitk.WriteImage(sitk.GetImageFromArray(labels.astype(np.float32) * 50), str(folder / "in" / "a.nii.gz"))
     sitk.WriteImage(sitk.GetImageFromArray(labels), str(folder / "in" / "a_seg.nii.gz"))
-    panel.logic.cases.addFromFolder(str(folder / "in"))
+    panel.logic.cases.addFromFolder(str(folder / "in"), found_in(folder / "in"))
     panel.finetuneTab.cases.show()
 
 

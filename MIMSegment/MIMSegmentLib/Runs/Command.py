@@ -166,6 +166,11 @@ def checkArguments(cases, labels="", modality="", model="", report=""):
     return ["check", str(cases), *options, *CONTROL]
 
 
+def pairsArguments(folder):
+    """`mimseg check --names-only`: which files of a folder are one case."""
+    return ["check", str(folder), "--names-only", *CONTROL]
+
+
 def planArguments(request):
     """`mimseg finetune --plan-only`: what a `FinetuneRequest` would do, without doing it."""
     *arguments, jsonLines, stop = request.arguments()

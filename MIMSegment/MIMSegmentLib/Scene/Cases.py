@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene.LabelFile import LabelFile, findLabels, findPairs, stem
+from MIMSegmentLib.Scene.LabelFile import VOLUME_ENDINGS, LabelFile, findLabels, stem
 from MIMSegmentLib.Scene.Labels import Labels
 
 TABLE = "cases.json"
@@ -122,20 +122,23 @@ class Cases:
             )
         return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected", warn=warn)
 
-    def addFromFolder(self, folder, warn=logging.warning):
-        """Add the labelled scans of a folder: `imagesTr` with `labelsTr`, or scans beside their labelmaps.
+    def addFromFolder(self, folder, found, warn=logging.warning):
+        """Add the labelled scans of a folder.
 
         Where there are none, labelmaps are taken alone if their names say what they are. The scans stay
         where they are; the labels are written anew with values by name. What is in the table already is passed over.
 
-        :param warn: is told, in a sentence, of what the labels cannot hold.
+        :param found: which files the backend found to belong together (`pairs`), the names of the values
+            (`label_names`), and what it left out (`problems`); empty if it found no scan with labels.
+        :param warn: is told, in a sentence each, of files that are left out and of what the labels cannot hold.
         :returns: identifiers of the added cases.
         :raises Problem: if there is none, or after the others were added, if some cannot be used.
         """
-        pairs, names = findPairs(folder)
+        pairs = [(pair["images"], pair["label"]) for pair in found.get("pairs") or () if pair["label"]]
+        names = {int(value): name for value, name in (found.get("label_names") or {}).items()}
         if not pairs:
             alone, names = findLabels(folder)
-            pairs = [("", label) for label in alone]
+            pairs = [([], label) for label in alone]
         if not pairs:
             raise Problem(
                 _("The folder {folder} holds no scans with labels.").format(folder=folder),
@@ -143,11 +146,13 @@ class Cases:
             )
         known = {entry["image"] or entry.get("origin") for entry in self.entries()}
         added, problems, shared = [], [], {}
-        for image, label in pairs:
-            if os.path.abspath(image or label) in known:
+        for problem in found.get("problems") or ():
+            warn(problem["message"])
+        for images, label in pairs:
+            if os.path.abspath((images or [label])[0]) in known:
                 continue
             try:
-                identifier, shared[identifier] = self._addFiles(image, label, names)
+                identifier, shared[identifier] = self._addFiles(images, label, names)
                 added.append(identifier)
             except Problem as problem:
                 problems.append(problem)
@@ -161,7 +166,13 @@ class Cases:
             )
         return added
 
-    def _addFiles(self, image, label, names):
+    def _addFiles(self, images, label, names):
+        image = images[0] if images else ""
+        if len(images) > 1 or not (image or label).lower().endswith(VOLUME_ENDINGS):
+            raise Problem(
+                _("{path} is one of several channels, or a DICOM series.").format(path=image),
+                _("Here a case is one volume with one segmentation: load them and add them from the scene."),
+            )
         identifier = self._newIdentifier(stem(os.path.basename(image or label)))
         target = f"labels/{identifier}.nrrd"
         try:

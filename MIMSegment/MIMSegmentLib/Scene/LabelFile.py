@@ -10,8 +10,8 @@ from MIMSegmentLib.Files import replacing
 from MIMSegmentLib.Scene.Labels import codesOfEntry
 
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-# What a labelmap beside its scan may be called: scan.nii.gz with scan.seg.nrrd, scan_seg.nii.gz, scan-label.nrrd ...
-LABEL_SUFFIXES = ("_segmentation", "_seg", "-seg", "_label", "-label", "_labels", "-labels", "_mask", "-mask")
+# Words that say of a file that it is a labelmap.
+LABEL_WORDS = {"segmentation", "seg", "label", "labels", "mask"}
 
 
 class LabelFile:
@@ -42,23 +42,6 @@ class LabelFile:
         return set(_valuesOf(image)) - {0}, shared
 
 
-def findPairs(folder):
-    """`([(image, label)], names by value)` of a folder; the names come from `dataset.json` if it is there."""
-    names = _datasetNames(os.path.join(folder, "dataset.json"))
-    images, labels = (os.path.join(folder, name) for name in ("imagesTr", "labelsTr"))
-    if os.path.isdir(images) and os.path.isdir(labels):
-        byStem = {stem(name): os.path.join(labels, name) for name in _volumes(labels)}
-        pairs = []
-        for name in _volumes(images):
-            base = stem(name)
-            # nnU-Net appends the channel.
-            label = byStem.get(base) or byStem.get(re.sub(r"_0000$", "", base))
-            if label:
-                pairs.append((os.path.join(images, name), label))
-        return pairs, names
-    return _pairsBeside(folder), names
-
-
 def findLabels(folder):
     """`([label], names by value)` of a folder of labelmaps without scans, which their names or the folder's tell."""
     names = _datasetNames(os.path.join(folder, "dataset.json"))
@@ -70,25 +53,7 @@ def findLabels(folder):
 
 def _saysLabels(name):
     words = set(re.split(r"[^a-z]+", stem(name).lower()))
-    return name.lower().endswith(".seg.nrrd") or not words.isdisjoint(suffix[1:] for suffix in LABEL_SUFFIXES)
-
-
-def _pairsBeside(folder):
-    files = _volumes(folder)
-    byStem = {}
-    for name in files:
-        byStem.setdefault(stem(name).casefold(), []).append(name)
-    pairs = []
-    for name in files:
-        if name.lower().endswith(".seg.nrrd"):
-            continue
-        base = stem(name).casefold()
-        candidates = [other for other in byStem[base] if other.lower().endswith(".seg.nrrd")]
-        for suffix in LABEL_SUFFIXES:
-            candidates += byStem.get(base + suffix, [])
-        if candidates:
-            pairs.append((os.path.join(folder, name), os.path.join(folder, candidates[0])))
-    return pairs
+    return name.lower().endswith(".seg.nrrd") or not words.isdisjoint(LABEL_WORDS)
 
 
 def _volumes(folder):

@@ -25,6 +25,8 @@ class CasesSection:
         ui.structuresTable.horizontalHeader().setStretchLastSection(True)
         ui.structuresTable.verticalHeader().hide()
         self._filling = False
+        # For cases in a folder.
+        self._looking = False
         ui.structuresTable.connect("itemChanged(QTableWidgetItem*)", self.onRenamed)
         ui.casesTable.connect("itemSelectionChanged()", self.update)
         ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
@@ -127,7 +129,18 @@ class CasesSection:
         folder = self.desktop.chooseFolder(_("Folder with labeled cases"), self.desktop.recall("CasesSource"))
         if folder:
             self.desktop.remember("CasesSource", folder)
-            self._try(lambda warn: self.logic.cases.addFromFolder(folder, warn))
+            self.status.hint(_("Looking for scans with labels ..."))
+            self._looking = True
+            self.update()
+            self.logic.findCases(folder, lambda found: self._addFound(folder, found))
+
+    def _addFound(self, folder, found):
+        self._looking = False
+        if isinstance(found, Problem):
+            self.status.fail(found.message, found.hint)
+            self.update()
+            return
+        self._try(lambda warn: self.logic.cases.addFromFolder(folder, found, warn))
 
     def onRemove(self):
         for identifier in self.selected():
@@ -160,7 +173,7 @@ class CasesSection:
         idle = not self.logic.work.command
         unread = idle and not self.logic.training.command
         self.ui.addCaseButton.enabled = bool(segmentation and idle)
-        self.ui.addFolderButton.enabled = idle
+        self.ui.addFolderButton.enabled = idle and not self._looking
         self.ui.structuresTable.enabled = unread
         self.ui.removeCaseButton.enabled = bool(unread and self.ui.casesTable.selectedItems())
         self.ui.addResultButton.enabled = bool(idle and self.ui.segmentationSelector.currentNode())
