@@ -160,6 +160,7 @@ def test_the_plan_is_kept_by_a_resumed_run(data: Path, tmp_path: Path) -> None:
     assert resumed is not None
     assert resumed.record["finetuning"]["batch"] == 1, "300 minutes would be planned with more"
     assert resumed.shape == first.shape
+    assert resumed.record["finetuning"]["budget"]["minutes"] == 0.005, "finishing has no budget of its own"
     assert again.started["plan"] == plan
     assert "cost" not in again.started, "finishing measures nothing"
 

@@ -102,13 +102,16 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> None:
+def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> dict[str, Any]:
     """Refuse to resume a run with other settings than it was started with; the budget may change.
 
     Args:
         folder: Of the run.
         settings: The present ones.
         name: File with those that it was started with.
+
+    Returns:
+        Those that it was started with.
 
     Raises:
         UserError: naming the settings that differ.
@@ -129,6 +132,7 @@ def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "set
             "Resume with the same options and data, or start a new run in another folder.",
             code="settings-differ",
         )
+    return started
 
 
 def comparable(key: str, value: Any) -> Any:

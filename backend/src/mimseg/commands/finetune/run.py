@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,7 @@ class _Run:
         self._settings, self._initial, self._data, self._work = settings, initial, data, work
         self._reporter, self._plan, self._provisional = reporter, plan, provisional
         self._report: TransferReport | None = None
+        self._budget = asdict(settings.budget)
 
     @property
     def shape(self) -> NetworkSettings:
@@ -153,7 +154,9 @@ class _Run:
         self._announce(self._prepared, cost)
         recorded = training_record(self._settings, self._prepared.shape, self._data)
         if self._settings.resume:
-            check_same_settings(self._work, recorded)
+            started = check_same_settings(self._work, recorded)
+            # Finishing has none of its own.
+            self._budget = started["budget"] if self._settings.finish else self._budget
         elif self._prepared.fabric.is_global_zero:
             self._work.mkdir(parents=True, exist_ok=True)
             plan = {"plan": self._plan.to_json()} if self._plan else {}
@@ -183,7 +186,7 @@ class _Run:
     def record(self, shape: NetworkSettings) -> dict[str, Any]:
         """Everything that makes this model."""
         return {
-            "finetuning": training_record(self._settings, shape, self._data),
+            "finetuning": {**training_record(self._settings, shape, self._data), "budget": self._budget},
             "pretraining": self._initial.provenance if self._initial else None,
             "transfer": self._report.to_json() if self._report else None,
         }
