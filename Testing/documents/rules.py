@@ -19,6 +19,7 @@ NOT_RUN = (
     (r"^(Slicer|ctest) ", "needs 3D Slicer"),
     (r"^\.venv/bin/", "needs the environment of `run.py test`"),
     (r"^mimseg models import (last\.ckpt|unetr\.pt)", "weights of others: see test_importers_command.py"),
+    (r"^mimseg models export my-primus", "needs a pre-trained Primus: see test_exchange.py"),
     (r"--pretrain-on", "several trainings: see test_crossvalidate.py"),
     (r"^mimseg study labels", "as long as the study before it: see test_study_training.py"),
     (r"--init my-encoder", "needs the weights of the line before"),

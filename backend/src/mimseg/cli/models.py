@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="zip",
         help="export: a model as zip, or the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
     )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="export to nnssl: add a decoder with fresh weights for N classes, background included, as "
+        "`nnUNetv2_train -pretrained_weights` wants it",
+    )
     parser.add_argument("--replace", action="store_true", help="import: replace a model of the same name")
     group = parser.add_argument_group("import of weights of other programs (what their files do not say)")
     group.add_argument("--preprocessing", help="btcv, brats, or a JSON file as in segmentation.json")
@@ -102,7 +109,7 @@ def _export(arguments: argparse.Namespace) -> Path:
         need_training_runtime()
         from mimseg.commands.models.export_nnssl import export_nnssl
 
-        return export_nnssl(Path(arguments.model), arguments.output)
+        return export_nnssl(Path(arguments.model), arguments.output, arguments.classes)
     from mimseg.commands.models.collection import export_model
 
     return export_model(arguments.model, arguments.output)
@@ -145,6 +152,12 @@ def _import(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 def _check_usage(arguments: argparse.Namespace) -> None:
     """Raise UserError unless the action has just what it needs."""
+    if arguments.classes is not None and (arguments.format != "nnssl" or arguments.classes < 2):
+        raise UserError(
+            "--classes belongs to `models export --format nnssl` and is 2 or more.",
+            "Count the background, too.",
+            "usage",
+        )
     needs_model = arguments.action != "list"
     outputs = {"export": (True,), "import": (False, True)}.get(arguments.action, (False,))
     if (arguments.model is not None) == needs_model and (arguments.output is not None) in outputs:

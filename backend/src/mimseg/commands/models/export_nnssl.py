@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimseg.errors import UserError
 from mimseg.files import replacing
 from mimseg.networks.primus_settings import PrimusSettings
 from mimseg.training.pretrained_run import PretrainedRun, read_pretrained
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # Sizes that the other programs know by a name: width, blocks, heads.
 _NAMES = {(396, 12, 6): "PrimusS", (792, 12, 12): "PrimusB", (864, 16, 12): "PrimusM", (1056, 24, 16): "PrimusL"}
 
 
-def export_nnssl(run: Path, target: Path) -> Path:
+def export_nnssl(run: Path, target: Path, classes: int | None = None) -> Path:
     """Write the encoder of a pre-training run as `network_weights` with an adaptation plan.
 
     Args:
         run: Folder of the run.
         target: The file to write, which must not be there, or a folder.
+        classes: Outputs of a decoder with fresh weights that is written, too, background included; None writes none.
+            nnU-Net 2.8.1 takes only files that hold every weight of its network.
 
     Raises:
         UserError: No finished run, not one of Primus, or the target is taken.
@@ -40,13 +46,23 @@ def export_nnssl(run: Path, target: Path) -> Path:
     if path.exists():
         raise UserError(f"{path} exists already.", "Choose another name.", "output-exists")
     own = {name.removeprefix("vit."): value for name, value in weights.items() if name.startswith("vit.")}
+    encoder = reverse_axes(own, settings.grid, settings.heads)
     content = {
-        "network_weights": reverse_axes(own, settings.grid, settings.heads),
+        "network_weights": encoder if classes is None else {**encoder, **_fresh_rest(settings, classes)},
         "nnssl_adaptation_plan": _plan(found, settings),
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)
     return path
+
+
+def _fresh_rest(settings: PrimusSettings, classes: int) -> dict[str, Tensor]:
+    """What the published network has beside its encoder, as it begins."""
+    import torch
+
+    network = replace(settings, classes=classes, decoder="light").build()
+    decoder = {name: value for name, value in network.state_dict().items() if name.startswith("up_projection.")}
+    return {**decoder, "mask_token": torch.zeros(1, 1, settings.hidden_size)}
 
 
 def _plan(run: PretrainedRun, settings: PrimusSettings) -> dict[str, Any]:
