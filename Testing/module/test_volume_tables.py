@@ -1,5 +1,8 @@
 """Volumes: left and right apart where a structure has sides; the table in the scene follows corrections."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from logic_tools import add_segmentation, add_volume, box, oblique, wait_until
@@ -129,6 +132,17 @@ def test_the_table_of_time_points_follows_corrections_that_the_sequence_keeps(sc
     # Looking at another time point changes nothing.
     assert not wait_until(lambda: milliliters(table) != [[0.0], [0.0], [0.192]], 1)
     assert [tool.volumes(sequence.GetNthDataNode(number))[0][2] for number in range(3)] == [0, 0, 64]
+    tool.tables.stop()
+
+
+def test_a_scene_that_is_closed_is_released(scene, segmentation):
+    tool = Scene(scene)
+    tool.tables.add(segmentation)
+    inside = weakref.ref(segmentation.GetSegmentation())
+    segmentation.SetAndObserveSegmentation(None)
+    scene.Clear(0)
+    gc.collect()
+    assert inside() is None
     tool.tables.stop()
 
 

@@ -35,7 +35,10 @@ class VolumeTables:
         self._timer.setSingleShot(True)
         self._timer.setInterval(PATIENCE_MILLISECONDS)
         self._timer.connect("timeout()", _weakly(self.update))
-        self._tag = scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _weakly(self._refresh))
+        self._tags = [
+            scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _weakly(self._refresh)),
+            scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, _weakly(self._forget)),
+        ]
         self._refresh()
 
     def add(self, node, name=""):
@@ -65,11 +68,16 @@ class VolumeTables:
     def stop(self):
         """Observe nothing any more."""
         self._timer.stop()
-        self._scene.RemoveObserver(self._tag)
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._forget()
+
+    def _forget(self):
+        """The scene was closed: what is observed would not be released otherwise."""
         for observed, tags in self._observed.values():
             for tag in tags:
                 observed.RemoveObserver(tag)
-        self._observed = {}
+        self._observed, self._volumes, self._changed = {}, {}, set()
 
     def _refresh(self, *_ignored):
         """A scene was loaded."""
