@@ -21,6 +21,7 @@ examples:
   mimseg models list
   mimseg models show hippocampus-mr
   mimseg models export hippocampus-mr hippocampus-mr.zip
+  mimseg models export hippocampus-mr hippocampus-onnx.zip --format onnx
   mimseg models export my-pretraining encoder.pth --format nnssl
   mimseg models import hippocampus-mr.zip
   mimseg models import PrimusM-OpenMind-MAE.pth my-encoder
@@ -48,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("zip", "nnssl"),
+        choices=("zip", "onnx", "nnssl"),
         default="zip",
-        help="export: a model as zip, or the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
+        help="export: a model as zip; for other programs, as ONNX with a README of all around it; or the encoder of a "
+        "pre-trained Primus for nnU-Net (default: %(default)s)",
     )
     parser.add_argument(
         "--classes",
@@ -110,6 +112,10 @@ def _export(arguments: argparse.Namespace) -> Path:
         from mimseg.commands.models.export_nnssl import export_nnssl
 
         return export_nnssl(Path(arguments.model), arguments.output, arguments.classes)
+    if arguments.format == "onnx":
+        from mimseg.commands.models.export_onnx import export_onnx
+
+        return export_onnx(arguments.model, arguments.output)
     from mimseg.commands.models.collection import export_model
 
     return export_model(arguments.model, arguments.output)
