@@ -206,8 +206,12 @@ def test_a_model_is_trained_from_two_label_maps(maps, tmp_path, capsys):
         "--precision", "32-true", "--steps", "40", "--batch", "2", "--validations", "2", "--flip-pairs", "--no-measure",
     ]  # fmt: skip
     assert main(arguments) == 0
-    scores = open_bundle(tmp_path / "model").description.scores["summary"]
-    assert scores["mean_dice"] > 0.1  # an untrained network gets 0
+    description = open_bundle(tmp_path / "model").description
+    assert description.scores["summary"]["mean_dice"] > 0.1  # an untrained network gets 0
+    heads = [half_heads(number) for number in range(2)]
+    left = sorted(float(np.isin(head, [2, 25]).sum()) / 1000 for head in heads)
+    kept = description.training["volumes_ml"]["Left-White"]
+    assert [kept["least"], kept["largest"]] == pytest.approx(left, rel=0.02)
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "model.training" / "drawn.png")))
     assert picture.shape[:2] == (384, 768)
     assert picture.std() > 20

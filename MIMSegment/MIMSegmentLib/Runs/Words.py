@@ -135,6 +135,14 @@ def _table():
                 "box",
             ),
         ),
+        (
+            "nothing-known",
+            Words(
+                _("The model finds hardly anything of what it knows in this scan: there is no result."),
+                _("Check that the scan shows that part of the body. If it does, add a box around it."),
+                "box",
+            ),
+        ),
         ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
         (
             "wrong-channels channel-count no-features",

@@ -25,6 +25,7 @@ from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
 from mimseg.events import Reporter
 from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
 
@@ -107,7 +108,8 @@ class Model:
             names: Structures to keep; empty keeps all.
 
         Raises:
-            UserError: A box lies outside of the scan, the model has no such structure, or its region is not found.
+            UserError: A box lies outside of the scan, the model has no such structure, its region is not found, or a
+                whole scan shows hardly anything of what it knows.
             OutOfMemory: Memory ran out.
         """
         description = self._bundle.description
@@ -118,6 +120,8 @@ class Model:
         else:
             regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
             classes = segment_volume(scan, description, self._engine, regions)
+            if not regions:
+                refuse_nothing_known(classes, description, scan.grid, "this scan")
         kept = finder.kept(scan.grid)
         return Segmentation(label_values(classes, finder.labels(scan.grid), kept), scan.grid, kept)
 

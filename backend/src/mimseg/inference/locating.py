@@ -15,6 +15,7 @@ from mimseg.data.regions import Box
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.inference.known_volumes import SHARE_OF_VOLUME, finds_nothing_known, least_volumes
 from mimseg.inference.pipeline import segment_volume
 from mimseg.inference.sliding_window import Predict
 
@@ -70,7 +71,7 @@ def locate(
         reporter: Receives the progress, and is warned of places that are not found.
 
     Raises:
-        UserError: None is found, or the locator has no such structure.
+        UserError: None is found, or hardly anything of what the locator knows; or it has no such structure.
         OutOfMemory: Memory ran out.
         Stopped: The user asked to stop.
     """
@@ -86,10 +87,12 @@ def locate(
         )
     first = volume if volume.array.ndim == 3 else Volume(volume.array[0], volume.grid)
     classes = segment_volume(first, locating, predict, reporter=reporter, phase=FINDING)
+    nothing, least = finds_nothing_known(classes, locating, volume.grid), least_volumes(locating)
     found, missing = [], []
     for number, place in enumerate(locator.places):
         members = [names.index(name) + 1 for name in place.structures]
-        middle = _middle(classes, members, volume.grid)
+        enough = max(LEAST_ML, SHARE_OF_VOLUME * sum(least.get(member, 0.0) for member in members))
+        middle = None if nothing else _middle(classes, members, volume.grid, enough)
         if middle is None:
             missing.append(" and ".join(place.structures))
         else:
@@ -150,10 +153,12 @@ def left_right_axis(grid: Grid) -> int:
     return int(np.abs(np.asarray(grid.direction, float)[0]).argmax())
 
 
-def _middle(classes: NDArray[np.integer], members: Sequence[int], grid: Grid) -> NDArray[np.float64] | None:
-    """Middle of the voxels of some classes, as a continuous index; None if there are too few."""
+def _middle(
+    classes: NDArray[np.integer], members: Sequence[int], grid: Grid, least_ml: float
+) -> NDArray[np.float64] | None:
+    """Middle of the voxels of some classes, as a continuous index; None if there are less than `least_ml` mL."""
     places = np.argwhere(np.isin(classes, members))
-    if len(places) * float(np.prod(grid.spacing)) / 1000 < LEAST_ML:
+    if len(places) * float(np.prod(grid.spacing)) / 1000 < least_ml:
         return None
     return np.percentile(places, _PERCENTILES, axis=0).mean(axis=0)
 

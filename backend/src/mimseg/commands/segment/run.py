@@ -34,6 +34,7 @@ from mimseg.errors import OutOfMemory, UserError, of_case
 from mimseg.events import Reporter
 from mimseg.formats import format_of
 from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
 
@@ -233,6 +234,8 @@ class _Run:
         warn_of_misfit(volume, job, description, bool(regions) or located, self.reporter)
         bits = self._bits(job, volume) if not located else None
         classes = self._classes(volume, regions, bits)
+        if not regions and not located:
+            refuse_nothing_known(classes, description, volume.grid, str(job.inputs[0]))
         kept = self.finder.kept(volume.grid)
         labels = label_values(classes, self.finder.labels(volume.grid), kept)
         if not labels.any():

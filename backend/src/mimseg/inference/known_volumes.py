@@ -1,0 +1,92 @@
+"""Whether a whole scan shows anything of what a model knows, judged by the volumes of its training.
+
+A network names a class everywhere, also in an abdomen if it was trained on heads. What it then finds are specks: hardly
+any structure has a fair share of the smallest one of the training. Only models of many structures are judged, of which
+some may be missing or out of sight; that a scan has no lesion is a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimseg.bundle.description import Description
+from mimseg.data.volume import Grid
+from mimseg.errors import UserError
+
+# In a description's `training`: what `volumes_record` gives.
+ENTRY = "volumes_ml"
+# Structures that every case of the training had.
+FEWEST_STRUCTURES = 8
+# A structure is there if it has this share of its least volume in the training.
+SHARE_OF_VOLUME = 0.2
+# Fewer of the structures are nothing.
+SHARE_OF_STRUCTURES = 0.25
+# A scan that has not so many times the room of all structures may show a part of them.
+ROOM = 2.0
+
+
+def volumes_record(names: Sequence[str], volumes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What is kept of the volumes of the training, by structure.
+
+    Args:
+        names: Of the structures.
+        volumes: For each case the mL of each structure.
+    """
+    columns = zip(names, np.asarray(volumes, float).T, strict=True)
+    return {name: {"least": round(float(own.min()), 4), "largest": round(float(own.max()), 4)} for name, own in columns}
+
+
+def refuse_nothing_known(classes: NDArray[np.integer], description: Description, grid: Grid, scan: str) -> None:
+    """Raise UserError if hardly anything of what the model knows was found in a whole scan; see `finds_nothing_known`.
+
+    Args:
+        scan: What the scan is called in the message.
+    """
+    if finds_nothing_known(classes, description, grid):
+        raise UserError(
+            f"{description.name} finds hardly anything of what it knows in {scan}, so nothing is written.",
+            "Check that the scan shows that part of the body. If it does, give a box around it.",
+            "nothing-known",
+        )
+
+
+def finds_nothing_known(classes: NDArray[np.integer], description: Description, grid: Grid) -> bool:
+    """Whether hardly any structure that each case of the training had is in the scan.
+
+    Args:
+        classes: Class indices `(i, j, k)` of the whole scan.
+        description: Of the model.
+        grid: Of the scan.
+
+    Returns:
+        False also where the training does not tell, the model has few structures, or the scan is small.
+    """
+    least = least_volumes(description)
+    if description.multilabel or len(least) < FEWEST_STRUCTURES:
+        return False
+    voxel_ml = float(np.prod(grid.spacing)) / 1000
+    if classes.size * voxel_ml < ROOM * sum(least.values()):
+        return False
+    counts = np.zeros(len(description.labels) + 1, np.int64)
+    for plane in classes:  # a whole scan as 64-bit numbers would need gigabytes
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
+    present = sum(counts[index] * voxel_ml >= SHARE_OF_VOLUME * volume for index, volume in least.items())
+    return present < SHARE_OF_STRUCTURES * len(least)
+
+
+def least_volumes(description: Description) -> dict[int, float]:
+    """Least mL in the training by class index (from 1), of the structures that each of its cases had."""
+    record = description.training.get(ENTRY)
+    if not isinstance(record, dict):
+        return {}
+    found = {}
+    for index, label in enumerate(description.labels, start=1):
+        entry = record.get(label.name)
+        least = entry.get("least") if isinstance(entry, dict) else None
+        if isinstance(least, (int, float)) and least > 0:
+            found[index] = float(least)
+    return found
