@@ -33,6 +33,9 @@ class Parameters:
     finetuneMinutes: Annotated[int, WithinRange(1, 10000)] = 60
     scoreEveryCase: bool = False
     compareWithScratch: bool = False
+    locatorModel: str = ""
+    locatorStructure: str = ""
+    trainedSide: str = ""
     ownScansFolder: str = ""
     ownScansMinutes: Annotated[int, WithinRange(1, 10000)] = 60
 

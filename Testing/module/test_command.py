@@ -91,6 +91,14 @@ def test_the_backend_accepts_what_few_cases_need():
     assert vars(planned) == {**vars(parsed), "plan_only": True}
 
 
+def test_the_backend_accepts_a_locator():
+    request = FinetuneRequest(cases="cases.json", output="m", locator="head:Hippocampus", trainedSide="left")
+    parsed = parse(request.arguments())
+    assert (parsed.locator, parsed.trained_side) == ("head:Hippocampus", "left")
+    without = parse(FinetuneRequest(cases="cases.json", output="m", trainedSide="left").arguments())
+    assert (without.locator, without.trained_side) == (None, None)
+
+
 def test_the_number_of_trainings_is_that_of_the_backend():
     pytest.importorskip("torch")
     from mimseg.commands.crossvalidate.settings import CrossvalidationSettings

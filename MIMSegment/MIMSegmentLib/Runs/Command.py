@@ -70,6 +70,8 @@ class FinetuneOptions:
     :param minutes: for everything together, but for `pretrainMinutes`.
     :param folds: "auto" or a number: each case is scored by a network that has not seen it; empty: not done.
     :param compare: train the same folds from scratch, too.
+    :param locator: "model:structure" by which the new model finds its region in large scans; empty: it does not.
+    :param trainedSide: "left" or "right" if all cases show that side: the other one is mirrored for the model.
     :param pretrainOn: files and folders of unlabeled scans to learn from first, for `pretrainMinutes`.
     :param more: further arguments of `mimseg finetune`.
     """
@@ -80,6 +82,8 @@ class FinetuneOptions:
     device: str = "auto"
     folds: str = ""
     compare: bool = False
+    locator: str = ""
+    trainedSide: str = ""
     pretrainOn: tuple = ()
     pretrainMinutes: float = 0.0
     more: tuple = ()
@@ -104,6 +108,8 @@ class FinetuneRequest(FinetuneOptions):
         options = ["--output", str(self.output), "--init", str(self.initial) or "none"]
         options += ["--minutes", f"{float(self.minutes):g}", "--device", self.device]
         options += [f"--{name}={value}" for name in ("labels", "name", "title") if (value := getattr(self, name))]
+        options += [f"--locator={self.locator}"] if self.locator else []
+        options += [f"--trained-side={self.trainedSide}"] if self.locator and self.trainedSide else []
         options += [f"--drawn-images={self.drawnImages}"] if self.drawnImages else []
         options += ["--resume"] if self.resume or self.finish else []
         options += ["--finish"] if self.finish else []

@@ -6,9 +6,10 @@ from MIMSegmentLib.Panel.Training.CasesSection import CasesSection
 from MIMSegmentLib.Panel.Training.FewCasesSection import FewCasesSection
 from MIMSegmentLib.Panel.Training.FindingsSection import FindingsSection
 from MIMSegmentLib.Panel.Training.FoldProgress import FoldProgress
+from MIMSegmentLib.Panel.Training.LocatorSection import LocatorSection
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
-from MIMSegmentLib.Panel.Training.TrainingTexts import planText, scoresText
+from MIMSegmentLib.Panel.Training.TrainingTexts import doneText, planText
 from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
 
 FROM_NOTHING = "none"
@@ -22,6 +23,7 @@ class FinetuneTab(TrainingTab):
         super().__init__(ui, logic, desktop, catalog, setup, status, "finetune", _("Fine-tuning"))
         self.cases = CasesSection(ui, logic, desktop, self.status)
         self.fewCases = FewCasesSection(ui, logic)
+        self.locator = LocatorSection(ui, catalog)
         self.findings = FindingsSection(ui, desktop)
         self.drawnImages = RunPicture(ui.drawnImagesLabel)
         self.folds = None
@@ -40,7 +42,8 @@ class FinetuneTab(TrainingTab):
         ui.finetuneCurvesButton.connect("clicked()", self.onShowCurves)
         ui.foldsReportButton.connect("clicked()", self.onOpenReport)
         self.cases.changed.connect(self.onCasesChanged)
-        self.fewCases.changed.connect(self.onChoiceChanged)
+        for section in (self.fewCases, self.locator):
+            section.changed.connect(self.onChoiceChanged)
         catalog.changed.connect(self.showStarts)
         catalog.examined.connect(self.update)
         self.showStarts()
@@ -49,6 +52,7 @@ class FinetuneTab(TrainingTab):
         """Follow these parameters (None: none) from now on."""
         self.parameters = self.cases.parameters = parameters
         self.fewCases.setParameters(parameters)
+        self.locator.setParameters(parameters)
         if parameters is not None:
             self.showStarts()
             self.update()
@@ -146,6 +150,7 @@ class FinetuneTab(TrainingTab):
             initial=self.initial(),
             device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
             **self.fewCases.chosen(),
+            **self.locator.chosen(),
         )
 
     def onResumeOrPause(self):
@@ -227,15 +232,7 @@ class FinetuneTab(TrainingTab):
             self.status.end("")
         else:
             self._report = result.get("report") or ""
-            self.status.end(self._doneText(result))
-
-    @staticmethod
-    def _doneText(result):
-        text = _("Done. The model {name} is now chosen on the Segment tab.").format(name=result["model"])
-        scored = scoresText(result.get("scores") or {}, result.get("cases") or ())
-        if not scored:
-            scored = _("Its accuracy is unknown: no case was held out. Five or more cases are needed for that.")
-        return f"{text} {scored}"
+            self.status.end(doneText(result))
 
     def onStopped(self, command):
         if command == "finetune":

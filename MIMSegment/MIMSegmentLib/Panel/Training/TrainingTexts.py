@@ -82,6 +82,15 @@ def scoresText(scores, caseNames=()):
     return text
 
 
+def doneText(result):
+    """What to say when a training is done, see `Logic.startFinetuning`."""
+    text = _("Done. The model {name} is now chosen on the Segment tab.").format(name=result["model"])
+    scored = scoresText(result.get("scores") or {}, result.get("cases") or ())
+    if not scored:
+        scored = _("Its accuracy is unknown: no case was held out. Five or more cases are needed for that.")
+    return f"{text} {scored}"
+
+
 def planText(plan):
     """What a training is going to use and how far it will get, in plain words; empty if nothing is known.
 
