@@ -143,6 +143,13 @@ def _table():
                 "box",
             ),
         ),
+        (
+            "whole-scans",
+            Words(
+                _("The cases show much more than the structures: the model cannot be found by another one."),
+                _("Cut the cases around the structures (Crop Volume), or choose nothing at Found by."),
+            ),
+        ),
         ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
         (
             "wrong-channels channel-count no-features",

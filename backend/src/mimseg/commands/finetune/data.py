@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mimseg.commands.finetune.checking import stop_at_errors
+from mimseg.commands.finetune.locator import warn_of_whole_scans
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
@@ -80,6 +81,7 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     )
     extras = read_label_extras(settings.labels, scheme.labels)
     prepared = load_cases(training, preprocessing, scheme, reporter, False, "read training cases", extras=extras)
+    warn_of_whole_scans(settings.locator, prepared, reporter)
     validating = []
     if validation:
         validating = load_cases(
@@ -103,6 +105,7 @@ def load_whole_data(
     )
     extras = read_label_extras(settings.labels, scheme.labels)
     prepared = load_cases(cases, preprocessing, scheme, reporter, True, "read cases", extras=extras)
+    warn_of_whole_scans(settings.locator, prepared, reporter)
     return LabelledData(scheme, modality, preprocessing, prepared, [])
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mimseg.bundle.description import read_description
 from mimseg.bundle.locations import DESCRIPTION_FILE, find_bundle
 from mimseg.bundle.locator import Locator, Place
 from mimseg.bundle.reader import open_bundle
+from mimseg.data.labels.scheme import IGNORED
 from mimseg.data.labels.sides import side_of
 from mimseg.data.labels.structures import Label
 from mimseg.errors import UserError
+from mimseg.events import Reporter
 
+if TYPE_CHECKING:
+    from mimseg.training.crops.cache import TrainingCase
+
+# Of a case around one structure, the box around that takes more.
+SMALL_SHARE = 0.1
 _NOT_LETTERS = re.compile(r"[^a-z0-9]+")
 
 
@@ -44,6 +55,29 @@ def parse_locator(text: str, trained_side: str = "") -> Locator:
             "unknown-label",
         )
     return Locator(description.name, tuple(_place(label, trained_side) for label in found))
+
+
+def warn_of_whole_scans(locator: Locator | None, cases: Sequence[TrainingCase], reporter: Reporter) -> None:
+    """Tell that a locator is of no use: the boxes that it lays are as large as the cases, which show much else."""
+    shares = [share for case in cases if (share := _labelled_share(case)) > 0]
+    if locator is not None and shares and float(np.median(shares)) < SMALL_SHARE:
+        reporter.warning(
+            "whole-scans",
+            "The cases show much more than the structures and what is around them. The model will look at whole scans, "
+            "so its locator does nothing: cut the cases around the structures.",
+        )
+
+
+def _labelled_share(case: TrainingCase) -> float:
+    """Share of a case that the box around its structures takes; 0 without any."""
+    if case.label is None:
+        return 0.0
+    labels = case.label.numpy()
+    inside, share = (labels > 0) & (labels != IGNORED), 1.0
+    for axis, edge in enumerate(labels.shape):
+        filled = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
+        share *= (filled[-1] - filled[0] + 1) / edge if len(filled) else 0.0
+    return share
 
 
 def _place(label: Label, trained_side: str) -> Place:
