@@ -24,8 +24,15 @@ def peak(threads: int) -> dict[str, float]:
     return {"gflops": 2 * edge**3 / min(timed(lambda: a @ b, 10)) / 1e9}
 
 
-def make_model(folder: str, classes: int, window: list[int], spacing: float | None, small: bool) -> dict:
-    """A UNETR-B/16, or a small one to try the benchmark, of random weights as a bundle, for CT at `spacing` mm."""
+def make_model(
+    folder: str, classes: int, window: list[int], spacing: float | None, small: bool, network: str = ""
+) -> dict:
+    """A model of random weights as a bundle, for CT at `spacing` mm.
+
+    `network` is a name as `--network` takes it; without one it is a UNETR-B/16, or a small one to try the benchmark.
+    """
+    from dataclasses import replace
+
     import torch
 
     from mimseg.bundle.description import Description
@@ -33,16 +40,21 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
     from mimseg.data.intensity import Intensity
     from mimseg.data.labels.structures import Label
     from mimseg.data.preprocessing import Preprocessing
+    from mimseg.networks.settings import NetworkSettings
+    from mimseg.networks.table import named_settings
     from mimseg.networks.unetr_settings import UnetrSettings
 
     torch.manual_seed(0)
     size = (window[0], window[1], window[2])
     sizes = {"hidden_size": 96, "mlp_size": 192, "layers": 4, "heads": 4, "feature_size": 8} if small else {}
-    settings = UnetrSettings(size, 1, classes, **sizes)
-    network = settings.build()
-    # Larger logits: with random weights, softmax would be nearly flat and labels would hang on the last digit.
-    with torch.no_grad():
-        network.out.conv.conv.weight *= 10
+    settings: NetworkSettings = UnetrSettings(size, 1, classes, **sizes)
+    if network:
+        settings = replace(named_settings(network), window=size, classes=classes)
+    built = settings.build()
+    if not network:
+        # Larger logits: with random weights, softmax would be nearly flat and labels would hang on the last digit.
+        with torch.no_grad():
+            built.out.conv.conv.weight *= 10
     description = Description(
         name=Path(folder).name,
         title="Random weights",
@@ -57,7 +69,7 @@ def make_model(folder: str, classes: int, window: list[int], spacing: float | No
         labels=tuple(Label(k, f"Structure {k}", (k, 0, 0)) for k in range(1, classes)),
         network=settings.to_json(),
     )
-    write_bundle(Path(folder), network, description)
+    write_bundle(Path(folder), built, description)
     return {}
 
 
@@ -82,6 +94,23 @@ def window_torch(model: str, threads: int, repeats: int) -> dict[str, Any]:
         with FlopCounterMode(display=False) as counter:
             logits = network(volume)
         np.save(Path(model).parent / "torch.npy", logits.numpy())
+        seconds = timed(lambda: network(volume), repeats)
+    return {"seconds": min(seconds), "all": seconds, "gflop": counter.get_total_flops() / 1e9}
+
+
+def window_swin(window: list[int], classes: int, threads: int, repeats: int) -> dict[str, Any]:
+    """Eager PyTorch on one window of MONAI's SwinUNETR with 48 features, which mimseg does not have."""
+    import torch
+    from monai.networks.nets import SwinUNETR
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = SwinUNETR(in_channels=1, out_channels=classes, feature_size=48).eval()
+    volume = torch.randn(1, 1, *window)
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            network(volume)
         seconds = timed(lambda: network(volume), repeats)
     return {"seconds": min(seconds), "all": seconds, "gflop": counter.get_total_flops() / 1e9}
 
@@ -200,6 +229,16 @@ def monai_script(image: str, model: str, output: str, threads: int, overlap: flo
 
 
 if __name__ == "__main__":
-    tasks = (peak, make_model, window_torch, window_mimseg, window_profile, monai_script, mae_steps, loading)
+    tasks = (
+        peak,
+        make_model,
+        window_torch,
+        window_swin,
+        window_mimseg,
+        window_profile,
+        monai_script,
+        mae_steps,
+        loading,
+    )
     task = next(task for task in tasks if task.__name__ == sys.argv[1])
     print(json.dumps(task(**json.loads(sys.argv[2]))))

@@ -14,6 +14,7 @@ from inference_measuring import Measured, Runner, available_gb
 from synthetic_ct import write_ct
 
 WINDOW = [96, 96, 96]
+NETWORKS = ("unetr-base", "dynunet-base", "primus-s", "primus-m", "primus-tiny")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -119,6 +120,33 @@ def window(setting: Setting) -> list[Row]:
     return rows
 
 
+def networks(setting: Setting) -> list[Row]:
+    """One window of each network in mimseg's engine and in eager PyTorch, and of MONAI's SwinUNETR in the latter."""
+    threads, repeats = setting.runner.threads, 5 if setting.scale >= 1 else 1
+    # SwinUNETR wants multiples of 32.
+    shape = {"classes": 14, "window": WINDOW if setting.scale >= 1 else [64, 64, 64]}
+    edge, rows = shape["window"][0], []
+    for name in NETWORKS if setting.scale >= 1 else NETWORKS[-1:]:
+        folder = setting.work / f"{name}-{edge}"
+        if not folder.is_dir():
+            setting.runner.child("make_model", folder=str(folder), spacing=1.5, small=False, network=name, **shape)
+        peer = setting.runner.child("window_torch", model=str(folder), threads=threads, repeats=repeats)
+        ours = setting.runner.child("window_mimseg", model=str(folder), threads=threads, repeats=repeats)
+        row = _row(f"{name}, {edge}^3 window, 14 classes, f32", "eager PyTorch, f32", "", ours, peer)
+        row.seconds, row.peer_seconds = ours.findings["seconds"], peer.findings["seconds"]
+        row.details = {
+            "GFLOP": round(peer.findings["gflop"], 1),
+            "peer, s": round(row.peer_seconds, 2),
+            "largest difference of logits": f"{ours.findings['difference']:.1e}",
+        }
+        rows.append(row)
+    peer = setting.runner.child("window_swin", threads=threads, repeats=repeats, **shape)
+    swin = Row(f"SwinUNETR-48, {edge}^3 window, 14 classes", "eager PyTorch, f32", "")
+    swin.peer_seconds, swin.peer_megabytes = peer.findings["seconds"], peer.peak_mb
+    swin.details = {"GFLOP": round(peer.findings["gflop"], 1), "peer, s": round(swin.peer_seconds, 2)}
+    return [*rows, swin]
+
+
 def ct(setting: Setting, classes: int) -> list[Row]:
     """A CT from file to file."""
     size = [max(48, round(edge * setting.scale)) for edge in (512, 512, 300)]
@@ -217,6 +245,7 @@ def loading(setting: Setting) -> list[Row]:
 
 ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "window": window,
+    "networks": networks,
     "ct14": lambda setting: ct(setting, 14),
     "ct117": lambda setting: ct(setting, 117),
     "crop": crop,
