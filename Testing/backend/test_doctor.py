@@ -200,7 +200,7 @@ def test_doctor_works_and_ends_with_0_where_no_package_is_installed(tmp_path: Pa
     )
     assert process.returncode == 0, process.stderr
     assert "segment: not yet" in process.stdout
-    assert '"pydicom>=3" "openvino>=2025.4"' in process.stdout
+    assert '"pydicom>=2.4" "openvino>=2025.4"' in process.stdout
     assert len(re.findall(r"^  \S+ +missing$", process.stdout, re.M)) == len(REQUIREMENTS)
 
 

@@ -46,7 +46,7 @@ class Requirement:
 REQUIREMENTS = (
     Requirement("numpy", "numpy", "1.26", "segment"),
     Requirement("SimpleITK", "SimpleITK", "2.4", "segment"),
-    Requirement("pydicom", "pydicom", "3", "segment"),
+    Requirement("pydicom", "pydicom", "2.4", "segment"),
     Requirement("openvino", "openvino", "2025.4", "segment"),
     Requirement("highdicom", "highdicom", "0.26", "dicom"),
     Requirement("torch", "torch", "2.8", "train"),
