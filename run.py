@@ -32,11 +32,10 @@ from requirements.environments import (  # noqa: E402
 )
 from requirements.qt_libraries import provide_qt_libraries  # noqa: E402
 
-MODEL = "hippocampus-mr"
-DEMO_VOLUME = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+# The second one finds its region by the first.
+MODELS = ("head", "hippocampus-mr")
+DEMO_VOLUME = ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 DEMO_OUTPUT = ROOT / "demo-output"
-# Boxes around the left and the right hippocampus: x0,x1,y0,y1,z0,z1 in mm, RAS as 3D Slicer shows them.
-DEMO_BOXES = ("-46,-10,-46,6,-33,5", "10,46,-46,6,-33,5")
 
 SEGMENT = ("segment",)
 SEGMENT_TEST = ("segment", "test")
@@ -66,40 +65,43 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the two commands."""
     parser = argparse.ArgumentParser(prog="run.py", description="Try or test MIMSegment. For research use only.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,test}")
-    commands.add_parser("demo", help="segment both hippocampi of a template brain (about a minute, 550 MB in .venv)")
+    commands.add_parser("demo", help="segment a whole brain and both hippocampi (about a minute, 550 MB in .venv)")
     commands.add_parser("test", help="install everything and run all checks (up to 25 minutes, 3.5 GB)")
     return parser
 
 
 def demo() -> int:
-    """Segment the demo volume with the shipped model into `demo-output/`."""
-    if not (ROOT / "Resources" / "Models" / MODEL / "segmentation.json").is_file():
-        raise SetupError(f"the model {MODEL} is missing: Resources/Models/{MODEL} has no segmentation.json.")
+    """Segment the demo volume with the shipped models for heads into `demo-output/`."""
+    for model in MODELS:
+        if not (ROOT / "Resources" / "Models" / model / "segmentation.json").is_file():
+            raise SetupError(f"the model {model} is missing: Resources/Models/{model} has no segmentation.json.")
     if not DEMO_VOLUME.is_file():
         raise SetupError(f"the demo volume is missing: {DEMO_VOLUME}")
     environment = Environment(ROOT / ".venv")
     environment.ensure(SEGMENT)
     environment.install_package()
     DEMO_OUTPUT.mkdir(exist_ok=True)
-    labelmap = DEMO_OUTPUT / "hippocampus.nii.gz"
-    segmentation = DEMO_OUTPUT / "hippocampus.seg.nrrd"
-    table, preview = DEMO_OUTPUT / "volumes.csv", DEMO_OUTPUT / "preview.png"
-    extras = ["--table", str(table), "--preview", str(preview)]
-    for output, options in ((labelmap, extras), (segmentation, [])):
-        code = environment.mimseg(segment_command(output, options))
+    for model in MODELS:
+        code = environment.mimseg(segment_command(model))
         if code:
             return code
-    print(f"\nDone. Research use only. Look at\n  {preview}\n  {table}")
-    print(f"and open these together in 3D Slicer (slicer.org):\n  {DEMO_VOLUME}\n  {segmentation}")
-    print(f"  (the same labels for any other viewer: {labelmap})")
+    outputs = [demo_file(model, ending) for ending in ("-preview.png", "-volumes.csv") for model in MODELS]
+    print("\nDone. Research use only. Look at", *outputs, sep="\n  ")
+    print("and open these together in 3D Slicer (slicer.org):", DEMO_VOLUME, sep="\n  ")
+    print(*(f"  {demo_file(model, '.seg.nrrd')}" for model in MODELS), sep="\n")
     print(f"Next: {environment.executable('mimseg')} segment --help")
     return 0
 
 
-def segment_command(output: Path, options: "list[str]") -> "list[str]":
-    """Return the arguments of `mimseg` that segment both hippocampi of the demo volume."""
-    boxes = [f"--roi={box}" for box in DEMO_BOXES]
-    return ["segment", str(DEMO_VOLUME), "--model", MODEL, *boxes, "-o", str(output), *options]
+def demo_file(model: str, ending: str) -> Path:
+    """Where something that a model makes of the demo volume goes."""
+    return DEMO_OUTPUT / f"{model}{ending}"
+
+
+def segment_command(model: str) -> "list[str]":
+    """Return the arguments of `mimseg` that segment the demo volume with a model; no box is needed."""
+    extras = ["--table", str(demo_file(model, "-volumes.csv")), "--preview", str(demo_file(model, "-preview.png"))]
+    return ["segment", str(DEMO_VOLUME), "--model", model, "-o", str(demo_file(model, ".seg.nrrd")), *extras]
 
 
 def test() -> int:

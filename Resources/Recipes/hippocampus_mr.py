@@ -52,6 +52,7 @@ def bundle(options: argparse.Namespace) -> None:
     import torch
     from safetensors.torch import load_file
 
+    from mimseg.bundle.locator import Locator, Place
     from mimseg.bundle.reader import open_bundle
     from mimseg.bundle.writer import write_bundle
 
@@ -65,7 +66,15 @@ def bundle(options: argparse.Namespace) -> None:
     network.load_state_dict(weights)
     if options.output.exists():
         shutil.rmtree(options.output)
-    description = replace(mim.description, scores=scores, licence="Apache-2.0", attribution=ATTRIBUTION)
+    # The crops of the training are like left hippocampi.
+    places = Place(("Left-Hippocampus",), "left"), Place(("Right-Hippocampus",), "right", mirrored=True)
+    description = replace(
+        mim.description,
+        scores=scores,
+        licence="Apache-2.0",
+        attribution=ATTRIBUTION,
+        locator=Locator("head", places),
+    )
     written = write_bundle(options.output, network.eval(), description)
     print(f"{written.path}: {written.size_bytes / 1e6:.1f} MB", flush=True)
 

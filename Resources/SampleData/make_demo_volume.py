@@ -1,4 +1,4 @@
-"""Cut the demo volume out of the MNI ICBM152 2009a T1 template that the nilearn package carries.
+"""Make the demo volume of the MNI ICBM152 2009a T1 template that the nilearn package carries.
 
 Needs numpy only:
 
@@ -6,7 +6,7 @@ Needs numpy only:
     unzip nilearn-*.whl 'nilearn/datasets/data/*'
     python make_demo_volume.py nilearn/datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz
 
-Voxels are copied, not resampled, so that the crop lies exactly on the template.
+Voxels are copied as they are; the header becomes the same everywhere, and says in which space they lie.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ from pathlib import Path
 import numpy as np
 
 TEMPLATE_SHA256 = "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6"
-OUTPUT = Path(__file__).with_name("MNI152_temporal_lobes_T1.nii.gz")
-# First and last voxel centre in mm, RAS: both temporal lobes with generous margins.
-BOX = ((-60, 60), (-60, 25), (-45, 25))
+OUTPUT = Path(__file__).with_name("MNI152_T1.nii.gz")
 NIFTI_MM, SFORM_MNI, UINT8 = 2, 4, 2
 
 
 def main() -> int:
-    """Write the crop beside this script and print its SHA-256."""
+    """Write the volume beside this script and print its SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("template", type=Path)
     template = parser.parse_args().template
     if hashlib.sha256(template.read_bytes()).hexdigest() != TEMPLATE_SHA256:
         sys.exit(f"{template} is not the template of nilearn 0.14.1: its SHA-256 differs.")
     voxels, affine = read_nifti(template)
-    cropped, affine = crop(voxels, affine)
-    write_nifti(OUTPUT, cropped, affine)
-    print(f"{hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}  {OUTPUT.name}  {cropped.shape}")
+    if not np.array_equal(affine[:3, :3], np.eye(3)):
+        sys.exit("The template is expected with 1 mm voxels along R, A and S.")
+    write_nifti(OUTPUT, voxels, affine)
+    print(f"{hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}  {OUTPUT.name}  {voxels.shape}")
     return 0
 
 
@@ -52,17 +51,6 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return voxels, np.vstack([header["srow"], [0, 0, 0, 1]]).astype(float)
 
 
-def crop(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut BOX out of an axis-aligned RAS volume; the affine moves by whole voxels."""
-    if not np.array_equal(affine[:3, :3], np.eye(3)):
-        sys.exit("The template is expected with 1 mm voxels along R, A and S.")
-    origin = affine[:3, 3].astype(int)
-    slices = tuple(slice(low - start, high - start + 1) for (low, high), start in zip(BOX, origin, strict=True))
-    moved = affine.copy()
-    moved[:3, 3] = [low for low, _ in BOX]
-    return voxels[slices], moved
-
-
 def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     """Write uint8 voxels with equal qform and sform; the same bytes every time."""
     header = np.zeros((), dtype=header_type())
@@ -72,7 +60,7 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     header["pixdim"] = [1, 1, 1, 1, 0, 0, 0, 0]
     header["qform_code"] = header["sform_code"] = SFORM_MNI
     header["qoffset"], header["srow"] = affine[:3, 3], affine[:3]
-    header["descrip"] = b"MNI ICBM152 2009a sym T1, temporal lobes"
+    header["descrip"] = b"MNI ICBM152 2009a sym T1"
     content = header.tobytes() + bytes(4) + voxels.tobytes(order="F")
     with path.open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=9, mtime=0) as out:
         out.write(content)

@@ -14,7 +14,7 @@ import mimseg
 from mimseg.cli.main import main
 from mimseg.errors import UserError
 
-SCAN = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+SCAN = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 BOX = (10, 46, -46, 6, -33, 5)
 
 pytest.importorskip("openvino")

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("openvino")
 
 ROOT = Path(__file__).resolve().parents[2]
-SCAN = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+SCAN = ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 # Python runs this when it starts, in every process: it writes down what must not happen.
 WATCH = """
 import os, sys

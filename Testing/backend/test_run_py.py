@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
 from cli_tools import run_program
@@ -92,15 +91,16 @@ def test_demo_without_the_model_says_what_is_missing(
 ) -> None:
     monkeypatch.setattr(run, "ROOT", tmp_path)
     assert run.main(["demo"]) == 2
-    assert "model hippocampus-mr is missing" in capsys.readouterr().err
+    assert "model head is missing" in capsys.readouterr().err
     assert not (tmp_path / ".venv").exists()
 
 
-def test_the_demo_segments_with_two_boxes(run: ModuleType) -> None:
-    command = run.segment_command(Path("out.nii.gz"), ["--table", "volumes.csv"])
-    assert command[0] == "segment"
-    assert sum(part.startswith("--roi=") for part in command) == 2
-    assert command[-4:] == ["-o", "out.nii.gz", "--table", "volumes.csv"]
+def test_the_demo_segments_a_whole_head_and_both_hippocampi_without_a_box(run: ModuleType) -> None:
+    for model in ("head", "hippocampus-mr"):
+        command = run.segment_command(model)
+        assert command[:4] == ["segment", str(run.DEMO_VOLUME), "--model", model]
+        assert not [part for part in command if part.startswith("--roi")]
+        assert command[command.index("-o") + 1].endswith(f"{model}.seg.nrrd")
 
 
 def test_an_environment_is_complete_only_with_its_marker(
@@ -212,27 +212,13 @@ def test_the_demo_volume_is_the_one_its_readme_describes(run: ModuleType) -> Non
     assert "McGill University" in (SAMPLE_DATA / "MNI152_LICENSE.txt").read_text(encoding="utf-8")
 
 
-def test_the_demo_volume_lies_in_template_space(run: ModuleType) -> None:
+def test_the_demo_volume_is_a_whole_head_in_template_space(run: ModuleType) -> None:
     image = sitk.ReadImage(str(run.DEMO_VOLUME))
-    assert image.GetSize() == (121, 86, 71)
+    assert image.GetSize() == (197, 233, 189)
     assert image.GetSpacing() == (1.0, 1.0, 1.0)
-    assert image.GetOrigin() == (60.0, 60.0, -45.0)  # LPS
+    assert image.GetOrigin() == (98.0, 134.0, -72.0)  # LPS
     assert image.GetDirection() == (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
     # On both sides the fluid of the ventricle behind the hippocampus is dark and the white matter above it bright.
     for side in (-1, 1):
         assert image[image.TransformPhysicalPointToIndex((side * 28.0, 46.0, 8.0))] < 120
         assert image[image.TransformPhysicalPointToIndex((side * 28.0, 10.0, 20.0))] > 200
-
-
-def test_both_demo_boxes_lie_inside_the_volume_and_are_mirror_images(run: ModuleType) -> None:
-    image = sitk.ReadImage(str(run.DEMO_VOLUME))
-    boxes = np.array([[float(value) for value in box.split(",")] for box in run.DEMO_BOXES])
-    for x0, x1, y0, y1, z0, z1 in boxes:
-        assert x0 < x1
-        assert y0 < y1
-        assert z0 < z1
-        for corner in ((x0, y0, z0), (x1, y1, z1)):
-            index = image.TransformPhysicalPointToIndex((-corner[0], -corner[1], corner[2]))
-            assert all(0 <= i < n for i, n in zip(index, image.GetSize(), strict=True))
-    np.testing.assert_array_equal(boxes[0, [1, 0]], -boxes[1, :2])
-    np.testing.assert_array_equal(boxes[0, 2:], boxes[1, 2:])

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-DEMO = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+DEMO = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 # Where pieces of SIZE begin, in voxels of the demo volume: around its left and its right hippocampus.
-BEGINNINGS = [(x + shift, 18 + shift, 8) for shift in (0, -2, 2, -1, 1) for x in (74, 10)]
+BEGINNINGS = [(x + shift, 92 + shift, 35) for shift in (0, -2, 2, -1, 1) for x in (112, 48)]
 SIZE = (36, 52, 36)
 
 

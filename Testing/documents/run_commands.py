@@ -28,7 +28,7 @@ from commands import DOCUMENTS, ROOT, Command, commands
 from rules import TRAINS, reason_not_to_run, shortened
 
 MODEL = "hippocampus-mr"
-DEMO = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+DEMO = ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 BOXES = ("--roi=-46,-10,-46,6,-33,5", "--roi=10,46,-46,6,-33,5")
 # Documents that are run at the same time, each command on one core.
 AT_ONCE = min(os.cpu_count() or 1, 4)

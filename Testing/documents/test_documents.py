@@ -100,9 +100,7 @@ PYTHON = [block for document in DOCUMENTS for block in blocks(document) if block
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{name_of(block.document)}:{block.line}")
 def test_python_examples_run_without_pytorch(block, tmp_path: Path):
     pytest.importorskip("openvino")
-    (tmp_path / "scan.nii.gz").write_bytes(
-        (ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz").read_bytes()
-    )
+    (tmp_path / "scan.nii.gz").write_bytes((ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz").read_bytes())
     check = "\nimport sys\nassert not {'torch', 'monai'} & set(sys.modules)\n"
     done = subprocess.run(
         [sys.executable, "-c", block.text + check], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -22,7 +22,7 @@ WAIT = 3000
 # Seconds until the panel is as high as what it shows, likewise.
 SETTLE = 2
 LABEL_NEXT = "label-next"
-DEMO_VOLUME = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+DEMO_VOLUME = ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 DEMO_MODEL = "hippocampus-mr"
 # Around the left and the right hippocampus, RAS in mm: centers and size.
 DEMO_CENTERS = ((-28.0, -20.0, -14.0), (28.0, -20.0, -14.0))
@@ -35,7 +35,7 @@ def demo_model_is_here():
 
 
 def segment_demo(panel):
-    """Load the demo volume, put a box around each hippocampus, click Segment; returns volume and result."""
+    """Load the demo volume and click Segment; returns volume and result. The model finds both hippocampi by itself."""
     import slicer
     from panel_tools import run_to_end, show, wait
 
@@ -45,11 +45,6 @@ def segment_demo(panel):
     if demo_model_is_here():
         panel.segmentTab.chooseModel(DEMO_MODEL)
     assert wait(lambda: panel.catalog.channels(panel.segmentTab.modelName), WAIT)
-    for center in DEMO_CENTERS:
-        panel.ui.addRoiButton.click()
-        box = panel.segmentTab.boxes()[-1]
-        box.SetCenter(*center)
-        box.SetSize(*DEMO_SIZE)
     name, *outcome = run_to_end(panel, panel.ui.segmentButton, WAIT)
     assert name == "finished", outcome
     return volume, outcome[0]

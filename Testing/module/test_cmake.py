@@ -97,7 +97,7 @@ def test_the_packaged_backend_runs_and_finds_the_shipped_models(package, tmp_pat
 
 
 def test_the_packaged_demo_volume_is_the_one_that_is_registered(package):
-    volume = package / LIBRARY / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+    volume = package / LIBRARY / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
     registered = re.search(
         r"SHA256:([0-9a-f]{64})", (MODULE / "MIMSegmentLib" / "Scene" / "DemoVolume.py").read_text(encoding="utf-8")
     )

@@ -106,7 +106,7 @@ def test_a_file_gives_the_same_by_way_of_slicer_and_by_the_command_line(logic, s
 
 
 MODELS = ROOT / "Resources" / "Models" / "hippocampus-mr"
-DEMO = ROOT / "Resources" / "SampleData" / "MNI152_temporal_lobes_T1.nii.gz"
+DEMO = ROOT / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ BELLY = VolumeFacts("Belly", (250.0, 400.0, 400.0), "CT", False)
 @pytest.mark.parametrize(
     ("name", "sequence"),
     [
-        ("MNI152_temporal_lobes_T1", "T1"), ("sub-01_T2w", "T2"), ("t2_flair 3D", "FLAIR"), ("Head", ""), ("", ""),
+        ("MNI152_T1", "T1"), ("sub-01_T2w", "T2"), ("t2_flair 3D", "FLAIR"), ("Head", ""), ("", ""),
         ("CT1 abdomen", ""), ("PAT1", ""), ("PD", "PD"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from logic_tools import ROOT, add_volume, is_alive, nodes
 from make_screenshots import DEMO_MODEL, DEMO_VOLUME, demo_model_is_here, segment_demo
 from panel_tools import FakeDesktop, cells, leftovers, names_of, run_to_end, shown, wait
+from tiny_model import write_tiny_bundle
 
 
 def geometry(node):
@@ -78,15 +79,14 @@ def test_the_demo_volume_and_the_shipped_model_give_what_the_command_line_gives(
     if not demo_model_is_here():
         pytest.skip("the model hippocampus-mr is not in Resources/Models")
     volume, result = segment_demo(panel)
-    boxes = panel.logic.scene.regionsForVolume(panel.segmentTab.boxes(), volume)
-    regions = ["--roi=" + ",".join(f"{bound:.6g}" for bound in bounds) for bounds in boxes]
-    command = [sys.executable, "-m", "mimseg", "segment", str(DEMO_VOLUME), "--model", DEMO_MODEL, *regions]
+    command = [sys.executable, "-m", "mimseg", "segment", str(DEMO_VOLUME), "--model", DEMO_MODEL]
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "backend" / "src"))
     subprocess.run([*command, "-o", str(tmp_path / "demo.nii.gz"), "--quiet"], check=True)
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "demo.nii.gz")))
     (node,) = result["segmentations"]
     segments = panel.logic.scene.segments(node)
-    assert [segment["name"] for segment in segments] == ["Anterior hippocampus", "Posterior hippocampus"]
+    names = [f"{side} {part} hippocampus" for side in ("Left", "Right") for part in ("anterior", "posterior")]
+    assert [segment["name"] for segment in segments] == names
     for segment in segments:
         found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment["id"], volume)
         np.testing.assert_array_equal(found != 0, expected == segment["labelValue"])
@@ -94,15 +94,26 @@ def test_the_demo_volume_and_the_shipped_model_give_what_the_command_line_gives(
         assert 1 < milliliters < 8
 
 
-def test_a_scan_much_larger_than_the_model_knows_asks_for_boxes(panel, slicer):
-    if not demo_model_is_here():
-        pytest.skip("the model hippocampus-mr is not in Resources/Models")
-    panel.segmentTab.chooseModel(DEMO_MODEL)
+def test_a_scan_much_larger_than_the_model_knows_asks_for_boxes(panel, slicer, tmp_path):
+    models = tmp_path / "models ä" / "crop"
+    write_tiny_bundle(models, name="crop", channels=("T1",), field_of_view_mm=(35.0, 50.0, 36.0))
+    panel.logic.modelsChanged.emit()
+    assert wait(lambda: "crop" in [model["name"] for model in panel.catalog.segmenters])
+    panel.segmentTab.chooseModel("crop")
     panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.loadVolume(str(DEMO_VOLUME)))
     assert wait(lambda: "Click Add box" in panel.ui.segmentHintLabel.text)
     panel.ui.addRoiButton.click()
     assert panel.ui.segmentHintLabel.text == ""
     assert panel.segmentTab.boxes()[0].GetSize()[0] == pytest.approx(35, abs=5)
+
+
+def test_a_model_that_finds_its_region_asks_for_no_box(panel, slicer):
+    if not demo_model_is_here():
+        pytest.skip("the model hippocampus-mr is not in Resources/Models")
+    panel.segmentTab.chooseModel(DEMO_MODEL)
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.loadVolume(str(DEMO_VOLUME)))
+    assert wait(lambda: "found in the scan by the model itself" in panel.ui.modelCardLabel.text)
+    assert "Add box" not in panel.ui.segmentHintLabel.text
 
 
 def test_the_volumes_in_ml_are_shown_beside_the_result(panel, scan):

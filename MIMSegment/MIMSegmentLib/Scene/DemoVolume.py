@@ -1,12 +1,12 @@
 from slicer.i18n import tr as _
 
-NAME = "MNI152_temporal_lobes_T1"
-CHECKSUM = "SHA256:b68b2117739beefdc6965545e467e9cfc2c19289cbf8147fbc96ae5e3494fafd"
+NAME = "MNI152_T1"
+CHECKSUM = "SHA256:a431754e71ac02a52ee9eff68d0c77399a628c1c99fc7705528544ddd6847f98"
 
 
 def sampleName():
     """What the demo volume is called in Sample Data."""
-    return _("Temporal lobes (T1 MR)")
+    return _("Head (T1 MR)")
 
 
 def registerDemoVolume(moduleFolder):
