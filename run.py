@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description="Try or test MIMSegment. For research use only.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,test}")
     commands.add_parser("demo", help="segment a whole brain and both hippocampi (about a minute, 550 MB in .venv)")
-    commands.add_parser("test", help="install everything and run all checks (up to 25 minutes, 3.5 GB)")
+    commands.add_parser("test", help="install everything and run all checks (about half an hour, 3.5 GB)")
     return parser
 
 
