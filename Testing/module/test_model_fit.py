@@ -51,6 +51,13 @@ def test_the_card_of_a_model_that_finds_its_region_asks_for_no_box():
     assert "put one around" in regionText(CROP)
     assert "not needed" in regionText(FINDS_ITSELF)
     assert regionText(ABDOMEN) == ""
+    assert "not needed" in regionText({**ABDOMEN, "field_of_view_mm": [333, 333, 440]})
+
+
+def test_a_model_for_any_contrast_asks_about_no_sequence():
+    anything = {**ABDOMEN, "modality": "MR", "channels": ["any contrast"]}
+    assert doubtsOf(anything, HEAD) == []
+    assert doubtsOf({**anything, "channels": ["T2"]}, HEAD) != []
 
 
 def test_the_model_that_fits_best_takes_the_scan_as_it_is():

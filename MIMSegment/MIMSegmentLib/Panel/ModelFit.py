@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Scene.VolumeFacts import sequenceIn
 
 # A scan that is this many times longer than what the model was made for, along one axis, needs a box.
 MUCH_LARGER = 1.5
@@ -40,7 +41,9 @@ def doubtsOf(model, volume, hasBoxes=False):
         sentence = text.format(volume=volume.name, found=volume.modality, wanted=modality)
         doubts.append(Doubt(sentence, impossible=volume.certain))
     channels = [channel.upper() for channel in model.get("channels") or ()]
-    if volume.sequence and modality == "MR" and channels and not any(volume.sequence in each for each in channels):
+    # A channel such as "any contrast" names no sequence, so none is wrong.
+    named = [channel for channel in channels if sequenceIn(channel)]
+    if volume.sequence and modality == "MR" and named and not any(volume.sequence in each for each in channels):
         sentence = _("{volume}: its name says {found}, the model was made for {wanted}.")
         doubts.append(Doubt(sentence.format(volume=volume.name, found=volume.sequence, wanted=", ".join(channels))))
     if needsBox(model, volume) and not hasBoxes:

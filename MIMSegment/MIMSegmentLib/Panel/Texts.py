@@ -5,6 +5,8 @@ from html import escape
 from slicer.i18n import tr as _
 
 CROSS = " \u00d7 "
+# mm: a field of view that is nowhere smaller is a whole scan of a body, not a box around a structure.
+WHOLE_SCAN_MM = 150
 
 
 def phaseText(phase):
@@ -97,12 +99,14 @@ def fullModelCard(facts):
 
 
 def regionText(description):
-    """How large a box the model wants, empty if it takes any scan."""
+    """How large a box the model wants, if any; empty if it takes scans of any size."""
     edges = description.get("field_of_view_mm")
     if description.get("locator"):
         return _("found in the scan by the model itself; a box is not needed")
     if not edges:
         return ""
+    if min(edges) >= WHOLE_SCAN_MM:
+        return _("made for whole scans of about {size}; a box is not needed").format(size=sizeText(edges))
     return _("made for boxes of about {size}; put one around each structure").format(size=sizeText(edges))
 
 
