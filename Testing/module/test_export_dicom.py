@@ -197,6 +197,24 @@ def test_the_panel_says_why_it_is_not_offered(panel, scene, series, drawn):
     assert not ui.exportButton.enabled
 
 
+def importing_first(folder, backend, monkeypatch):
+    """Let the backend's child process find modules in `folder` before all others."""
+    environment = backend.environment()
+    path = os.pathsep.join([str(folder), environment["PYTHONPATH"]])
+    monkeypatch.setattr(backend, "environment", lambda: {**environment, "PYTHONPATH": path})
+
+
+def click_export(panel, drawn, outputs):
+    """Export what was drawn as a DICOM segmentation by clicks, and wait for the end."""
+    ui = panel.ui
+    ui.segmentationSelector.setCurrentNode(drawn[0])
+    ui.exportFolderEdit.currentPath = str(outputs)
+    ui.exportDicomCheckBox.checked = True
+    ui.exportButton.click()
+    assert wait(lambda: ui.exportButton.enabled)
+    return ui
+
+
 def test_without_the_package_a_click_installs_it(panel, drawn, outputs, monkeypatch):
     installed = []
     monkeypatch.setattr(panel.installer, "installForDicom", lambda: installed.append("dicom"))
@@ -204,15 +222,8 @@ def test_without_the_package_a_click_installs_it(panel, drawn, outputs, monkeypa
     blocked = outputs / "blocked"
     (blocked / "highdicom").mkdir(parents=True)
     (blocked / "highdicom" / "__init__.py").write_text("raise ImportError('not here')")
-    environment = backend.environment()
-    path = os.pathsep.join([str(blocked), environment["PYTHONPATH"]])
-    monkeypatch.setattr(backend, "environment", lambda: {**environment, "PYTHONPATH": path})
-    ui = panel.ui
-    ui.segmentationSelector.setCurrentNode(drawn[0])
-    ui.exportFolderEdit.currentPath = str(outputs)
-    ui.exportDicomCheckBox.checked = True
-    ui.exportButton.click()
-    assert wait(lambda: ui.exportButton.enabled)
+    importing_first(blocked, backend, monkeypatch)
+    ui = click_export(panel, drawn, outputs)
     assert "highdicom" in ui.exportStatusLabel.text
     assert "pip" not in ui.exportStatusLabel.text
     assert 'href="dicom"' in ui.exportStatusLabel.text
@@ -229,15 +240,8 @@ def test_a_full_disk_never_counts_as_success(panel, drawn, outputs, monkeypatch)
     hook = outputs / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(limit)
-    environment = backend.environment()
-    path = os.pathsep.join([str(hook), environment["PYTHONPATH"]])
-    monkeypatch.setattr(backend, "environment", lambda: {**environment, "PYTHONPATH": path})
-    ui = panel.ui
-    ui.segmentationSelector.setCurrentNode(drawn[0])
-    ui.exportFolderEdit.currentPath = str(outputs)
-    ui.exportDicomCheckBox.checked = True
-    ui.exportButton.click()
-    assert wait(lambda: ui.exportButton.enabled)
+    importing_first(hook, backend, monkeypatch)
+    ui = click_export(panel, drawn, outputs)
     assert "cannot be written" in ui.exportStatusLabel.text
     assert "Written to" not in ui.exportStatusLabel.text
     assert not list(outputs.glob("*.dcm"))

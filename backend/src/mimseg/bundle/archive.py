@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -63,18 +64,36 @@ def export_zip(folder: Path, target: Path) -> Path:
         UserError: The model is damaged, or the target cannot be written.
     """
     bundle = open_folder(folder)
-    target = Path(target)
+    name = bundle.description.name
+    files = ((f"{name}/{part}", path.read_bytes()) for part, path in list_files(bundle.path).items())
+    return write_zip(Path(target), f"{name}-{bundle.description.version}.zip", files)
+
+
+def write_zip(target: Path, usual_name: str, files: Iterable[tuple[str, bytes]]) -> Path:
+    """Write files into a zip file; the same files give the same zip.
+
+    Args:
+        target: File to write, ending in `.zip`, or an existing folder in which `usual_name` is written.
+        usual_name: See there.
+        files: Name and content of each.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: The target cannot be written.
+    """
     if target.is_dir():
-        target = target / f"{bundle.description.name}-{bundle.description.version}.zip"
+        target = target / usual_name
     if target.suffix.lower() != ".zip":
         raise UserError(f"{target} does not end in .zip.", "Choose a name that does.", "bad-name")
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, path in list_files(bundle.path).items():
+        for name, content in files:
             # A fixed date: the same model gives the same file.
-            entry = zipfile.ZipInfo(f"{bundle.description.name}/{name}", (1980, 1, 1, 0, 0, 0))
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, content)
     return target
 
 
