@@ -31,6 +31,7 @@ class Parameters:
     startFrom: str = ""
     newModelName: str = "my-model"
     finetuneMinutes: Annotated[int, WithinRange(1, 10000)] = 60
+    mirrored: bool = False
     scoreEveryCase: bool = False
     compareWithScratch: bool = False
     locatorModel: str = ""

@@ -99,6 +99,11 @@ def test_the_backend_accepts_a_locator():
     assert (without.locator, without.trained_side) == (None, None)
 
 
+def test_the_backend_accepts_mirrored_cases():
+    assert parse(FinetuneRequest(cases="cases.json", output="m", mirrored=True).arguments()).flip_pairs
+    assert not parse(FinetuneRequest(cases="cases.json", output="m").arguments()).flip_pairs
+
+
 def test_the_number_of_trainings_is_that_of_the_backend():
     pytest.importorskip("torch")
     from mimseg.commands.crossvalidate.settings import CrossvalidationSettings

@@ -62,11 +62,16 @@ def test_a_plan_is_said_in_words_and_forgotten_when_something_else_is_chosen(qui
     assert panel.logic.unfinishedTrainings() == []
     panel.ui.finetuneMinutesSpinBox.value = 7
     assert not shown(panel, panel.ui.planLabel)
+    run_to_end(panel, panel.ui.planButton)
+    assert shown(panel, panel.ui.planLabel)
+    panel.ui.mirroredCheckBox.checked = True
+    assert not shown(panel, panel.ui.planLabel)
 
 
 def test_every_case_is_scored_with_a_pause_between_and_the_report_at_the_end(quick):
     panel, set_mode = quick
     panel.ui.foldsCheckBox.checked = True
+    panel.ui.mirroredCheckBox.checked = True
     choose_start(panel, "Nothing")
     recorder = Recorder(panel.logic)
     panel.ui.finetuneButton.click()
@@ -78,7 +83,7 @@ def test_every_case_is_scored_with_a_pause_between_and_the_report_at_the_end(qui
     assert shown(panel, panel.ui.keepBestHintLabel)
     panel.ui.resumeFinetuneButton.click()
     assert recorder.wait(20) == ("stopped", "finetune")
-    assert "--folds" in arguments_of(recorder)[0]
+    assert {"--folds", "--flip-pairs"} <= set(arguments_of(recorder)[0])
     assert panel.ui.resumeFinetuneButton.enabled
     assert not panel.ui.keepBestButton.enabled
     assert shown(panel, panel.ui.keepBestHintLabel)

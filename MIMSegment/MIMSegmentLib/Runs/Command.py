@@ -68,6 +68,7 @@ class FinetuneOptions:
     """How to fine-tune. `initial` is a model, the folder of a pre-training run, or "none".
 
     :param minutes: for everything together, but for `pretrainMinutes`.
+    :param mirrored: half of the crops are mirrored, and structures that are named left and right change places.
     :param folds: "auto" or a number: each case is scored by a network that has not seen it; empty: not done.
     :param compare: train the same folds from scratch, too.
     :param locator: "model:structure" by which the new model finds its region in large scans; empty: it does not.
@@ -80,6 +81,7 @@ class FinetuneOptions:
     minutes: float = 60.0
     initial: str = "none"
     device: str = "auto"
+    mirrored: bool = False
     folds: str = ""
     compare: bool = False
     locator: str = ""
@@ -111,6 +113,7 @@ class FinetuneRequest(FinetuneOptions):
         options += [f"--locator={self.locator}"] if self.locator else []
         options += [f"--trained-side={self.trainedSide}"] if self.locator and self.trainedSide else []
         options += [f"--drawn-images={self.drawnImages}"] if self.drawnImages else []
+        options += ["--flip-pairs"] if self.mirrored else []
         options += ["--resume"] if self.resume or self.finish else []
         options += ["--finish"] if self.finish else []
         options += ["--folds", self.folds] if self.folds else []

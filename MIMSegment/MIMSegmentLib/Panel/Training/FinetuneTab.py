@@ -34,6 +34,7 @@ class FinetuneTab(TrainingTab):
         self._report = ""
         ui.startFromSelector.connect("currentIndexChanged(int)", self.onStartChosen)
         ui.newModelNameEdit.connect("textChanged(QString)", self.update)
+        ui.mirroredCheckBox.connect("toggled(bool)", self.onChoiceChanged)
         ui.checkButton.connect("clicked()", self.onCheck)
         ui.planButton.connect("clicked()", self.onPlan)
         ui.finetuneButton.connect("clicked()", self.onStartOrStop)
@@ -89,7 +90,7 @@ class FinetuneTab(TrainingTab):
         index = self.ui.startFromSelector.currentIndex
         return self._starts[index][1] if 0 <= index < len(self._starts) else FROM_NOTHING
 
-    def onChoiceChanged(self):
+    def onChoiceChanged(self, *_ignored):
         """An earlier plan does not hold any more."""
         if not self.running:
             self._showPlan("")
