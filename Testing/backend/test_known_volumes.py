@@ -52,10 +52,10 @@ def test_specks_and_one_or_two_structures_of_many_are_nothing(many):
     assert not finds_nothing_known(found(2, 2, 2), many, GRID)
 
 
-def test_small_scans_and_models_that_do_not_tell_are_not_judged(many):
+def test_models_that_do_not_tell_are_not_judged(many):
     nothing = found()
     assert finds_nothing_known(nothing, many, GRID)
-    assert not finds_nothing_known(nothing[:2, :4], many, Grid((2, 4, 20), GRID.spacing))
+    assert finds_nothing_known(nothing[:2, :4], many, Grid((2, 4, 20), GRID.spacing))
     assert not finds_nothing_known(nothing, replace(many, training={}), GRID)
     few = {name: entry for name, entry in many.training[ENTRY].items() if name < "part 8"}
     assert len(few) == 8
@@ -68,7 +68,6 @@ def test_small_scans_and_models_that_do_not_tell_are_not_judged(many):
 def models(tmp_path, monkeypatch):
     """`whole`, of a training whose grey and bright parts had 20 mL, and `part`, which finds its region by it."""
     monkeypatch.setattr(known_volumes, "FEWEST_STRUCTURES", 2)
-    monkeypatch.setattr(known_volumes, "ROOM", 0.0)
     home = tmp_path / "models"
     monkeypatch.setenv("MIMSEG_MODELS", str(home))
     training = {ENTRY: volumes_record([label.name for label in SIDES], [[20.0, 20.0]])}
@@ -79,12 +78,12 @@ def models(tmp_path, monkeypatch):
 
 
 def test_nothing_is_written_of_a_scan_that_shows_nothing_known(tmp_path, models):
-    with pytest.raises(UserError, match=r"whole finds hardly anything of what it knows in .*scan\.nrrd") as refusal:
+    with pytest.raises(UserError, match=r"whole finds nothing in .*scan\.nrrd that has the sizes") as refusal:
         segment(settings_for("whole", tmp_path / "scan.nrrd", tmp_path / "o.nrrd", table=tmp_path / "t.csv"))
     assert refusal.value.code == "nothing-known"
     assert not (tmp_path / "o.nrrd").exists()
     assert not (tmp_path / "t.csv").exists()
-    with pytest.raises(UserError, match="hardly anything of what it knows in this scan"):
+    with pytest.raises(UserError, match="whole finds nothing in this scan that has the sizes"):
         mimseg.open_model("whole", device="cpu").segment(mimseg.read(tmp_path / "scan.nrrd"))
 
 

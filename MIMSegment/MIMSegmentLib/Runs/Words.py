@@ -138,7 +138,7 @@ def _table():
         (
             "nothing-known",
             Words(
-                _("The model finds hardly anything of what it knows in this scan: there is no result."),
+                _("The model finds nothing of what it knows in this scan: there is no result."),
                 _("Check that the scan shows that part of the body. If it does, add a box around it."),
                 "box",
             ),

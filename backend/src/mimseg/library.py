@@ -109,7 +109,7 @@ class Model:
 
         Raises:
             UserError: A box lies outside of the scan, the model has no such structure, its region is not found, or a
-                whole scan shows hardly anything of what it knows.
+                whole scan shows nothing of what it knows.
             OutOfMemory: Memory ran out.
         """
         description = self._bundle.description

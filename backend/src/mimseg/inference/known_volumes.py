@@ -1,8 +1,9 @@
-"""Whether a whole scan shows anything of what a model knows, judged by the volumes of its training.
+"""Whether a whole scan shows anything of what a model knows, judged by volumes and places in its training.
 
-A network names a class everywhere, also in an abdomen if it was trained on heads. What it then finds are specks: hardly
-any structure has a fair share of the smallest one of the training. Only models of many structures are judged, of which
-some may be missing or out of sight; that a scan has no lesion is a result.
+A network names a class everywhere, also in an abdomen if it was trained on heads. What it then finds are specks, hardly
+any of which has a fair share of the smallest one of the training, or structures that lie anyhow to one another. Only
+models of many structures are judged, of which some may be missing, displaced or out of sight; that a scan has no lesion
+is a result.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from numpy.typing import NDArray
 from mimseg.bundle.description import Description
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
+from mimseg.inference.known_places import LIKE, extents_of, known_places, likeness
 
 # In a description's `training`: what `volumes_record` gives.
 ENTRY = "volumes_ml"
-# Structures that every case of the training had.
+# Structures that every case of the training had; as many have to be there for their places to be judged.
 FEWEST_STRUCTURES = 8
 # A structure is there if it has this share of its least volume in the training.
 SHARE_OF_VOLUME = 0.2
 # Fewer of the structures are nothing.
 SHARE_OF_STRUCTURES = 0.25
-# A scan that has not so many times the room of all structures may show a part of them.
-ROOM = 2.0
 
 
 def volumes_record(names: Sequence[str], volumes: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -41,21 +41,22 @@ def volumes_record(names: Sequence[str], volumes: Sequence[Sequence[float]]) -> 
 
 
 def refuse_nothing_known(classes: NDArray[np.integer], description: Description, grid: Grid, scan: str) -> None:
-    """Raise UserError if hardly anything of what the model knows was found in a whole scan; see `finds_nothing_known`.
+    """Raise UserError if what was found in a whole scan is not what the model knows; see `finds_nothing_known`.
 
     Args:
         scan: What the scan is called in the message.
     """
     if finds_nothing_known(classes, description, grid):
         raise UserError(
-            f"{description.name} finds hardly anything of what it knows in {scan}, so nothing is written.",
+            f"{description.name} finds nothing in {scan} that has the sizes and places of what it knows, so nothing is "
+            "written.",
             "Check that the scan shows that part of the body. If it does, give a box around it.",
             "nothing-known",
         )
 
 
 def finds_nothing_known(classes: NDArray[np.integer], description: Description, grid: Grid) -> bool:
-    """Whether hardly any structure that each case of the training had is in the scan.
+    """Whether hardly any structure that each case of the training had is in the scan, or they lie anyhow.
 
     Args:
         classes: Class indices `(i, j, k)` of the whole scan.
@@ -63,19 +64,22 @@ def finds_nothing_known(classes: NDArray[np.integer], description: Description, 
         grid: Of the scan.
 
     Returns:
-        False also where the training does not tell, the model has few structures, or the scan is small.
+        False also where the training does not tell, or the model has few structures.
     """
     least = least_volumes(description)
     if description.multilabel or len(least) < FEWEST_STRUCTURES:
         return False
     voxel_ml = float(np.prod(grid.spacing)) / 1000
-    if classes.size * voxel_ml < ROOM * sum(least.values()):
+    extents = extents_of(classes, len(description.labels) + 1, grid)
+    present = [index for index, volume in least.items() if extents.voxels[index] * voxel_ml >= SHARE_OF_VOLUME * volume]
+    if len(present) < SHARE_OF_STRUCTURES * len(least):
+        return True
+    places = known_places(description)
+    placed = [index for index in present if index in places]
+    if len(placed) < FEWEST_STRUCTURES:
         return False
-    counts = np.zeros(len(description.labels) + 1, np.int64)
-    for plane in classes:  # a whole scan as 64-bit numbers would need gigabytes
-        counts += np.bincount(plane.ravel(), minlength=len(counts))
-    present = sum(counts[index] * voxel_ml >= SHARE_OF_VOLUME * volume for index, volume in least.items())
-    return present < SHARE_OF_STRUCTURES * len(least)
+    known = np.array([places[index] for index in placed])
+    return likeness(known, extents.middles[placed]) < LIKE
 
 
 def least_volumes(description: Description) -> dict[int, float]:

@@ -71,7 +71,7 @@ def locate(
         reporter: Receives the progress, and is warned of places that are not found.
 
     Raises:
-        UserError: None is found, or hardly anything of what the locator knows; or it has no such structure.
+        UserError: None is found, or nothing of what the locator knows; or it has no such structure.
         OutOfMemory: Memory ran out.
         Stopped: The user asked to stop.
     """

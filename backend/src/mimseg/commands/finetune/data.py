@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+from mimseg.commands.finetune.anatomy import anatomy_record
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
 from mimseg.commands.finetune.settings import FinetuneSettings
@@ -57,6 +60,11 @@ class LabelledData:
     def outputs(self) -> int:
         """Output channels of the network: structures that exclude each other need one more for the background."""
         return len(self.labels) + (1 if self.regions is None else 0)
+
+    @cached_property
+    def anatomy(self) -> dict[str, Any]:
+        """What the labels of all cases tell of anatomy, for a description's `training`."""
+        return anatomy_record([*self.training, *self.validation], self.scheme, self.preprocessing)
 
 
 def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:

@@ -14,7 +14,6 @@ from mimseg import __version__
 from mimseg.bundle.description import Description
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import FinetuneSettings
-from mimseg.inference.known_volumes import ENTRY, volumes_record
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.run_folder import data_hashes
 
@@ -42,20 +41,6 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
         "validation_cases": len(data.validation),
         "validation_sha256": data_hashes(data.validation),
     }
-
-
-def _volumes(data: LabelledData) -> dict[str, Any]:
-    """mL of each structure in all cases, least and largest; by it a scan that shows nothing of them can be told."""
-    spacing = data.preprocessing.spacing
-    if spacing is None:
-        return {}
-    voxel_ml, volumes = float(np.prod(spacing)) / 1000, []
-    for case in (*data.training, *data.validation):
-        if case.label is not None and case.membership is not None:
-            counts = torch.bincount(case.label.flatten(), minlength=256).numpy()
-            classes = case.membership.shape[1]
-            volumes.append([float(counts[:classes][own].sum()) * voxel_ml for own in case.membership])
-    return {ENTRY: volumes_record([label.name for label in data.labels], volumes)} if volumes else {}
 
 
 def default_name(output: Path) -> str:
@@ -91,7 +76,7 @@ def describe(
         "labels": data.labels,
         "network": shape.to_json(),
         "field_of_view_mm": (x, y, z),
-        "training": {**training, **_volumes(data)},
+        "training": {**training, **data.anatomy},
         "scores": scores,
         "licence": settings.licence,
         "attribution": settings.attribution,

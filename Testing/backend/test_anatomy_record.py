@@ -1,0 +1,51 @@
+"""What a training keeps of the anatomy in its labels: the same however its arrays are turned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from mimseg.commands.finetune.anatomy import anatomy_record  # noqa: E402
+from mimseg.data.labels.scheme import IGNORED, LabelScheme  # noqa: E402
+from mimseg.data.labels.structures import Label  # noqa: E402
+from mimseg.data.preprocessing import Preprocessing  # noqa: E402
+from mimseg.training.crops.cache import TrainingCase  # noqa: E402
+
+NAMES = ("one", "two", "three", "four")
+LABELS = tuple(Label(10 * number, name, (0, 0, 0)) for number, name in enumerate(NAMES, start=1))
+
+
+def case(number: int, flipped: bool = False) -> TrainingCase:
+    """Blocks of 3 x 2 x 2 voxels at the corners of a tetrahedron that differs a little; RAS, or LAS if flipped."""
+    classes = np.zeros((30, 30, 30), np.uint8)
+    for index, (i, j, k) in enumerate(((4, 5, 6), (20, 6, 8), (10, 22, 7), (12, 12, 24)), start=1):
+        classes[i : i + 3, j + number : j + number + 2, k : k + 2] = index
+    classes[0, 0, 0] = IGNORED
+    array = torch.from_numpy(classes[::-1].copy() if flipped else classes)
+    return TrainingCase(f"case {number}", torch.zeros(1), array, (), None, None, "")
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LAS"])
+def test_volumes_and_places_of_all_cases(orientation: str) -> None:
+    cases = [case(number, orientation == "LAS") for number in range(3)]
+    scheme = LabelScheme(LABELS, None)
+    record = anatomy_record(cases, scheme, Preprocessing(orientation, (2.0, 1.0, 1.0)))
+    assert record["volumes_ml"] == {name: {"least": 0.024, "largest": 0.024} for name in NAMES}
+    places = {name: list(place.values()) for name, place in record["places_mm"].items()}
+    apart = np.array(places["two"]) - np.array(places["one"])
+    assert apart == pytest.approx([-32, -1, 2], abs=0.2)  # 16 voxels of 2 mm to the right, 1 to the front, 2 up
+
+
+def test_overlapping_structures_have_volumes_only() -> None:
+    scheme = LabelScheme(LABELS[:2], [(10, 20, 30), (20, 40)])
+    cases = [case(number) for number in range(3)]
+    record = anatomy_record(cases, scheme, Preprocessing("RAS", (1.0, 1.0, 1.0)))
+    assert list(record) == ["volumes_ml"]
+    assert record["volumes_ml"]["one"]["least"] == 0.036
+
+
+def test_nothing_is_kept_where_the_spacing_is_not_known() -> None:
+    assert anatomy_record([case(0)], LabelScheme(LABELS, None), Preprocessing("RAS", None)) == {}
