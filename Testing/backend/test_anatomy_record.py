@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from mimseg.commands.finetune.anatomy import anatomy_record  # noqa: E402
+from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy, one_piece_groups  # noqa: E402
 from mimseg.data.labels.scheme import IGNORED, LabelScheme  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
@@ -32,7 +32,7 @@ def case(number: int, flipped: bool = False) -> TrainingCase:
 def test_volumes_and_places_of_all_cases(orientation: str) -> None:
     cases = [case(number, orientation == "LAS") for number in range(3)]
     scheme = LabelScheme(LABELS, None)
-    record = anatomy_record(cases, scheme, Preprocessing(orientation, (2.0, 1.0, 1.0)))
+    record = learn_anatomy(cases, scheme, Preprocessing(orientation, (2.0, 1.0, 1.0))).record
     assert record["volumes_ml"] == {name: {"least": 0.024, "largest": 0.024} for name in NAMES}
     places = {name: list(place.values()) for name, place in record["places_mm"].items()}
     apart = np.array(places["two"]) - np.array(places["one"])
@@ -42,10 +42,48 @@ def test_volumes_and_places_of_all_cases(orientation: str) -> None:
 def test_overlapping_structures_have_volumes_only() -> None:
     scheme = LabelScheme(LABELS[:2], [(10, 20, 30), (20, 40)])
     cases = [case(number) for number in range(3)]
-    record = anatomy_record(cases, scheme, Preprocessing("RAS", (1.0, 1.0, 1.0)))
+    record = learn_anatomy(cases, scheme, Preprocessing("RAS", (1.0, 1.0, 1.0))).record
     assert list(record) == ["volumes_ml"]
     assert record["volumes_ml"]["one"]["least"] == 0.036
 
 
 def test_nothing_is_kept_where_the_spacing_is_not_known() -> None:
-    assert anatomy_record([case(0)], LabelScheme(LABELS, None), Preprocessing("RAS", None)) == {}
+    assert learn_anatomy([case(0)], LabelScheme(LABELS, None), Preprocessing("RAS", None)) == Anatomy()
+
+
+def heads(solid: bool = True) -> list[np.ndarray]:
+    """Three maps of eight boxes in a row; the last class is a film of specks around. If not solid, box 3 lies apart."""
+    maps = []
+    for number in range(3):
+        classes = np.zeros((40, 16, 16), np.uint8)
+        for index in range(1, 9):
+            classes[4 * index : 4 * index + 4, 4:10, 4:10] = index
+        classes[4 + number % 2 : 36 : 2, 10, 4:10:2] = 9
+        if not solid:
+            classes[classes == 3] = 0
+            classes[12:15, 13:15, 13:15] = 3
+        maps.append(classes)
+    return maps
+
+
+def test_a_brain_is_one_piece_also_without_what_surrounds_it_in_specks() -> None:
+    names = [f"part {number}" for number in range(1, 10)]
+    groups = one_piece_groups(heads(), names)
+    assert groups == (tuple(names[:8]), tuple(names))
+
+
+def test_organs_that_lie_apart_are_one_piece_each_and_what_was_once_in_two_is_not() -> None:
+    names = [f"part {number}" for number in range(1, 10)]
+    maps = heads(solid=False)
+    maps[1][17, 4:10, 4:10] = 0  # part 4 in two pieces
+    maps[2][maps[2] == 5] = 0  # no part 5
+    expected = tuple((name,) for name in names if name not in ("part 4", "part 5", "part 9"))
+    assert one_piece_groups(maps, names) == expected
+
+
+def test_few_structures_may_be_lesions_and_few_cases_do_not_tell() -> None:
+    names = [f"part {number}" for number in range(1, 10)]
+    assert one_piece_groups(heads()[:2], names) == ()
+    assert (
+        one_piece_groups([np.where(classes < 8, classes, 0).astype(np.uint8) for classes in heads()], names[:7]) == ()
+    )

@@ -21,8 +21,21 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_description_survives_json() -> None:
-    description = describe(multilabel=False, field_of_view_mm=None, training={"a": [1, 2.5, "x", None, True]})
+    description = describe(
+        multilabel=False,
+        field_of_view_mm=None,
+        training={"a": [1, 2.5, "x", None, True]},
+        one_piece=(("right|hand",), ("left", "right|hand")),
+    )
+    assert description.pieces == [[2], [1, 2]]
     assert Description.from_json(json.loads(json.dumps(description.to_json()))) == description
+
+
+def test_a_model_without_pieces_is_read_by_older_versions() -> None:
+    assert "one_piece" not in describe().to_json()
+    assert describe(one_piece=(("left", "right|hand"),)).pieces_in_words() == (
+        "only the largest piece is kept of all structures together"
+    )
 
 
 def test_numbers_that_json_lacks_become_null() -> None:
@@ -49,6 +62,10 @@ def test_numbers_that_json_lacks_become_null() -> None:
         ("window", [16, 16]),
         ("window", [16, 24, 16.0]),
         ("window", [16, 16, 16]),
+        ("one_piece", "left"),
+        ("one_piece", ["left"]),
+        ("one_piece", [["left", "nose"]]),
+        ("one_piece", [[]]),
         ("overlap", 1.0),
         ("overlap", "0.5"),
         ("overlap", True),

@@ -27,6 +27,7 @@ from mimseg.bundle.monai_metadata import metadata  # noqa: E402
 from mimseg.bundle.reader import Bundle  # noqa: E402
 from mimseg.commands.segment.run import SegmentSettings, segment  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
+from mimseg.data.labels.connected import keep_main_piece  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing, prepare, restore  # noqa: E402
 from mimseg.data.volumes import read_channels, read_volume  # noqa: E402
@@ -176,6 +177,7 @@ CASES = {
     "CT foreground": describe(preprocessing=Preprocessing("RAS", None, Intensity("window", 50.0, 700.0), True)),
     "two channels": two_channels(preprocessing=Preprocessing("RAS", (1.0, 1.0, 1.5))),
     "overlapping": overlapping(),
+    "one piece": describe(one_piece=(("right|hand",),)),
     "other values": describe(labels=(Label(4, "a", (1, 2, 3)), Label(300, "b", (1, 2, 3)))),
 }
 
@@ -211,6 +213,8 @@ def test_monai_prepares_and_restores_like_mimseg(name: str, tmp_path: Path) -> N
 
     probabilities = to_probabilities(logits.copy(), description.multilabel)
     classes = restore(probabilities, prepared, description.multilabel)
+    if description.one_piece:
+        assert sum(keep_main_piece(classes, group) for group in description.pieces) > 0
     ours = np.array([0, *(label.value for label in description.labels)])[classes]
     [written] = (tmp_path / "out").glob("*.nii.gz")
     theirs = read_volume(written)

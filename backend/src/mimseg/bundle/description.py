@@ -24,6 +24,7 @@ INTENDED_USE = "Research use only. Not a medical device; not for diagnosis or tr
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+_SHOWN_NAMES = 4
 _LARGEST_FILE = 16 * 1024 * 1024
 
 
@@ -47,6 +48,8 @@ class Description:
         overlap: Share of a window that its neighbour covers too.
         quick: A coarser mode with its measured loss, or None.
         locator: How it finds its region in a scan much larger than `field_of_view_mm`, or None.
+        one_piece: Groups of structures, by name, of which each hangs together: of what is found of a group only the
+            largest piece is kept, group after group. Structures that may overlap have none.
         field_of_view_mm: Usual extent of the training volumes along x, y, z, or None if unknown.
         training: How it was trained: pre-training, fine-tuning, transfer report, hashes of the cases (no names).
         scores: Measured accuracy, per case and in summary.
@@ -71,6 +74,7 @@ class Description:
     overlap: float = 0.5
     quick: QuickMode | None = None
     locator: Locator | None = None
+    one_piece: tuple[tuple[str, ...], ...] = ()
     field_of_view_mm: tuple[float, float, float] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +105,8 @@ class Description:
                 del content[name]  # readers older than the quick mode or the locator know no such entry
             else:
                 content[name] = entry.to_json()
+        if not self.one_piece:
+            del content["one_piece"]  # likewise
         return _plain(content)
 
     def in_quick_mode(self) -> Description:
@@ -114,6 +120,19 @@ class Description:
             raise UserError(f"The model {self.name} has no quick mode.", remedy, "no-quick-mode")
         preprocessing = replace(self.preprocessing, spacing=self.quick.spacing)
         return replace(self, preprocessing=preprocessing, overlap=self.quick.overlap, quick=None)
+
+    @property
+    def pieces(self) -> list[list[int]]:
+        """`one_piece` as classes of the network."""
+        classes = {label.name: number for number, label in enumerate(self.labels, start=1)}
+        return [[classes[name] for name in group] for group in self.one_piece]
+
+    def pieces_in_words(self) -> str:
+        """What is dropped of what is found, in a line; empty if nothing is."""
+        groups = [
+            "all structures together" if len(group) == len(self.labels) else _listed(group) for group in self.one_piece
+        ]
+        return f"only the largest piece is kept of {'; of '.join(groups)}" if groups else ""
 
     def quick_in_words(self) -> str:
         """What the quick mode does and costs, in a line; empty if there is none."""
@@ -132,7 +151,7 @@ class Description:
         """
         _check_format(content, where)
         values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
-        values = {"quick": None, "locator": None, **values}
+        values = {"quick": None, "locator": None, "one_piece": [], **values}
         known = {entry.name for entry in fields(cls)}
         wrong = known.symmetric_difference(values)
         if wrong:
@@ -209,6 +228,11 @@ def _check_consistency(description: Description) -> None:
         f"the network has {network.classes} classes, not {classes}": network.classes == classes,
         "there is a locator, but no field of view for its boxes": description.locator is None
         or description.field_of_view_mm is not None,
+        f"structures that hang together, {description.one_piece}, are not all among the labels, or may overlap": {
+            name for group in description.one_piece for name in group
+        }
+        <= {label.name for label in (() if description.multilabel else description.labels)}
+        and all(description.one_piece),
         f"the field of view is {description.field_of_view_mm}": description.field_of_view_mm is None
         or all(0 < extent < 1e5 for extent in description.field_of_view_mm),
         "title, version or intended use is empty": all(
@@ -262,6 +286,12 @@ def _versions(value: Any) -> dict[str, str]:
     return {name: _text(version) for name, version in _object(value).items()}
 
 
+def _listed(names: tuple[str, ...]) -> str:
+    """Names in a line; of many, how many more there are."""
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
+
+
 _text, _object = _kind(str), _kind(dict)
 _TEXTS = ("name", "title", "description", "version", "modality", "licence", "attribution", "citation", "intended_use")
 _CONVERSIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -272,6 +302,7 @@ _CONVERSIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "network": (_object, "an object"),
     "multilabel": (_kind(bool), "true or false"),
     "overlap": (_number, "a number"),
+    "one_piece": (_list_of(_list_of(_text)), "lists of texts"),
     "field_of_view_mm": (_extent, "three numbers or null"),
     "training": (_object, "an object"),
     "scores": (_object, "an object"),

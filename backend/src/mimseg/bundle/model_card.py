@@ -61,6 +61,7 @@ def _facts(description: Description) -> str:
         "Overlap of windows": f"{description.overlap:g}",
         "Quick mode": description.quick_in_words(),
         "Region": f"{description.locator.in_words()}." if description.locator else "",
+        "Afterwards": description.pieces_in_words(),
         "Made with": ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items())),
     }
     return _table(["", ""], [[name, value] for name, value in rows.items() if value])

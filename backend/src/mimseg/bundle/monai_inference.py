@@ -173,6 +173,10 @@ def _to_labels(description: Description) -> list[dict[str, Any]]:
         ]
     else:
         transforms = [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]
+    transforms += [
+        {"_target_": "mimseg.bundle.monai_transforms.KeepMainPieced", "keys": "pred", "group": group}
+        for group in description.pieces
+    ]
     values = [label.value for label in description.labels]
     classes = list(range(1, len(values) + 1))
     if values != classes:

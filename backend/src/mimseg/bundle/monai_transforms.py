@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from monai.data.utils import affine_to_spacing, zoom_affine
 from monai.transforms import MapTransform
 
 from mimseg.data.intensity import Intensity
+from mimseg.data.labels.connected import keep_main_piece
 
 
 class SquareAxesd(MapTransform):
@@ -85,4 +86,30 @@ class SmallestStructured(MapTransform):
             for channel in sorted(range(len(sizes)), key=lambda channel: -sizes[channel]):
                 labels[0][inside[channel]] = channel + 1
             changed[key] = labels
+        return changed
+
+
+class KeepMainPieced(MapTransform):
+    """Drop what hangs nowhere on the largest piece of some classes, as `mimseg.data.labels.connected` does it.
+
+    MONAI's KeepLargestConnectedComponentd needs scikit-image, and drops what a scan's border cuts off.
+
+    Args:
+        keys: Classes `(1, i, j, k)`.
+        group: Classes that together are one piece.
+    """
+
+    def __init__(self, keys: KeysCollection, group: Sequence[int]) -> None:
+        super().__init__(keys)
+        self._group = list(group)
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """The data with fewer labelled voxels."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            labels = changed[key]
+            classes = labels[0].numpy().astype(np.uint16)
+            keep_main_piece(classes, self._group)
+            kept = torch.from_numpy(classes.astype(np.int32)).to(labels.dtype)[None]
+            changed[key] = MetaTensor(kept, labels.affine, labels.meta, labels.applied_operations)
         return changed

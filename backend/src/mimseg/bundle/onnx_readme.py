@@ -104,6 +104,9 @@ def _facts(description: Description) -> dict[str, str]:
         "result_in_words": "sigmoid, above 0.5; where structures overlap, the smallest of the scan"
         if several
         else "softmax, the most probable class",
+        "afterwards_row": f"| afterwards | {description.pieces_in_words()}; the program below leaves this out |\n"
+        if description.one_piece
+        else "",
         "label_rows": "\n".join(rows),
         "values": str(tuple(label.value for label in description.labels)),
         "region": "The model was trained on regions of about "

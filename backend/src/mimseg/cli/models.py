@@ -213,6 +213,8 @@ def format_bundle(bundle: Bundle) -> str:
         lines.append(f"Quick mode: {description.quick_in_words()}")
     if description.locator:
         lines.append(f"Locator:    {description.locator.in_words()}.")
+    if description.one_piece:
+        lines.append(f"Afterwards: {description.pieces_in_words()}")
     lines += [
         f"Licence:    {description.licence}",
         *([f"Cite:       {description.citation}"] if description.citation else []),

@@ -68,7 +68,7 @@ def places_record(names: Sequence[str], middles: Sequence[NDArray[np.float64]]) 
     """
     if len(middles) < FEWEST_CASES:
         return {}
-    always = ~np.isnan(np.stack(middles)).any(axis=(0, 2))
+    always = np.asarray(np.isfinite(np.stack(middles)).all(axis=(0, 2)), bool)
     if always.sum() < 2:
         return {}
     cases = [_centred(case[always]) for case in middles]
@@ -77,7 +77,7 @@ def places_record(names: Sequence[str], middles: Sequence[NDArray[np.float64]]) 
         mean = np.mean([case @ _rotation(case, mean) for case in cases], axis=0)
     if min(likeness(mean, case) for case in cases) < LIKE:
         return {}
-    kept = [name for name, own in zip(names, always, strict=True) if own]
+    kept = [name for name, own in zip(names, always.tolist(), strict=True) if own]
     return {
         name: {axis: round(float(value), 1) for axis, value in zip(_AXES, place, strict=True)}
         for name, place in zip(kept, mean, strict=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.bundle.description import Description
+from mimseg.data.labels.connected import keep_main_piece
 from mimseg.data.preprocessing import Prepared, label_type, prepare
 from mimseg.data.regions import Box
 from mimseg.data.volume import Volume
@@ -27,7 +28,7 @@ def segment_volume(
     phase: str = "segment",
     bits: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.integer]:
-    """Class indices of a volume, on its own grid.
+    """Class indices of a volume, on its own grid; what hangs nowhere on a main piece is dropped if the model says so.
 
     Args:
         volume: `(i, j, k)` or `(C, i, j, k)`.
@@ -86,4 +87,6 @@ def _segment_region(
             phase,
             bits,
         )
+        for group in description.pieces:
+            keep_main_piece(labels, group)
         return prepared, labels, bits

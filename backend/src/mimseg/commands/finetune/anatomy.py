@@ -1,39 +1,89 @@
-"""What the labels of a training tell of anatomy, by which a scan of another part of the body is recognised."""
+"""What the labels of a training tell of anatomy: volumes, places, and what hangs together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.data.labels.connected import Pieces, pieces_of
 from mimseg.data.labels.scheme import IGNORED, LabelScheme
 from mimseg.data.orientation import vectors_of
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Grid
 from mimseg.inference import known_places, known_volumes
-from mimseg.inference.known_places import extents_of, places_record
-from mimseg.inference.known_volumes import volumes_record
+from mimseg.inference.known_places import FEWEST_CASES, extents_of, places_record
+from mimseg.inference.known_volumes import FEWEST_STRUCTURES, volumes_record
 from mimseg.training.crops.cache import TrainingCase
 
+# Structures are one piece if so much of them hangs together in every case.
+ONE_PIECE = 0.99
+# A structure of more pieces is a thread or a film, as the fluid around a brain: what it touches does not hang together.
+MOST_PIECES = 10
 
-def anatomy_record(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocessing: Preprocessing) -> dict[str, Any]:
-    """For a description's `training`: volumes of the structures and, where these exclude each other, their places."""
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a description says of it.
+
+    Attributes:
+        record: For `training`: volumes and, where structures exclude each other, places of the structures.
+        one_piece: Groups of structures that hang together.
+    """
+
+    record: dict[str, Any] = field(default_factory=dict)
+    one_piece: tuple[tuple[str, ...], ...] = ()
+
+
+def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocessing: Preprocessing) -> Anatomy:
+    """What the labels of all cases tell."""
     spacing, labelled = preprocessing.spacing, [case.label for case in cases if case.label is not None]
     if spacing is None or not labelled:
-        return {}
+        return Anatomy()
     voxel_ml, volumes, middles = float(np.prod(spacing)) / 1000, [], []
-    for label in labelled:
-        classes = _without_ignored(label.numpy())
+    maps = [_without_ignored(label.numpy()) for label in labelled]
+    for classes in maps:
         grid = Grid(classes.shape, spacing, direction=vectors_of(preprocessing.orientation))
         extents = extents_of(classes, scheme.membership.shape[1], grid)
         volumes.append([float(extents.voxels[own].sum()) * voxel_ml for own in scheme.membership])
         middles.append(extents.middles[1:])
     names = [label.name for label in scheme.labels]
-    places = {} if scheme.regions else places_record(names, middles)
-    record = {known_volumes.ENTRY: volumes_record(names, volumes), known_places.ENTRY: places}
-    return {entry: content for entry, content in record.items() if content}
+    record = {known_volumes.ENTRY: volumes_record(names, volumes)}
+    if scheme.regions:
+        return Anatomy(record)
+    places = places_record(names, middles)
+    return Anatomy({**record, **({known_places.ENTRY: places} if places else {})}, one_piece_groups(maps, names))
+
+
+def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Groups of structures of which each is one piece in every label map.
+
+    That is what is solid, and then everything, where all structures hang together as a brain does; otherwise each
+    structure that no case lacks and that is one piece in all of them. There are none for a model of few structures,
+    which may be lesions.
+
+    Args:
+        maps: Class indices `(x, y, z)`; class k is `names[k - 1]`.
+        names: Of the structures.
+    """
+    everything = range(1, len(names) + 1)
+    if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES:
+        return ()
+    single = {number: [pieces_of(classes, [number]) for classes in maps] for number in everything}
+    solid = [number for number in everything if max(found.count for found in single[number]) <= MOST_PIECES]
+    groups = [group for group in (solid, list(everything)) if group]
+    if all(pieces_of(classes, group).main_share >= ONE_PIECE for group in groups for classes in maps):
+        groups = groups if len(solid) < len(names) else groups[1:]
+    else:
+        groups = [[number] for number in everything if all(map(_is_one_piece, single[number]))]
+    return tuple(tuple(names[number - 1] for number in group) for group in groups)
+
+
+def _is_one_piece(found: Pieces) -> bool:
+    return found.count > 0 and found.main_share >= ONE_PIECE
 
 
 def _without_ignored(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:

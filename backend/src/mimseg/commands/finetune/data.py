@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from mimseg.commands.finetune.anatomy import anatomy_record
+from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
 from mimseg.commands.finetune.settings import FinetuneSettings
@@ -62,9 +61,9 @@ class LabelledData:
         return len(self.labels) + (1 if self.regions is None else 0)
 
     @cached_property
-    def anatomy(self) -> dict[str, Any]:
-        """What the labels of all cases tell of anatomy, for a description's `training`."""
-        return anatomy_record([*self.training, *self.validation], self.scheme, self.preprocessing)
+    def anatomy(self) -> Anatomy:
+        """What the labels of all cases tell of anatomy."""
+        return learn_anatomy([*self.training, *self.validation], self.scheme, self.preprocessing)
 
 
 def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:
