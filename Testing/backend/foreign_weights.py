@@ -14,12 +14,14 @@ from mimseg.importers import identify
 from mimseg.importers.checkpoint_file import read_checkpoint
 from mimseg.importers.found import Converted
 from mimseg.importers.network_shape import ShapeHints, read_shape
+from mimseg.networks.primus_settings import PrimusSettings
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
 from mimseg.training.transfer import TransferReport
 
 HEADS = 6
 WINDOW = (32, 32, 32)
+PRIMUS = PrimusSettings(window=(16, 24, 32), classes=1, hidden_size=48, heads=2, layers=3)
 ENCODER = {"hidden_size": 48, "mlp_dim": 96, "num_heads": HEADS}
 
 
@@ -96,6 +98,40 @@ def mim_med3d(method: str, encoder: dict[str, Tensor], decoder_size: int = 24, d
         "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"completed": 3}}}},
         "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]}],
     }
+
+
+def primus_encoder(shape: PrimusSettings = PRIMUS) -> Any:
+    """A small encoder of Primus whose every parameter is random."""
+    torch.manual_seed(0)
+    encoder = shape.build_encoder().eval()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return encoder
+
+
+def nnssl_checkpoint(path: Path, encoder: Any, window: tuple[int, ...], **configuration: Any) -> Path:
+    """As nnssl writes one: around the encoder lie a decoder and a mask token, beside them the adaptation plan."""
+    weights = {
+        **encoder.state_dict(),
+        "mask_token": torch.zeros(1, 1, 48),
+        "up_projection.decode.0.bias": torch.ones(3),
+    }
+    plan = {
+        "architecture_plans": {"arch_class_name": "PrimusM", "arch_kwargs": None, "arch_kwargs_requiring_import": None},
+        "pretrain_plan": {
+            "configurations": {
+                "onemmiso": {
+                    "spacing": [1.5, 1.25, 1.0], "patch_size": list(window), "use_mask_for_norm": [False],
+                    "normalization_schemes": ["ZScoreNormalization"], **configuration,
+                }
+            }
+        },
+        "pretrain_num_input_channels": 1, "recommended_downstream_patchsize": list(window), "key_to_encoder": "eva",
+        "key_to_stem": "down_projection", "keys_to_in_proj": ["down_projection.proj"], "key_to_lpe": "eva.pos_embed",
+    }  # fmt: skip
+    content = {"network_weights": weights, "nnssl_adaptation_plan": plan, "trainer_name": "BaseMAETrainer"}
+    return save(path, content)
 
 
 def read(path: Path, **hints: Any) -> tuple[Converted, NetworkSettings]:

@@ -13,45 +13,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 pytestmark = pytest.mark.train
 
+from foreign_weights import PRIMUS as SHAPE  # noqa: E402
+from foreign_weights import nnssl_checkpoint, primus_encoder  # noqa: E402
+
 from mimseg.cli.main import main  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
-from mimseg.networks.primus_settings import PrimusSettings  # noqa: E402
 from mimseg.training.initial_weights import read_initial_weights  # noqa: E402
 from mimseg.training.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
-
-SHAPE = PrimusSettings(window=(16, 24, 32), classes=1, hidden_size=48, heads=2, layers=3)
-
-
-def random_encoder(shape: PrimusSettings = SHAPE) -> Any:
-    torch.manual_seed(0)
-    encoder = shape.build_encoder().eval()
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return encoder
-
-
-def write_checkpoint(path: Path, encoder: Any, window: tuple[int, ...], **configuration: Any) -> None:
-    """As nnssl writes one: around the encoder lie a decoder and a mask token, beside them the adaptation plan."""
-    weights = {
-        **encoder.state_dict(),
-        "mask_token": torch.zeros(1, 1, 48),
-        "up_projection.decode.0.bias": torch.ones(3),
-    }
-    plan = {
-        "architecture_plans": {"arch_class_name": "PrimusM", "arch_kwargs": None, "arch_kwargs_requiring_import": None},
-        "pretrain_plan": {
-            "configurations": {
-                "onemmiso": {
-                    "spacing": [1.5, 1.25, 1.0], "patch_size": list(window), "use_mask_for_norm": [False],
-                    "normalization_schemes": ["ZScoreNormalization"], **configuration,
-                }
-            }
-        },
-        "pretrain_num_input_channels": 1, "recommended_downstream_patchsize": list(window), "key_to_encoder": "eva",
-        "key_to_stem": "down_projection", "keys_to_in_proj": ["down_projection.proj"], "key_to_lpe": "eva.pos_embed",
-    }  # fmt: skip
-    torch.save({"network_weights": weights, "nnssl_adaptation_plan": plan, "trainer_name": "BaseMAETrainer"}, path)
 
 
 def run_command(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> dict[str, Any]:
@@ -62,9 +30,9 @@ def run_command(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int =
 def test_an_encoder_of_the_format_gives_the_same_tokens_for_the_transposed_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs = random_encoder()  # its window is z, y, x
+    theirs = primus_encoder()  # its window is z, y, x
     path = tmp_path / "PrimusM-OpenMind-MAE.pth"
-    write_checkpoint(path, theirs, SHAPE.window)
+    nnssl_checkpoint(path, theirs, SHAPE.window)
     told = run_command(capsys, "models", "import", path, tmp_path / "run", "--heads", 2)
     assert told["source"] == "nnssl's Primus in a checkpoint of nnssl"
     found, _, count = told["encoder_tensors"].partition(" of ")
@@ -85,7 +53,7 @@ def test_an_encoder_of_the_format_gives_the_same_tokens_for_the_transposed_scan(
 
 
 def test_what_the_file_does_not_say_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_checkpoint(tmp_path / "x.pth", random_encoder(), SHAPE.window, normalization_schemes=["CTNormalization"])
+    nnssl_checkpoint(tmp_path / "x.pth", primus_encoder(), SHAPE.window, normalization_schemes=["CTNormalization"])
     told = run_command(capsys, "models", "import", tmp_path / "x.pth", tmp_path / "run", code=2)
     assert "--heads" in told["hint"]
     told = run_command(capsys, "models", "import", tmp_path / "x.pth", tmp_path / "run", "--heads", 2, code=2)
@@ -107,7 +75,7 @@ def test_a_convolutional_encoder_is_refused_with_the_reason(tmp_path: Path, caps
 
 def exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, Path]:
     """An encoder that was pre-trained here, and the file of it."""
-    encoder = random_encoder()
+    encoder = primus_encoder()
     (tmp_path / "run").mkdir()
     run = PretrainedRun(SHAPE, Preprocessing("RAS", (1.0, 1.25, 1.5)), "MR", {"method": "MAE"})
     write_pretrained(tmp_path / "run", run, {f"vit.{name}": value for name, value in encoder.state_dict().items()})

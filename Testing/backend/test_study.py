@@ -6,11 +6,12 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from study_logs import make_plan
+from study_logs import GIVEN, make_plan
 
 from mimseg.cli.main import build_parser
 from mimseg.cli.study import design_from, shown_command
@@ -113,6 +114,26 @@ def test_equal_runs_of_different_studies_have_one_name_and_others_do_not() -> No
     assert other_batch.isdisjoint(run.name for run in convergence.runs)
 
 
+def test_runs_from_given_weights_carry_their_digest_and_the_others_stay_what_they_were() -> None:
+    plain, given = make_plan("labels"), make_plan("labels", given=GIVEN)
+    assert {run.name for run in plain.runs} < {run.name for run in given.runs}
+    assert len(given.runs) == len(plain.runs) + 1 + 24  # continued once, fine-tuned from both for 4 sizes and 3 seeds
+    other = make_plan("labels", given=replace(GIVEN, sha256="34cd" * 16))
+    ours, theirs = ({run.name for run in plan.runs} - {run.name for run in plain.runs} for plan in (given, other))
+    assert len(ours) == len(theirs)
+    assert ours.isdisjoint(theirs)
+    as_is = given.find("given weights, 3 labelled", FINETUNING, 1)
+    assert as_is is not None
+    assert as_is.name.startswith("finetuning-given-")
+    assert given.find("given weights, 3 labelled", PRETRAINING, 1) is None
+    continued = given.find("given weights continued by MAE, 3 labelled", PRETRAINING, 1)
+    assert continued is not None
+    assert (continued.settings["method"], continued.settings["given"]) == ("mae", GIVEN.sha256)
+    # Intensities that a study would not plan itself are another run from every start.
+    scaled = make_plan("labels", given=replace(GIVEN, preprocessing={"intensity": "other"}))
+    assert {run.name for run in scaled.runs}.isdisjoint(run.name for run in given.runs)
+
+
 def test_smoothing_and_the_first_step_that_reaches_a_threshold() -> None:
     steps, values = [10, 20, 30, 40, 50], [0.1, 0.9, 0.2, 0.7, 0.9]
     assert smooth(values) == pytest.approx([0.4, 0.6, 0.6])
@@ -192,12 +213,15 @@ def test_options_become_what_is_compared() -> None:
     assert (design.sizes, design.decoders, design.pretrain_spacing) == ((2, 0), ((96, 2, 4),), (2, 2, 2))
     assert parse("--methods", "scratch,mae").threshold_from == "scratch"
     assert parse().threshold_from == "simclr"
+    assert parse().methods == ("scratch", "mae", "simmim", "simclr")
+    assert parse("--init", "run").methods == ("scratch", "mae", "simmim", "simclr", "given", "given+mae")
 
 
 @pytest.mark.parametrize(
     "options",
     [
         ("--sizes", "0"), ("--sizes", "few"), ("--seeds", "1,1"), ("--methods", "mae,moco"), ("--reference", "vicreg"),
+        ("--methods", "given+moco"),
         ("--mask-ratios", "75"), ("--spacings", "1,2;3"), ("--decoders", "192"), ("--validations", "2"),
     ],
 )  # fmt: skip
@@ -215,13 +239,29 @@ def test_a_study_needs_a_budget() -> None:
     assert StudySettings(design, Path("data"), Path("report"), minutes=1).runs_path == Path("report/runs")
 
 
+def test_given_weights_and_the_rows_that_start_from_them_come_together() -> None:
+    def settings(design: Design, initial: str | None) -> StudySettings:
+        return StudySettings(design, Path("data"), Path("report"), minutes=1, initial=initial)
+
+    with pytest.raises(UserError, match="need such weights") as caught:
+        settings(parse("--methods", "scratch,given", claim="convergence"), None)
+    assert "--init" in caught.value.hint
+    for design in (parse("--init", "run", claim="masking"), parse("--methods", "scratch,mae", claim="convergence")):
+        with pytest.raises(UserError, match="no row that starts from"):
+            settings(design, "run")
+    settings(parse("--init", "run", claim="convergence"), "run")
+    settings(parse("--init", "run"), "run")
+
+
 def test_the_shown_command_names_no_file_and_no_case() -> None:
     words = ["study", "labels", "/home/jane/data", "-o", "/tmp/r", "--validation", "jane,joe", "--labels", "/l.json",
-             "--sizes", "1,2", "--flip-left-right", "--runs", "/tmp/runs", "--json-lines"]  # fmt: skip
+             "--sizes", "1,2", "--flip-left-right", "--runs", "/tmp/runs", "--json-lines",
+             "--init", "/jane/run"]  # fmt: skip
     shown = shown_command(build_parser("study").parse_args(words))
     assert shown.startswith("mimseg study labels DATA -o REPORT ")
     assert not any(secret in shown for secret in ("jane", "joe", "/"))
     assert "--validation VALIDATION" in shown
+    assert "--init WEIGHTS" in shown
     assert "--sizes 1,2" in shown
     assert "--flip-left-right" in shown
     assert "--seeds" not in shown  # a default

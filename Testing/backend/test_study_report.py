@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from study_logs import SECRET, finish, finish_all, make_plan, report_of
+from study_logs import GIVEN, SECRET, finish, finish_all, make_plan, report_of
 
 from mimseg.commands.study.run import study
 from mimseg.commands.study.settings import StudySettings
@@ -86,6 +86,46 @@ def test_a_start_that_never_gets_there_is_printed_as_such(tmp_path: Path) -> Non
     assert "MAE never reached the best validation score of scratch" in verdict
     assert "MAE scored lower than scratch" in verdict
     assert "not reached, not reached, not reached" in page
+
+
+PAIRS = [
+    ("given weights continued by MAE", "given weights"), ("given weights continued by MAE", "MAE"),
+    ("given weights continued by MAE", "scratch"), ("given weights", "MAE"), ("given weights", "scratch"),
+    ("MAE", "scratch"),
+]  # fmt: skip
+
+
+def test_given_weights_are_compared_as_they_are_and_continued(tmp_path: Path) -> None:
+    plan = make_plan("labels", sizes=(3,), given=GIVEN)
+    finish_all(plan, tmp_path / "runs")
+    verdict, content, page = report_of(plan, tmp_path)
+    assert [(item["first"], item["second"]) for item in content["comparisons"]] == [
+        (f"{first}, 3 labelled", f"{second}, 3 labelled") for first, second in PAIRS
+    ]
+    effects = [item["effect"] for item in content["comparisons"]]
+    assert effects == pytest.approx([0.05, -0.03, 0.02, -0.08, -0.03, 0.05])
+    assert verdict.startswith(
+        "Given weights continued by MAE scored higher than given weights with 3 labelled cases (+0.050 Dice"
+    )
+    assert "given weights scored lower than scratch" in verdict
+    with open(tmp_path / "results.csv", newline="", encoding="utf-8") as stream:
+        starts = {line["start"] for line in csv.DictReader(stream)}
+    assert starts == {"scratch", "MAE", "given weights", "given weights continued by MAE"}
+    assert content["design"]["given"]["licence"] == "CC-BY-4.0"
+    assert "(licence: CC-BY-4.0; Wald et al. OpenMind)." in page
+    assert "They do not say which scans they learned from" in page
+    assert "continued on one&#x27;s own images?" in page
+    # What continuing costs stands beside what it gives.
+    assert [row["pretraining_loss"] is None for row in content["rows"]] == [True, False, True, False]
+
+
+def test_given_weights_converge_beside_the_other_starts(tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "mae", "given", "given+mae"), given=GIVEN)
+    finish_all(plan, tmp_path / "runs")
+    _, content, _ = report_of(plan, tmp_path)
+    assert {(item["first"], item["second"]) for item in content["comparisons"]} == set(PAIRS)
+    assert content["speed"]["given weights continued by MAE"]["speed_up"][0] > 1
+    assert content["speed"]["given weights"]["steps"] == [None] * 3
 
 
 def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
@@ -200,6 +240,9 @@ def test_the_report_comes_again_from_the_logs_alone(tmp_path: Path) -> None:
 
 
 def test_a_plan_survives_its_file_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    for plan in (make_plan("labels", given=GIVEN), make_plan("labels")):
+        write_plan(tmp_path / "plan.json", plan)
+        assert read_plan(tmp_path / "plan.json") == plan
     plan = make_plan("resolution", pretrain_spacing=(1.0, 1.0, 2.0), window=(32, 32, 32))
     path = tmp_path / "plan.json"
     write_plan(path, plan)

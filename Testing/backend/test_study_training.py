@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,18 +19,25 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from foreign_weights import nnssl_checkpoint, primus_encoder  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from synthetic import write_dataset  # noqa: E402
 
 from mimseg import stopping  # noqa: E402
 from mimseg.cli.main import build_parser, main  # noqa: E402
 from mimseg.cli.study import design_from  # noqa: E402
+from mimseg.commands.study.given import preprocessing_of, read_given  # noqa: E402
 from mimseg.commands.study.plan import asked, check_asked, plan_study  # noqa: E402
 from mimseg.commands.study.probe import Times, find_steps, kind_of  # noqa: E402
 from mimseg.commands.study.settings import StudySettings  # noqa: E402
+from mimseg.data.intensity import Intensity  # noqa: E402
+from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
+from mimseg.networks.primus_settings import PrimusSettings  # noqa: E402
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Plan, read_plan  # noqa: E402
 from mimseg.studies.results import SCORES, read_results  # noqa: E402
+from mimseg.training.planning import choose_preprocessing  # noqa: E402
 
 NETWORK = [
     "--hidden-size", "24", "--mlp-size", "24", "--heads", "2", "--feature-size", "2", "--layers", "4",
@@ -184,6 +194,112 @@ def test_a_killed_study_goes_on_to_exactly_the_report_of_an_unbroken_one(
     assert main([*run_study(tmp_path / "gone", tmp_path / "unbroken", unbroken, "--report-only"), "--quiet"]) == 0
     assert page.read_bytes() == first
     assert not list(unbroken.rglob("checkpoint.pt"))
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published encoder, taken in."""
+    folder = tmp_path_factory.mktemp("given")
+    shape = PrimusSettings(window=(16, 24, 16), classes=1, hidden_size=24, heads=2, layers=3)
+    file = nnssl_checkpoint(folder / "PrimusM-OpenMind-MAE.pth", primus_encoder(shape), shape.window)
+    assert main(["models", "import", str(file), str(folder / "run"), "--heads", "2", "--quiet"]) == 0
+    return folder / "run"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_given_weights_are_tried_as_they_are_and_continued_on_the_pool(
+    data: Path, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimseg.training.curves.Curves._draw", lambda self: None)
+    monkeypatch.setattr("mimseg.commands.pretrain.run.draw_reconstruction", lambda *arguments: None)
+    monkeypatch.setattr("mimseg.studies.report._png", lambda figure: b"")
+    report, runs = tmp_path / "report", tmp_path / "runs"
+    words = [
+        "study", "convergence", str(data), "-o", str(report), "--runs", str(runs), "--init", str(given),
+        "--methods", "given,given+mae", "--labelled", "2", "--seeds", "0", "--validations", "5", "--steps", "5",
+        "--pretrain-batch", "2", "--pretrain-steps", "2", "--device", "cpu", "--precision", "32-true", "--quiet",
+    ]  # fmt: skip
+    assert main(words) == 0
+    content = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    assert content["missing"] == []
+    assert content["design"]["network"]["hidden_size"] == 24
+    assert (content["spacing_mm"], content["windows"]) == ([1.0, 1.25, 1.5], {"default patch 8": [16, 24, 16]})
+    assert content["design"]["given"]["licence"] == "CC-BY-4.0"
+    plan = read_plan(report / "plan.json")
+    as_is, continued = (plan.find(row.name, FINETUNING, 0) for row in plan.variants)
+    pretraining = plan.find(plan.variants[1].name, PRETRAINING, 0)
+    assert as_is is not None
+    assert continued is not None
+    assert pretraining is not None
+    folder = pretraining.folder(runs)
+    provenance = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["provenance"]
+    assert provenance["initial"]["licence"] == "CC-BY-4.0"
+    theirs, ours = load_file(given / "encoder.safetensors"), load_file(folder / "encoder.safetensors")
+    assert len(provenance["transfer"]["loaded"]) == len(theirs)
+    for run in (as_is, continued):
+        transfer = json.loads((run.folder(runs) / "transfer.json").read_text(encoding="utf-8"))
+        assert len(transfer["loaded"]) == len(theirs)
+    # Continued weights are near the given ones, and are not these.
+    assert 0 < max(float((ours[name] - value).abs().max()) for name, value in theirs.items()) < 0.1
+
+
+def test_every_row_sees_scans_as_the_given_weights_do(data: Path, given: Path, tmp_path: Path) -> None:
+    content = json.loads((given / "pretraining.json").read_text(encoding="utf-8"))
+    content["preprocessing"]["intensity"] = Intensity("window", 0, 300).to_json()
+    shutil.copytree(given, tmp_path / "other")
+    (tmp_path / "other" / "pretraining.json").write_text(json.dumps(content), encoding="utf-8")
+    plain = settings_of("labels", data, tmp_path, *STEPS, "--sizes", "1", "--spacing", "1.5")
+    expected = Preprocessing("RAS", (1.5, 1.5, 1.5), Intensity("window", 0, 300))
+    plan = planned_with_given(replace(plain, initial=str(tmp_path / "other")))
+    assert {preprocessing_of(run.settings) for run in plan.runs} == {expected}
+    assert choose_preprocessing(None, expected, "MR", None, list) == ("MR", expected)
+    usual = planned_with_given(replace(plain, initial=str(given)))
+    assert {preprocessing_of(run.settings).intensity for run in usual.runs} == {Intensity("zscore")}
+    assert not any("preprocessing" in run.settings for run in usual.runs)
+
+
+def planned_with_given(settings: StudySettings) -> Plan:
+    chosen, weights = read_given(settings)
+    return plan_study(chosen, Reporter(), weights)
+
+
+def test_weights_that_cannot_be_given_are_refused(data: Path, given: Path, tmp_path: Path) -> None:
+    def refused(initial: Path, *options: str) -> UserError:
+        settings = replace(
+            settings_of("labels", data, tmp_path / "report", *STEPS, "--sizes", "1"),
+            initial=str(initial), network_asked="--network" in options,
+        )  # fmt: skip
+        with pytest.raises(UserError) as caught:
+            planned_with_given(settings)
+        return caught.value
+
+    assert refused(given, "--network").code == "other-network"
+    file = given.parent / "PrimusM-OpenMind-MAE.pth"
+    fault = refused(file)
+    assert (fault.code, str(file) in str(fault)) == ("not-a-model", True)
+    assert f"mimseg models import {file}" in fault.hint
+    # A pre-training that saw a validation case, and one that went on from it.
+    seen = json.loads((given / "pretraining.json").read_text(encoding="utf-8"))
+    scan = hashlib.sha256((data / "imagesTr" / "case_4.nii.gz").read_bytes()).hexdigest()
+    for provenance in ({"data_sha256": [scan]}, {"data_sha256": [], "initial": {"data_sha256": [scan]}}):
+        shutil.copytree(given, tmp_path / "seen", dirs_exist_ok=True)
+        seen["provenance"] = {"method": "MAE", "volumes": 1, **provenance}
+        (tmp_path / "seen" / "pretraining.json").write_text(json.dumps(seen), encoding="utf-8")
+        assert "learned from 1 of the 2 cases" in str(refused(tmp_path / "seen"))
+
+
+def test_going_on_with_other_given_weights_is_refused(data: Path, given: Path, tmp_path: Path) -> None:
+    settings = replace(settings_of("labels", data, tmp_path, *STEPS, "--sizes", "1"), initial=str(given))
+    plan = planned_with_given(settings)
+    check_asked(plan, read_given(settings)[0])
+    changed = load_file(given / "encoder.safetensors")
+    changed["vit.eva.pos_embed"] = changed["vit.eva.pos_embed"] + 1
+    shutil.copytree(given, tmp_path / "changed")
+    save_file(changed, tmp_path / "changed" / "encoder.safetensors")
+    with pytest.raises(UserError, match="other settings: given"):
+        check_asked(plan, read_given(replace(settings, initial=str(tmp_path / "changed")))[0])
+    with pytest.raises(UserError, match="other settings"):
+        check_asked(plan, replace(settings, initial=None))
 
 
 def test_a_stop_leaves_a_study_that_says_what_is_missing(

@@ -12,7 +12,7 @@ from mimseg.cli.training_options import add_network_options, decoder_from, netwo
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import pretrainable
-from mimseg.studies.design import Design
+from mimseg.studies.design import GIVEN, Design, given_starts, starts
 
 Value = TypeVar("Value")
 
@@ -22,6 +22,7 @@ EPILOG = """examples:
   mimseg study convergence Task04_Hippocampus -o report --minutes 240
   mimseg study labels cases.csv -o report --sizes 1,3,10,all --steps 2000 --pretrain-steps 4000
   mimseg study labels cases.csv -o report --report-only
+  mimseg study labels cases.csv -o report --init my-encoder --sizes 3,10 --minutes 240
 
 claims:
   convergence  do MAE and SimMIM make fine-tuning faster and better than SimCLR and random weights?
@@ -34,7 +35,7 @@ The report is report.html in the folder, with results.csv, results.json and figu
 when the same command is given again; several processes may share the runs of one or several studies (--runs)."""
 
 # Options whose values name files or cases: the report shows a word in capitals instead.
-PRIVATE = {"runs": "RUNS", "labels": "LABELS", "pool": "POOL", "validation": "VALIDATION"}
+PRIVATE = {"init": "WEIGHTS", "runs": "RUNS", "labels": "LABELS", "pool": "POOL", "validation": "VALIDATION"}
 NOT_SHOWN = {"command", "module", "claim", "data", "output", "report_only", "json_lines", "quiet", "stop_with_stdin"}
 
 # What --help shows; --help-all shows the rest.
@@ -90,7 +91,6 @@ def _add_budget_options(group: argparse._ArgumentGroup, usual: Design) -> None:
 
 def _add_claim_options(group: argparse._ArgumentGroup, usual: Design) -> None:
     for option, default, text in (
-        ("--methods", _joined(usual.methods), "convergence: starts"),
         ("--mask-ratios", _joined(usual.mask_ratios), "masking: shares hidden"),
         ("--patch-sizes", _joined(usual.patch_sizes), "masking: voxels"),
         ("--decoders", _joined(usual.decoders), "decoder: MAE's, width x blocks or width x blocks x heads"),
@@ -99,6 +99,17 @@ def _add_claim_options(group: argparse._ArgumentGroup, usual: Design) -> None:
         ("--sizes", _joined(size or "all" for size in usual.sizes), "labels: numbers of labelled cases"),
     ):
         group.add_argument(option, default=default, help=f"{text} (default: %(default)s)")
+    group.add_argument(
+        "--init",
+        metavar="RUN|MODEL",
+        help="convergence, labels: weights to start from as well, as they are and continued on the pool; pre-training "
+        "run (also one that `mimseg models import` made) or model",
+    )
+    group.add_argument(
+        "--methods",
+        help=f"convergence: starts of {_joined((*starts(), *given_starts()))} (default: {_joined(usual.methods)}, with "
+        f"--init {GIVEN} and {GIVEN}+mae, too)",
+    )
     group.add_argument(
         "--reference",
         default=usual.reference,
@@ -139,6 +150,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         data=arguments.data,
         report=arguments.output,
         command=shown_command(arguments),
+        initial=arguments.init,
+        network_asked=arguments.network is not None,
         **{
             name: getattr(arguments, name)
             for name in (
@@ -151,6 +164,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 def design_from(arguments: argparse.Namespace) -> Design:
     """What is compared."""
+    # Starts from given weights are for those who have some.
+    methods = arguments.methods or _joined((*starts(), *((GIVEN, f"{GIVEN}+mae") if arguments.init else ())))
     same = (
         "claim", "pretrain_every_seed", "reference", "with_scratch", "labelled", "floor", "modality", "batch",
         "pretrain_batch", "learning_rate", "pretrain_learning_rate", "layer_decay", "validations", "overlap",
@@ -158,7 +173,7 @@ def design_from(arguments: argparse.Namespace) -> Design:
     )  # fmt: skip
     return Design(
         seeds=_values(arguments.seeds, "--seeds", int),
-        methods=_values(arguments.methods, "--methods", str),
+        methods=_values(methods, "--methods", str),
         mask_ratios=_values(arguments.mask_ratios, "--mask-ratios", float),
         patch_sizes=_values(arguments.patch_sizes, "--patch-sizes", int),
         decoders=_values(arguments.decoders, "--decoders", decoder_from),

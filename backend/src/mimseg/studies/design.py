@@ -10,9 +10,10 @@ from mimseg.errors import UserError
 from mimseg.networks.methods import METHODS
 from mimseg.networks.settings import NetworkSettings, PatchNetworkSettings, pretrainable
 from mimseg.networks.unetr_settings import UnetrSettings
+from mimseg.studies.given import GivenWeights
 
 Spacing = tuple[float, float, float]
-SCRATCH = "scratch"
+SCRATCH, GIVEN = "scratch", "given"
 
 
 def starts() -> tuple[str, ...]:
@@ -20,9 +21,24 @@ def starts() -> tuple[str, ...]:
     return SCRATCH, *METHODS
 
 
+def given_starts() -> tuple[str, ...]:
+    """What it can start from where there are given weights: these, or their encoder continued by one of the methods."""
+    return GIVEN, *(f"{GIVEN}+{method}" for method in METHODS)
+
+
 def title_of(start: str) -> str:
-    """One of `starts` for people."""
-    return METHODS[start].title if start in METHODS else start
+    """One of `starts` or `given_starts` for people."""
+    given, method = _parts(start)
+    title = METHODS[method].title if method else SCRATCH
+    if given:
+        return f"given weights continued by {title}" if method else "given weights"
+    return title
+
+
+def _parts(start: str) -> tuple[bool, str | None]:
+    """Whether there are given weights in a start, and the method that trains on the pool."""
+    method = start.removeprefix(GIVEN).removeprefix("+")
+    return start.startswith(GIVEN), method if method in METHODS else None
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class Design:
         claim: Name of the study, see `mimseg.studies.claims`.
         seeds: Each fine-tuning is repeated with every seed; a seed decides labelled cases, crops and random weights.
         pretrain_every_seed: Pre-train once a seed instead of once, with the first seed, for all of them.
-        methods: Starts that `convergence` compares; `scratch` is random weights.
+        methods: Starts that `convergence` compares, of `starts` and `given_starts`; `scratch` is random weights.
         reference: Whose best validation score is the threshold of `convergence`; empty for the first method that masks
             nothing, or else scratch.
         mask_ratios: Of `masking`.
@@ -59,6 +75,7 @@ class Design:
         overlap: Of neighbouring windows at inference.
         flip_left_right: Mirror half of the crops.
         precision: Arithmetic of all runs, a Fabric precision or `auto`.
+        given: Weights to start from as well, in `convergence` and `labels`; None if there are none.
     """
 
     claim: str
@@ -89,16 +106,18 @@ class Design:
     overlap: float = 0.5
     flip_left_right: bool = False
     precision: str = "auto"
+    given: GivenWeights | None = None
 
     def __post_init__(self) -> None:
         lists = (self.seeds, self.methods, self.mask_ratios, self.patch_sizes, self.spacings, self.sizes)
         if not all(lists) or any(len(set(values)) < len(values) for values in (*lists, self.decoders, self.heads)):
             raise UserError("A list of the study is empty or names something twice.", "Give each value once.", "usage")
-        unknown = set(self.methods) - set(starts())
+        known = (*starts(), *given_starts())
+        unknown = set(self.methods) - set(known)
         if unknown or (self.reference and self.reference not in self.methods):
             named = ", ".join(sorted(unknown)) or self.reference
             raise UserError(
-                f"{named} is not among the methods {', '.join(starts() if unknown else self.methods)}.",
+                f"{named} is not among the methods {', '.join(known if unknown else self.methods)}.",
                 "Choose --methods and --reference from them.",
                 code="usage",
             )
@@ -126,8 +145,9 @@ class Design:
     def from_json(cls, values: dict[str, Any]) -> Design:
         """The design that `to_json` wrote, also after a way through JSON."""
         known = {entry.name for entry in fields(cls)}
-        content = {key: _tuples(value) for key, value in values.items() if key in known and key != "network"}
-        return cls(**content, network=pretrainable(NetworkSettings.from_json(values["network"])))
+        content = {key: _tuples(value) for key, value in values.items() if key in known - {"network", "given"}}
+        given = GivenWeights(**values["given"]) if values.get("given") else None
+        return cls(**content, network=pretrainable(NetworkSettings.from_json(values["network"])), given=given)
 
 
 @dataclass(frozen=True)
@@ -137,12 +157,13 @@ class Variant:
     Attributes:
         name: Shown in tables; unique in its study.
         factors: What the study varies, by name, for columns and axes.
-        method: Pre-training method, or None for random weights.
+        method: Method that pre-trains on the pool, or None.
         method_settings: Differences from the method's defaults.
         patch_size: Voxels, or None for the network's.
         spacing: mm, or None for the study's.
         pretrain_spacing: mm, or None for that of the fine-tuning.
         labelled: Number of labelled cases, or None for the study's; 0 for all.
+        given: The study's given weights are what it starts from, or what `method` starts from.
     """
 
     name: str
@@ -153,6 +174,24 @@ class Variant:
     spacing: Spacing | None = None
     pretrain_spacing: Spacing | None = None
     labelled: int | None = None
+    given: bool = False
+
+    @classmethod
+    def of_start(cls, start: str, name: str, factors: dict[str, Any], labelled: int | None = None) -> Variant:
+        """The row of one of `starts` or `given_starts`, which its factors name."""
+        given, method = _parts(start)
+        return cls(name, {"start": title_of(start), **factors}, method, labelled=labelled, given=given)
+
+    @property
+    def level(self) -> int:
+        """Rows are compared with those of a lower level.
+
+        0: random weights, or a method that masks nothing. 1: masked image modelling. 2: given weights. 3: these
+        continued on the pool.
+        """
+        if self.given:
+            return 2 if self.method is None else 3
+        return int(self.method is not None and METHODS[self.method].masked)
 
 
 Variants = Sequence[Variant]

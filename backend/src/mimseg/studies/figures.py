@@ -42,8 +42,9 @@ def draw_convergence(
 ) -> None:
     """Validation curves, one panel raw and one smoothed, a thin line a seed."""
     figure, (raw, smoothed) = _figure(1, 2, (10, 3.8), sharey=True)
+    names = list(dict.fromkeys(curve.name for curve in curves))
     for number, curve in enumerate(curves):
-        colour = _colour(curve.name, number)
+        colour = _colour(curve.name, names.index(curve.name))
         label = None if any(earlier.name == curve.name for earlier in curves[:number]) else curve.name
         raw.plot(curve.steps, curve.values, color=colour, linewidth=1, label=label)
         smoothed.plot(curve.steps[SMOOTHING - 1 :], smooth(curve.values), color=colour, linewidth=1.4, label=label)

@@ -92,16 +92,16 @@ def say(comparisons: Iterable[Comparison]) -> list[str]:
     return clauses
 
 
-def say_at(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """One comparison made at several places, such as `with 3 labelled cases`, in words."""
+def say_at(first: str, second: str, comparisons: Mapping[str, Comparison]) -> list[str]:
+    """One start against another at several places, such as `with 3 labelled cases`, in words."""
     clauses = []
     for word in ("higher", "lower"):
         own = [f"{place} ({item.figures})" for place, item in comparisons.items() if item.shown and item.word == word]
         if own:
-            clauses.append(f"MAE scored {word} than scratch {_and(own)}")
+            clauses.append(f"{first} scored {word} than {second} {_and(own)}")
     same = [f"{place} ({item.figures})" for place, item in comparisons.items() if not item.shown]
     if same:
-        clauses.append(f"no difference between MAE and scratch shown {_and(same)}")
+        clauses.append(f"no difference between {first} and {second} shown {_and(same)}")
     return clauses
 
 

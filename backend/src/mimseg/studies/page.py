@@ -86,6 +86,8 @@ def _method(results: Results) -> list[str]:
             else "; differences between pre-trainings by chance are not seen."
         )
         sentences.insert(4, text + caution)
+    if design.given is not None:
+        sentences += design.given.sentences()
     return [sentence for sentence in sentences if sentence]
 
 

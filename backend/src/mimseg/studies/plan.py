@@ -11,7 +11,7 @@ from typing import Any
 
 from mimseg.errors import UserError
 from mimseg.files import write_text
-from mimseg.studies.design import Complete, Design, Spacing, Variant
+from mimseg.studies.design import GIVEN, SCRATCH, Complete, Design, Spacing, Variant
 
 FORMAT = "mimseg-study"
 PRETRAINING, FINETUNING = "pretraining", "finetuning"
@@ -43,7 +43,8 @@ class Run:
     def name(self) -> str:
         """Name of its folder: what it is, and a digest of its settings."""
         text = json.dumps(self.settings, sort_keys=True)
-        start = self.settings.get("method") or ("pretrained" if self.initial else "scratch")
+        plain = GIVEN if GIVEN in self.settings else SCRATCH
+        start = self.settings.get("method") or ("pretrained" if self.initial else plain)
         return f"{self.kind}-{start}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def folder(self, runs: Path) -> Path:
@@ -162,11 +163,20 @@ def make_runs(design: Design, variants: Iterable[Variant], facts: Facts, complet
     return tuple(runs.values())
 
 
-def _shared(design: Design, variant: Variant, facts: Facts, seed: int, spacing: Spacing | None) -> dict[str, Any]:
+def _shared(
+    design: Design, variant: Variant, facts: Facts, seed: int, spacing: Spacing | None, initial: str = ""
+) -> dict[str, Any]:
     patch = variant.patch_size or design.network.patch_size
     network = {**design.network.to_json(), "patch_size": patch}
     window = facts.windows[window_key(spacing, patch)]
+    # Without given weights the settings have no such entries, so that runs of earlier studies are found.
+    given: dict[str, Any] = {}
+    if design.given is not None and design.given.preprocessing is not None:
+        given["preprocessing"] = design.given.preprocessing
+    if design.given is not None and variant.given and not initial:
+        given[GIVEN] = design.given.sha256
     return {
+        **given,
         "version": RUN_VERSION,
         "network": {key: value for key, value in network.items() if key not in ("window", "channels", "classes")},
         "window": list(window),
@@ -197,7 +207,7 @@ def _finetuning(design: Design, variant: Variant, seed: int, facts: Facts, initi
     settings = {
         "kind": FINETUNING,
         **facts.recipes[FINETUNING],
-        **_shared(design, variant, facts, seed, variant.spacing),
+        **_shared(design, variant, facts, seed, variant.spacing, initial),
         "initial": initial,
         "batch": design.batch,
         "steps": facts.steps,

@@ -16,6 +16,7 @@ from mimseg import __version__
 from mimseg.files import write_bytes, write_text
 from mimseg.studies.claims import load_claim
 from mimseg.studies.findings import Figure, Findings
+from mimseg.studies.given import QUESTION as GIVEN_QUESTION
 from mimseg.studies.page import make_page
 from mimseg.studies.plan import FINETUNING
 from mimseg.studies.results import COST, Results
@@ -38,9 +39,10 @@ def write_report(folder: Path, results: Results) -> tuple[Path, str]:
     """
     claim = load_claim(results.plan.design.claim)
     findings: Findings = claim.conclude(results)
+    question = f"{claim.QUESTION} {GIVEN_QUESTION}" if results.plan.design.given else claim.QUESTION
     figures = {figure.name: (figure.caption, _png(figure)) for figure in findings.figures}
-    content = _plain(to_json(results, findings, claim.QUESTION))
-    page = make_page(results, findings, claim.QUESTION, list(figures.values()))
+    content = _plain(to_json(results, findings, question))
+    page = make_page(results, findings, question, list(figures.values()))
     write_text(folder / "results.csv", _table(results))
     write_text(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False))
     write_text(folder / "report.html", page)

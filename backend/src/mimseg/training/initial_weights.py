@@ -62,6 +62,12 @@ def _read(source: str) -> InitialWeights:
         return InitialWeights(
             "the pre-training run", weights, run.network, run.preprocessing, run.modality, run.provenance
         )
+    if folder.is_file() and folder.suffix.lower() != ".zip":
+        raise UserError(
+            f"{source} is neither a pre-training run nor a model.",
+            f"Take in weights of other programs first: mimseg models import {source} OUT; then start from OUT.",
+            "not-a-model",
+        )
     from safetensors.torch import load_file
 
     from mimseg.bundle.locations import find_bundle
@@ -76,5 +82,10 @@ def _read(source: str) -> InitialWeights:
         description.network_settings,
         description.preprocessing,
         description.modality,
-        {"model": description.name, "version": description.version, "training": description.training},
+        {
+            "model": description.name,
+            "version": description.version,
+            **{name: getattr(description, name) for name in ("licence", "attribution", "citation")},
+            "training": description.training,
+        },
     )

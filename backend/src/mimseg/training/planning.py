@@ -27,7 +27,7 @@ def guess_modality(volumes: Sequence[Volume]) -> str:
 
 def choose_preprocessing(
     initial: InitialWeights | None,
-    preset: str | None,
+    preset: str | Preprocessing | None,
     modality: str | None,
     spacing: tuple[float, float, float] | None,
     sample: Callable[[], Sequence[Volume]],
@@ -37,8 +37,8 @@ def choose_preprocessing(
 
     Args:
         initial: What training starts from.
-        preset: Name in `mimseg.data.preprocessing_presets`, or a JSON file.
-        modality: `CT`, `MR`, or None; only asked for where neither start weights nor preset decide.
+        preset: Name in `mimseg.data.preprocessing_presets`, or a JSON file, or the preprocessing itself.
+        modality: `CT`, `MR`, or None; only asked for where neither start weights nor a named preset decide.
         spacing: Target spacing in mm; overrides the others' where given.
         sample: Reads some of the volumes.
         drawn: Images are drawn from labels: `sample` gives labelmaps, and the model is for scans of any kind.
@@ -53,6 +53,8 @@ def choose_preprocessing(
         return modality, planned
     if initial is not None:
         modality, kept = initial.modality, initial.preprocessing
+    elif isinstance(preset, Preprocessing):
+        modality, kept = str(modality), preset
     else:
         chosen = preset_or_file(preset or "", modality)
         modality, kept = chosen.modality, chosen.preprocessing

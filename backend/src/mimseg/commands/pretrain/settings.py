@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.augmentation import AugmentationSettings
@@ -31,7 +32,7 @@ class PretrainSettings:
         window: Voxels, or None to plan.
         spacing: Target spacing in mm, or None for the median of the data.
         modality: `CT`, `MR` or None to guess.
-        preprocessing: Name of a preset (`btcv`, `brats`), or None to plan from the data.
+        preprocessing: Name of a preset (`btcv`, `brats`) or JSON file, itself, or None to plan from the data.
         batch: Crops per step and process.
         crops_per_volume: How many of them come from the same volume.
         schedule: Learning rates and averaging.
@@ -57,7 +58,7 @@ class PretrainSettings:
     window: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
     modality: str | None = None
-    preprocessing: str | None = None
+    preprocessing: str | Preprocessing | None = None
     batch: int = 16
     crops_per_volume: int = 1
     schedule: Schedule = field(default_factory=lambda: Schedule(betas=(0.9, 0.95), average=0.99))

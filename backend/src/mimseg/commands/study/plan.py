@@ -12,6 +12,7 @@ from typing import Any
 
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.pretrain.settings import PretrainSettings
+from mimseg.commands.study.given import refuse_known
 from mimseg.commands.study.machine import choose_precision_once, describe_machine, device_type
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, load_dataset
@@ -26,19 +27,27 @@ from mimseg.studies.design import Design, Spacing, Variant
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Facts, Plan, labelled_key, make_runs, window_key
 from mimseg.studies.subsets import split, subject_numbers, subset
 from mimseg.training.budget import Budget
+from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.planning import LARGEST_WINDOW, SPACING_SAMPLES, plan_preprocessing, plan_window
 from mimseg.training.run_folder import comparable
 
 
-def plan_study(settings: StudySettings, reporter: Reporter) -> Plan:
+def plan_study(settings: StudySettings, reporter: Reporter, initial: InitialWeights | None = None) -> Plan:
     """Everything but the steps that only a probe can find: those are as asked for, or 0.
 
+    Args:
+        settings: All choices, as `read_given` completed them where there are given weights.
+        reporter: Progress.
+        initial: These weights.
+
     Raises:
-        UserError: The data or the design are not usable.
+        UserError: The data or the design are not usable, or the given weights know validation cases.
     """
     design = settings.design
     variants = load_claim(design.claim).variants(design)
     pool, validation = split(load_dataset(settings.data), settings.pool, settings.validation)
+    if initial is not None:
+        refuse_known(initial, validation)
     lists = {"pool": pool, "validation": validation}
     for seed in design.seeds:
         for size in {design.labelled if row.labelled is None else row.labelled for row in variants}:

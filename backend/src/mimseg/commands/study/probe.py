@@ -15,6 +15,7 @@ from mimseg.commands.study.runner import Runner
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import UserError
 from mimseg.events import InnerReporter, Reporter
+from mimseg.studies.design import GIVEN
 from mimseg.studies.plan import PRETRAINING, Plan, Run, write_plan
 
 PROBE_STEPS = 8
@@ -130,7 +131,7 @@ class _Stopwatch(InnerReporter):
 
 def kind_of(run: Run) -> str:
     """Runs of one kind cost the same."""
-    free = {"seed", "steps", "data", "initial"}
+    free = {"seed", "steps", "data", "initial", GIVEN}
     return json.dumps({key: value for key, value in run.settings.items() if key not in free}, sort_keys=True)
 
 

@@ -48,15 +48,17 @@ def _carry_out(settings: StudySettings, reporter: Reporter) -> Plan:
 def _plan(settings: StudySettings, reporter: Reporter) -> Plan:
     """The plan that is there, or a new one; of several processes one makes it and the others wait."""
     from mimseg.commands.locks import claim_patiently
+    from mimseg.commands.study.given import read_given
     from mimseg.commands.study.plan import check_asked, plan_study
     from mimseg.commands.study.probe import find_steps
 
+    settings, initial = read_given(settings) if settings.initial else (settings, None)
     with claim_patiently(settings.report / "plan.lock"):
         if settings.plan_path.is_file():
             plan = read_plan(settings.plan_path)
             check_asked(plan, settings)
         else:
-            plan = find_steps(plan_study(settings, reporter), settings, reporter)
+            plan = find_steps(plan_study(settings, reporter, initial), settings, reporter)
             write_plan(settings.plan_path, plan)
     return plan
 

@@ -14,6 +14,7 @@ from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.locks import WAIT_SECONDS, claim
 from mimseg.commands.pretrain.run import pretrain
 from mimseg.commands.pretrain.settings import PretrainSettings
+from mimseg.commands.study.given import preprocessing_of
 from mimseg.commands.study.machine import describe_machine
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, load_dataset, pick_cases
@@ -22,13 +23,13 @@ from mimseg.data.preprocessing import Preprocessing
 from mimseg.events import InnerReporter, Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
+from mimseg.studies.design import GIVEN
 from mimseg.studies.plan import PRETRAINING, Plan, Run
 from mimseg.studies.results import SCORES, SCORES_FORMAT, Unusable, read_run
 from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.budget import Budget
 from mimseg.training.crops.cache import TrainingCase, load_training_case
 from mimseg.training.optimiser.schedule import Schedule
-from mimseg.training.planning import plan_preprocessing
 from mimseg.training.run_folder import can_resume, clear_run, write_json
 from mimseg.training.validation import score_cases
 
@@ -104,6 +105,8 @@ class Runner:
             method=values["method"],
             method_settings=values["method_settings"],
             cases=f"{self._plan_path}:cases.{run.cases}",
+            initial=self._given(values),
+            preprocessing=preprocessing_of(values),
             **self._shared(values),
             resume=resume,
         )
@@ -116,7 +119,7 @@ class Runner:
         settings = FinetuneSettings(
             data=self._settings.data,
             output=self._runs / run.name,
-            initial=str(self._runs / run.initial) if run.initial else None,
+            initial=str(self._runs / run.initial) if run.initial else self._given(values),
             network=_network(values),
             labels=self._settings.labels,
             layer_decay=values["layer_decay"],
@@ -133,6 +136,9 @@ class Runner:
             self._reporter,
         )  # fmt: skip
         return {**{key: trained.record["finetuning"][key] for key in ("steps", "seconds")}, **scores}
+
+    def _given(self, values: dict[str, Any]) -> str | None:
+        return self._settings.initial if GIVEN in values else None
 
     def _shared(self, values: dict[str, Any]) -> dict[str, Any]:
         x, y, z = values["window"]
@@ -152,11 +158,11 @@ class Runner:
 
     def _labelled_data(self, run: Run, settings: FinetuneSettings) -> LabelledData:
         """Cases of a fine-tuning; those at hand from the run before are not read again."""
-        modality, preprocessing = plan_preprocessing((), settings.modality, settings.spacing)
+        preprocessing = preprocessing_of(run.settings)
         lists = [pick_cases(self._dataset.cases, f"{self._plan_path}:cases.{key}") for key in (run.cases, "validation")]
         scheme = scheme_of(self._dataset, [case for cases in lists for case in cases], settings, self._reporter)
         training, validation = self._cases.load(preprocessing, scheme, lists)
-        return LabelledData(scheme, modality, preprocessing, training, validation)
+        return LabelledData(scheme, run.settings["modality"], preprocessing, training, validation)
 
 
 class _CaseStore:

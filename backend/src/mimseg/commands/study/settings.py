@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimseg.errors import UserError
-from mimseg.studies.design import Design
+from mimseg.studies.design import Design, given_starts
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class StudySettings:
         device: `auto`, `cpu`, `cuda`, `mps`.
         command: The command for the report, without names and paths.
         report_only: Train nothing, write the report of what is there.
+        initial: Weights to start from as well: folder of a pre-training run, a model, or None for none.
+        network_asked: The user named the network: given weights of another network are refused.
     """
 
     design: Design
@@ -42,6 +44,8 @@ class StudySettings:
     device: str = "auto"
     command: str = ""
     report_only: bool = False
+    initial: str | None = None
+    network_asked: bool = False
 
     def __post_init__(self) -> None:
         if self.minutes is None and None in (self.steps, self.pretrain_steps) and not self.report_only:
@@ -54,6 +58,20 @@ class StudySettings:
             raise UserError(
                 f"--steps {self.steps} leaves no room for {self.design.validations} validations.",
                 "Give more steps, or fewer --validations.",
+                code="usage",
+            )
+        self._check_given()
+
+    def _check_given(self) -> None:
+        named = self.design.claim == "convergence" and not set(given_starts()).isdisjoint(self.design.methods)
+        if self.initial is None and named and not self.report_only:
+            raise UserError(
+                "Starts from given weights need such weights.", "Give them with --init, or other --methods.", "usage"
+            )
+        if self.initial is not None and not named and self.design.claim != "labels":
+            raise UserError(
+                f"This study ({self.design.claim}) has no row that starts from the weights of --init.",
+                f"Choose labels, or convergence with some of --methods {','.join(given_starts())}.",
                 code="usage",
             )
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from mimseg.networks.methods import METHODS
-from mimseg.studies.design import SCRATCH, Design, Variant, title_of
+from mimseg.studies.design import Design, Variant, title_of
 from mimseg.studies.figures import Curve, draw_convergence, draw_estimates
 from mimseg.studies.findings import (
     MISSING,
@@ -32,10 +31,7 @@ NOT_REACHED = "not reached"
 
 def variants(design: Design) -> tuple[Variant, ...]:
     """One row a start."""
-    return tuple(
-        Variant(title_of(method), {"start": title_of(method)}, None if method == SCRATCH else method)
-        for method in design.methods
-    )
+    return tuple(Variant.of_start(start, title_of(start), {}) for start in design.methods)
 
 
 @dataclass(frozen=True)
@@ -71,19 +67,17 @@ class Speed:
 
 
 def conclude(results: Results) -> Findings:
-    """Speed against the reference, and the end against all that is not masked image modelling."""
+    """Speed against the reference, and the end of all that is masked or given against what is simpler."""
     design = results.plan.design
     rows = results.plan.variants
     reference = title_of(design.threshold_from)
     thresholds = _thresholds(results, reference)
     speeds = {row.name: _speed(results, row, reference, thresholds) for row in rows}
-    names = {method.title for method in METHODS.values() if method.masked}
-    masked = [row for row in rows if row.name in names]
-    others = [row for row in rows if row.name not in names]
-    groups = [(row.name, [row], other.name, [other]) for row in masked for other in others]
+    asked = [row for row in rows if row.level]
+    groups = [(row.name, [row], other.name, [other]) for row in asked for other in rows if other.level < row.level]
     comparisons, impossible = results.compare(groups)
     faster = []
-    for row in masked:
+    for row in asked:
         speed = speeds[row.name]
         if speed is None:
             impossible.append(f"the speed of {row.name}")

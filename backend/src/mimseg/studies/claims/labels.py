@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mimseg.studies.claims.starts import conclude_at
-from mimseg.studies.design import SCRATCH, Design, Variant
+from mimseg.studies.design import GIVEN, SCRATCH, Design, Variant, title_of
 from mimseg.studies.findings import Findings
 from mimseg.studies.results import Results
 
@@ -11,28 +11,26 @@ QUESTION = "Does masked image modelling on all images help when few of them are 
 
 
 def variants(design: Design) -> tuple[Variant, ...]:
-    """Scratch and MAE for every number of labelled cases."""
+    """Scratch and MAE for every number of labelled cases; given weights, too, and these continued by MAE."""
+    starts = (SCRATCH, "mae", *((GIVEN, f"{GIVEN}+mae") if design.given else ()))
     return tuple(
-        Variant(
-            f"{start}, {size or 'all'} labelled",
-            {"start": start, "labelled": size or "all"},
-            None if start == SCRATCH else "mae",
-            labelled=size,
+        Variant.of_start(
+            start, f"{title_of(start)}, {size or 'all'} labelled", {"labelled": size or "all"}, labelled=size
         )
         for size in design.sizes
-        for start in (SCRATCH, "MAE")
+        for start in starts
     )
 
 
 def conclude(results: Results) -> Findings:
-    """MAE against scratch for every number of labelled cases."""
+    """Every start against the simpler ones for every number of labelled cases."""
     return conclude_at(
         results,
         "labelled",
         "labelled cases",
         lambda size: f"with {size} labelled case{'' if size == 1 else 's'}",
         (
-            "Labelled subsets are nested and drawn by seed, one case of each subject before a second of any; both "
+            "Labelled subsets are nested and drawn by seed, one case of each subject before a second of any; all "
             "starts use the same ones. Pre-training sees the images of the whole pool, never a label.",
             "Every run has the same number of steps, however many cases it has (equal steps, not equal epochs).",
         ),

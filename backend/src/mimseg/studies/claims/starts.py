@@ -1,4 +1,4 @@
-"""What `resolution` and `labels` share: MAE against scratch at several places."""
+"""What `resolution` and `labels` share: a few starts against each other at several places."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from mimseg.studies.findings import (
 from mimseg.studies.results import Results
 from mimseg.studies.statistics import Comparison, format_p
 
-STARTS = (SCRATCH, "MAE")
+# By start and place.
+Rows = dict[tuple[str, Any], Variant]
 
 
 def conclude_at(
     results: Results, factor: str, label: str, words: Callable[[Any], str], definitions: tuple[str, ...]
 ) -> Findings:
-    """MAE against scratch at every value of a factor.
+    """MAE against scratch at every value of a factor; given weights against both, and continued ones against all.
 
     Args:
         results: What was measured.
@@ -39,55 +40,50 @@ def conclude_at(
     """
     places = list(dict.fromkeys(row.factors[factor] for row in results.plan.variants))
     rows = {(row.factors["start"], row.factors[factor]): row for row in results.plan.variants}
+    levels = {row.factors["start"]: row.level for row in results.plan.variants}
+    by_level = sorted(levels, key=lambda start: levels[start], reverse=True)
+    pairs = [(start, other) for start in by_level for other in by_level if levels[other] < levels[start]]
     groups = [
-        (rows["MAE", place].name, [rows["MAE", place]], rows[SCRATCH, place].name, [rows[SCRATCH, place]])
+        (rows[start, place].name, [rows[start, place]], rows[other, place].name, [rows[other, place]])
+        for start, other in pairs
         for place in places
     ]
     comparisons, impossible = results.compare(groups)
-    by_name = {item.first: item for item in comparisons}
-    gains = {place: by_name.get(rows["MAE", place].name) for place in places}
-    said = {words(place): gain for place, gain in gains.items() if gain is not None}
+    by_names = {(item.first, item.second): item for item in comparisons}
+    said = []
+    for start, other in pairs:
+        found = {words(place): by_names.get((rows[start, place].name, rows[other, place].name)) for place in places}
+        said += say_at(start, other, {place: item for place, item in found.items() if item is not None})
     return Findings(
-        verdict=make_verdict(results, say_at(said), impossible),
-        tables=(_table(results, label, places, rows, gains),),
+        verdict=make_verdict(results, said, impossible),
+        tables=(_table(results, label, rows, by_names),),
         figures=_figures(results, label, places, rows),
         comparisons=tuple(comparisons),
         definitions=definitions,
     )
 
 
-def _table(
-    results: Results,
-    label: str,
-    places: Sequence[Any],
-    rows: dict[tuple[str, Any], Variant],
-    gains: dict[Any, Comparison | None],
-) -> Table:
+def _table(results: Results, label: str, rows: Rows, comparisons: dict[tuple[str, str], Comparison]) -> Table:
     lines = []
-    for place in places:
-        gain = gains[place]
-        cells = [cell for start in STARTS for cell in dice_cells(results, rows[start, place])]
+    for (start, place), row in rows.items():
+        gain = comparisons.get((row.name, rows[SCRATCH, place].name))
         difference = (
             MISSING
             if gain is None
             else f"{gain.effect:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}], {format_p(gain.corrected)}"
         )
-        times = (
-            minutes(results.pretraining(rows["MAE", place])),
-            mean_minutes(results.finetunings(rows["MAE", place])),
-        )
-        lines.append((str(place), *cells, difference, *times))
+        times = minutes(results.pretraining(row)), mean_minutes(results.finetunings(row))
+        lines.append((str(place), start, *dice_cells(results, row), difference, *times))
     columns = (
-        label, "scratch: Dice [95 % interval]", "range over seeds", "MAE: Dice [95 % interval]", "range over seeds",
-        "MAE − scratch", "minutes of pre-training", "minutes of fine-tuning",
+        label, "start", "Dice [95 % interval]", "range over seeds", "difference to scratch",
+        "minutes of pre-training", "minutes of fine-tuning",
     )  # fmt: skip
-    return Table("MAE against scratch", columns, tuple(lines))
+    return Table("Starts", columns, tuple(lines))
 
 
-def _figures(
-    results: Results, label: str, places: Sequence[Any], rows: dict[tuple[str, Any], Variant]
-) -> tuple[Figure, ...]:
-    series = {start: [results.estimate(rows[start, place]) for place in places] for start in STARTS}
+def _figures(results: Results, label: str, places: Sequence[Any], rows: Rows) -> tuple[Figure, ...]:
+    starts = list(dict.fromkeys(start for start, _ in rows))
+    series = {start: [results.estimate(rows[start, place]) for place in places] for start in starts}
     if not any(item for estimates in series.values() for item in estimates):
         return ()
     names = [str(place) for place in places]
