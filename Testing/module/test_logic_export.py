@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene.ResultFiles import FORMATS
 
 
 @pytest.fixture
@@ -22,6 +23,12 @@ def segmented(logic, scene):
     _name, result = record.wait()
     record.clear()
     return logic, record, volume, result["segmentations"][0]
+
+
+def test_what_the_panel_exports_the_backend_writes_too():
+    from mimseg.formats import LABELS_WRITTEN
+
+    assert {ending for ending in FORMATS if ending != "labelmap"} <= set(LABELS_WRITTEN)
 
 
 def test_exported_files_open_with_the_volumes_geometry(segmented, folder):
