@@ -1,6 +1,6 @@
 """How accuracy grows with the number of labelled cases: MIM-UNETR, the same from scratch, and MONAI's DynUNet.
 
-    python Testing/benchmarks/label_efficiency.py DATA WORK [--minutes 2] [--report REPORT]
+    python Testing/benchmarks/label_efficiency.py DATA WORK [--task spine] [--minutes 2] [--report REPORT]
 
 DATA is the folder of the Medical Segmentation Decathlon's Task04 with a `splits.json`: `pool`, `validation`, and
 `few_shot` lists of each size and seed. WORK keeps everything: finished trainings are not repeated, stopped ones go on,
@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from label_efficiency_runs import ARMS, MINUTES, SIZES, all_runs
+from label_efficiency_runs import TASKS, all_runs
 
 
 def main() -> int:
@@ -30,28 +30,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument(
-        "--minutes", type=float, help="CPU minutes of each training (default: 2; 3 from 10 cases on; 12 with all)"
-    )
-    parser.add_argument("--pretrain-minutes", type=float, default=45.0, help="likewise, once, for the arm mim")
-    parser.add_argument("--sizes", default=",".join(SIZES))
-    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--task", choices=sorted(TASKS), default="hippocampus", help="what DATA is, and how it is read")
+    parser.add_argument("--minutes", type=float, help="CPU minutes of each training (default: those of the task)")
+    parser.add_argument("--pretrain-minutes", type=float, help="likewise, once, for each pre-trained network")
+    parser.add_argument("--sizes", default="", help="only these numbers of labelled cases")
+    parser.add_argument("--arms", default="", help="only these networks and starts")
     parser.add_argument("--report", type=Path, help="folder of the report (default: WORK/report)")
     parser.add_argument("--report-only", action="store_true")
     options = parser.parse_args()
-    runs = all_runs(tuple(options.arms.split(",")), tuple(options.sizes.split(",")))
+    task = TASKS[options.task]
+    arms, sizes = (tuple(filter(None, text.split(","))) for text in (options.arms, options.sizes))
     if not options.report_only:
         import label_efficiency_training as training
 
-        minutes = dict.fromkeys(SIZES, options.minutes) if options.minutes else MINUTES
-        plan = training.make_plan(options.data, options.work, minutes, options.pretrain_minutes)
-        if "mim" in options.arms.split(","):
-            training.pretrain_once(options.data, options.work, plan)
-        training.train_all(options.data, options.work, plan, runs)
+        plan = training.make_plan(task, options.data, options.work, vars(options))
+        training.train_all(task, options.data, options.work, plan, all_runs(task, arms, sizes))
     import label_efficiency_report as report
 
     plan = json.loads((options.work / "plan.json").read_text(encoding="utf-8"))
-    print(report.write_report(options.work, options.report or options.work / "report", plan, all_runs()))
+    print(report.write_report(options.work, options.report or options.work / "report", plan, task))
     return 0
 
 

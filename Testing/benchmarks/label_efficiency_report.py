@@ -8,29 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from label_efficiency_runs import ARMS, SIZES, Run
+from label_efficiency_runs import ARMS, Run, Task, all_runs
 from numpy.typing import NDArray
 
 from mimseg.studies.statistics import Comparison, Pair, compare, format_p
 
-TITLES = {"mim": "MIM-UNETR", "scratch": "UNETR from scratch", "dynunet": "MONAI DynUNet"}
-COLOURS = {"mim": "#c2410c", "scratch": "#1d4ed8", "dynunet": "#4d7c0f"}
-# What a prediction scores that never looks at the image (shared/README.md of the data): the usual place.
-FLOOR = (0.64, 0.73)
-
 Scores = dict[Run, dict[str, Any]]
 
 
-def write_report(work: Path, target: Path, plan: dict[str, Any], runs: Sequence[Run]) -> str:
+def write_report(work: Path, target: Path, plan: dict[str, Any], task: Task) -> str:
     """Write `table.md`, `results.json` and `curve.png` into `target` and return the table."""
     target.mkdir(parents=True, exist_ok=True)
+    runs = all_runs(task)
     scores = read_scores(work, runs)
     missing = [run.name for run in runs if run not in scores]
-    table = make_table(scores, plan, missing)
+    table = make_table(task, scores, plan, missing)
     (target / "table.md").write_text(table, encoding="utf-8")
     results = {
         "plan": plan,
-        "pretraining": _pretraining(work),
+        "pretraining": {path.parent.name: _pretraining(path) for path in sorted(work.glob("*/pretraining.json"))},
         "missing": missing,
         "runs": [
             {
@@ -45,7 +41,7 @@ def write_report(work: Path, target: Path, plan: dict[str, Any], runs: Sequence[
         ],
     }
     (target / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw_curve(target / "curve.png", scores)
+    draw_curve(target / "curve.png", task, scores)
     return table
 
 
@@ -67,25 +63,30 @@ def surface_dice(scores: dict[str, Any]) -> float:
     return float(np.mean([row["surface_dice_1mm"] for row in scores["validation"]]))
 
 
-def make_table(scores: Scores, plan: dict[str, Any], missing: Sequence[str]) -> str:
+def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequence[str]) -> str:
     """Markdown: a line for each number of labelled cases, and what may be said of the differences."""
+    differences = [f"{ARMS[one].title} − {ARMS[other].title}" for one, other in task.comparisons]
     lines = [
-        "| labelled cases | " + " | ".join(TITLES[arm] for arm in ARMS) + " | MIM − scratch | MIM − DynUNet |",
-        "|---|" + "---|" * (len(ARMS) + 2),
+        "| labelled cases | " + " | ".join([*(ARMS[arm].title for arm in task.arms), *differences]) + " |",
+        "|---|" + "---|" * (len(task.arms) + len(differences)),
     ]
-    for size in SIZES:
-        cells = [_cell([own for run, own in scores.items() if (run.arm, run.size) == (arm, size)]) for arm in ARMS]
-        differences = [_difference(scores, size, other) for other in ("scratch", "dynunet")]
-        lines.append(f"| {size} | " + " | ".join([*cells, *differences]) + " |")
+    for size in task.minutes:
+        cells = [_cell([own for run, own in scores.items() if (run.arm, run.size) == (arm, size)]) for arm in task.arms]
+        lines.append(
+            f"| {size} | "
+            + " | ".join([*cells, *(_difference(scores, size, *pair) for pair in task.comparisons)])
+            + " |"
+        )
     steps, minutes = plan["steps"], plan["minutes"]
     lengths = "; ".join(
-        f"{size}: {minutes[size]:g} min, {steps['unetr'][size]} and {steps['dynunet'][size]}" for size in SIZES
+        f"{size}: {minutes[size]:g} min, " + ", ".join(str(own[size]) for own in steps.values()) for size in minutes
     )
+    floor = f" An image-free prediction scores {task.floor[0]} to {task.floor[1]}." if task.floor else ""
     lines += [
         "",
         "Mean foreground Dice on `validation` (spread over seeds) / surface Dice at 1 mm; differences are paired over "
         "cases, with the p of a sign-flip test over cases. CPU minutes of one core for every training, and the steps "
-        f"of UNETR and DynUNet in them: {lengths}. An image-free prediction scores {FLOOR[0]} to {FLOOR[1]}.",
+        f"of {', '.join(steps)} in them: {lengths}. Pre-training: {plan['pretrain_minutes']:g} minutes, once.{floor}",
     ]
     if missing:
         lines.append(f"\nNot finished: {', '.join(missing)}.")
@@ -100,24 +101,24 @@ def _cell(found: Sequence[dict[str, Any]]) -> str:
     return f"{np.mean(dice):.3f}{spread} / {np.mean([surface_dice(own) for own in found]):.3f}"
 
 
-def _difference(scores: Scores, size: str, other: str) -> str:
-    comparison = compare_arms(scores, size, other)
+def _difference(scores: Scores, size: str, one: str, other: str) -> str:
+    comparison = compare_arms(scores, size, one, other)
     if comparison is None:
         return "–"
     return f"{comparison.effect:+.3f} ({format_p(comparison.corrected)})"
 
 
-def compare_arms(scores: Scores, size: str, other: str) -> Comparison | None:
-    """MIM against another arm over the seeds that both finished; None if there is none."""
-    seeds = [run.seed for run in scores if (run.arm, run.size) == ("mim", size)]
+def compare_arms(scores: Scores, size: str, one: str, other: str) -> Comparison | None:
+    """One arm against another over the seeds that both finished; None if there is none."""
+    seeds = [run.seed for run in scores if (run.arm, run.size) == (one, size)]
     seeds = [seed for seed in seeds if Run(other, size, seed) in scores]
     if not seeds:
         return None
-    first, second = (np.stack([case_dice(scores[Run(arm, size, seed)]) for seed in seeds]) for arm in ("mim", other))
-    return compare([Pair("mim", other, first, second)], list(range(first.shape[1])))[0]
+    first, second = (np.stack([case_dice(scores[Run(arm, size, seed)]) for seed in seeds]) for arm in (one, other))
+    return compare([Pair(one, other, first, second)], list(range(first.shape[1])))[0]
 
 
-def draw_curve(path: Path, scores: Scores) -> None:
+def draw_curve(path: Path, task: Task, scores: Scores) -> None:
     """Dice and surface Dice over the number of labelled cases."""
     import matplotlib
 
@@ -129,30 +130,33 @@ def draw_curve(path: Path, scores: Scores) -> None:
         (both[0], "mean foreground Dice", lambda own: own["summary"]["mean_dice"]),
         (both[1], "surface Dice at 1 mm", surface_dice),
     ):
-        for arm in ARMS:
+        for arm in task.arms:
             points = [
                 (place, [measure(own) for run, own in scores.items() if (run.arm, run.size) == (arm, size)])
-                for place, size in enumerate(SIZES)
+                for place, size in enumerate(task.minutes)
             ]
             points = [(place, values) for place, values in points if values]
             places = [place for place, _ in points]
-            axes.plot(places, [np.mean(v) for _, v in points], "o-", color=COLOURS[arm], label=TITLES[arm])
+            axes.plot(places, [np.mean(v) for _, v in points], "o-", color=ARMS[arm].colour, label=ARMS[arm].title)
             axes.fill_between(
-                places, [min(v) for _, v in points], [max(v) for _, v in points], color=COLOURS[arm], alpha=0.15, lw=0
+                places,
+                [min(v) for _, v in points],
+                [max(v) for _, v in points],
+                color=ARMS[arm].colour,
+                alpha=0.15,
+                lw=0,
             )
-        axes.set_xticks(range(len(SIZES)), SIZES)
+        axes.set_xticks(range(len(task.minutes)), task.minutes)
         axes.set_xlabel("labelled cases")
         axes.set_title(title)
         axes.grid(alpha=0.3)
-    both[0].axhspan(*FLOOR, color="0.85", zorder=0, label="without looking at the image")
+    if task.floor:
+        both[0].axhspan(*task.floor, color="0.85", zorder=0, label="without looking at the image")
     both[0].legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def _pretraining(work: Path) -> dict[str, Any] | None:
-    path = work / "pretraining" / "pretraining.json"
-    if not path.is_file():
-        return None
+def _pretraining(path: Path) -> dict[str, Any]:
     provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
     return {key: provenance.get(key) for key in ("method", "method_settings", "steps", "seconds", "validation_loss")}

@@ -1,20 +1,102 @@
-"""The trainings that `label_efficiency.py` compares."""
+"""The trainings that `label_efficiency.py` compares: tasks (data and how they are read), arms (networks and starts)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-SIZES = ("1", "3", "5", "10", "20", "all")
-ARMS = ("mim", "scratch", "dynunet")
-# CPU minutes of one thread for each training, the same for all arms.
-MINUTES = {"1": 2.0, "3": 2.0, "5": 2.0, "10": 3.0, "20": 3.0, "all": 12.0}
-# Several seeds (which cases, which weights, which crops) where chance matters most.
-SEEDS = {"1": (0, 1, 2), "3": (0, 1, 2), "5": (0, 1, 2), "10": (0, 1, 2), "20": (0,), "all": (0,)}
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of the figure: a network and where its weights start.
+
+    Attributes:
+        title: For people.
+        colour: Of its line.
+        network: Name in the table of networks.
+        changed: What differs from that network's settings.
+        pretrained: It starts from masked auto-encoding on the images of the pool.
+    """
+
+    title: str
+    colour: str
+    network: str
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
+
+    @property
+    def shape(self) -> str:
+        """Name that arms with the same network share."""
+        return "-".join([self.network, *(f"{key}{value}" for key, value in self.changed.items())])
+
+
+_PATCH = {"stem": "patch", "hidden_size": 384, "mlp_size": 768}
+ARMS = {
+    "mim": Arm("MIM-UNETR", "#c2410c", "unetr-small", pretrained=True),
+    "scratch": Arm("UNETR from scratch", "#1d4ed8", "unetr-small"),
+    "mim-patch": Arm("MIM-UNETR, patch stem", "#f59e0b", "unetr-small", _PATCH, pretrained=True),
+    "scratch-patch": Arm("UNETR from scratch, patch stem", "#38bdf8", "unetr-small", _PATCH),
+    "dynunet": Arm("MONAI DynUNet", "#4d7c0f", "dynunet-small"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data, and how every arm reads them.
+
+    Attributes:
+        window: Voxels of a crop.
+        spacing: Working spacing, mm.
+        classes: Structures and background.
+        modality: `CT` or `MR`.
+        mirror: Half of the crops are mirrored from left to right.
+        arms: What is trained.
+        comparisons: Pairs of arms whose difference is tested.
+        minutes: CPU minutes of one thread for each training by number of labelled cases, the same for all arms.
+        seeds: Which cases, weights and crops: several where chance matters most.
+        pretrain_minutes: Likewise, once for each pre-trained arm.
+        floor: What a prediction scores that never looks at the image; None: not known.
+    """
+
+    window: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    classes: int
+    modality: str
+    mirror: bool
+    arms: tuple[str, ...]
+    comparisons: tuple[tuple[str, str], ...]
+    minutes: Mapping[str, float]
+    seeds: Mapping[str, tuple[int, ...]]
+    pretrain_minutes: float
+    floor: tuple[float, float] | None = None
+
+
+TASKS = {
+    "hippocampus": Task(
+        window=(40, 56, 40), spacing=(1.0, 1.0, 1.0), classes=3, modality="MR", mirror=True,
+        arms=("mim", "scratch", "dynunet"), comparisons=(("mim", "scratch"), ("mim", "dynunet")),
+        minutes={"1": 2.0, "3": 2.0, "5": 2.0, "10": 3.0, "20": 3.0, "all": 12.0},
+        seeds={"1": (0, 1, 2), "3": (0, 1, 2), "5": (0, 1, 2), "10": (0, 1, 2), "20": (0,), "all": (0,)},
+        pretrain_minutes=45.0,
+        # shared/README.md of the data: the usual place.
+        floor=(0.64, 0.73),
+    ),
+    # Levels L1 to L5 look alike: only what lies around a vertebra tells which it is. A window holds nearly all of it.
+    "spine": Task(
+        window=(16, 56, 56), spacing=(4.0, 4.0, 4.0), classes=6, modality="MR", mirror=True,
+        arms=("mim", "scratch", "mim-patch", "scratch-patch", "dynunet"),
+        comparisons=(("mim", "scratch"), ("mim-patch", "scratch-patch"), ("mim", "dynunet"), ("mim-patch", "dynunet")),
+        minutes={"1": 4.0, "3": 4.0, "10": 4.0},
+        seeds={"1": (0, 1, 2), "3": (0, 1, 2), "10": (0, 1, 2)},
+        pretrain_minutes=12.0,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of the benchmark: which network, how many labelled cases, which seed."""
+    """One training of the benchmark: which arm, how many labelled cases, which seed."""
 
     arm: str
     size: str
@@ -26,6 +108,13 @@ class Run:
         return f"{self.arm}-{self.size}-seed{self.seed}"
 
 
-def all_runs(arms: tuple[str, ...] = ARMS, sizes: tuple[str, ...] = SIZES) -> list[Run]:
-    """All trainings, few labels first, so that a stopped benchmark has complete sizes."""
-    return [Run(arm, size, seed) for size in sizes for seed in SEEDS[size] for arm in arms]
+def all_runs(task: Task, arms: tuple[str, ...] = (), sizes: tuple[str, ...] = ()) -> list[Run]:
+    """All trainings, first seeds and few labels first, so that a stopped benchmark has complete comparisons."""
+    seeds = sorted({seed for own in task.seeds.values() for seed in own})
+    return [
+        Run(arm, size, seed)
+        for seed in seeds
+        for size in sizes or task.minutes
+        if seed in task.seeds[size]
+        for arm in arms or task.arms
+    ]

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from label_efficiency_runs import Run
+from label_efficiency_runs import ARMS, Arm, Run, Task
 from torch import nn
 
 from mimseg.cli.presets import FINETUNE, PRETRAIN
@@ -32,60 +33,50 @@ from mimseg.training.crops.draw import draw_batch
 from mimseg.training.loop import Budget
 from mimseg.training.losses import dice_and_cross_entropy
 from mimseg.training.optimiser.schedule import Schedule
+from mimseg.training.precision import possible_precisions
 from mimseg.training.run_folder import can_resume, write_json
 from mimseg.training.validation import score_cases
 
-WINDOW = (40, 56, 40)
-SPACING = (1.0, 1.0, 1.0)
-CLASSES = 3
 BATCH = 2
 OVERLAP = 0.25
-PRETRAINING = "mae"
-AUGMENTATION = AugmentationSettings(flip_left_right=True)
-LEARNING_RATE = {"unetr": 4e-3, "dynunet": 4e-3}
-OPTIMIZER = {"unetr": "muon", "dynunet": "muon"}
+METHOD = "mae"
+LEARNING_RATE, OPTIMIZER = 4e-3, "muon"
 PROBE_ROUNDS = 8
 
 
-def network_settings() -> NetworkSettings:
-    """The UNETR of both arms: our small preset."""
-    return replace(named_settings("unetr-small"), window=WINDOW, channels=1, classes=CLASSES)
+def settings_of(task: Task, arm: Arm) -> NetworkSettings:
+    """The network of an arm.
 
-
-def dynunet_settings() -> NetworkSettings:
-    """nnU-Net's network as `--network dynunet-small` builds it.
-
-    nnU-Net's plan for a patch of 40 x 56 x 40 at 1 mm has three halvings and 32 channels that double. At half that
-    width it does five times as many steps in the same minutes and scores higher (README.md): that is the peer.
+    The peer is MONAI's DynUNet as `--network dynunet-small` builds it: nnU-Net's plan for a patch of 40 x 56 x 40 at
+    1 mm has three halvings and 32 channels that double. At half that width it does five times as many steps in the
+    same minutes and scores higher (README.md).
     """
-    return replace(named_settings("dynunet-small"), window=WINDOW, channels=1, classes=CLASSES)
+    return replace(named_settings(arm.network), window=task.window, channels=1, classes=task.classes, **arm.changed)
 
 
-def settings_of(network: str) -> NetworkSettings:
-    """The network of an arm."""
-    return dynunet_settings() if network == "dynunet" else network_settings()
+def schedule() -> Schedule:
+    """The preset's, for every arm."""
+    return Schedule(learning_rate=LEARNING_RATE, betas=FINETUNE["small"]["betas"], optimizer=OPTIMIZER)
 
 
-def schedule(network: str) -> Schedule:
-    """The preset's, with the network's own peak and optimiser."""
-    betas, optimizer = FINETUNE["small"]["betas"], OPTIMIZER[network]
-    return Schedule(learning_rate=LEARNING_RATE[network], betas=betas, optimizer=optimizer)
-
-
-def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minutes: float) -> dict[str, Any]:
-    """Steps of every arm and number of labelled cases, measured once and then kept."""
+def make_plan(task: Task, data: Path, work: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Steps of every network and number of labelled cases, measured once and then kept."""
     work.mkdir(parents=True, exist_ok=True)
     path = work / "plan.json"
     with claim_patiently(work / "plan.lock"):
         if not path.is_file():
             torch.set_num_threads(1)
-            networks = {"unetr": network_settings().build(), "dynunet": dynunet_settings().build()}
-            seconds = _seconds_per_step(networks)
-            crops = _seconds_of_crops(data, work)
+            shapes = {ARMS[name].shape: ARMS[name] for name in task.arms}
+            networks = {shape: settings_of(task, arm).build() for shape, arm in shapes.items()}
+            seconds = _seconds_per_step(task, networks)
+            crops = _seconds_of_crops(task, data, work)
             least = {name: min(own.values()) + crops for name, own in seconds.items()}
+            minutes = (
+                dict(task.minutes) if options["minutes"] is None else dict.fromkeys(task.minutes, options["minutes"])
+            )
             plan = {
                 "minutes": minutes,
-                "pretrain_minutes": pretrain_minutes,
+                "pretrain_minutes": options["pretrain_minutes"] or task.pretrain_minutes,
                 "seconds_per_step": {**seconds, "crops": crops},
                 "steps": {
                     name: {size: max(1, round(60 * own / least[name])) for size, own in minutes.items()}
@@ -96,10 +87,10 @@ def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minute
                     name: sum(value.numel() for value in network.parameters()) for name, network in networks.items()
                 },
                 "settings": {
-                    "window": WINDOW, "spacing": SPACING, "batch": BATCH, "overlap": OVERLAP,
-                    "learning_rate": LEARNING_RATE, "optimizer": OPTIMIZER, "method": PRETRAINING,
-                    "augmentation": AUGMENTATION.to_json(),
-                    "network": network_settings().to_json(), "dynunet": dynunet_settings().to_json(),
+                    "window": task.window, "spacing": task.spacing, "batch": BATCH, "overlap": OVERLAP,
+                    "learning_rate": LEARNING_RATE, "optimizer": OPTIMIZER, "method": METHOD,
+                    "augmentation": _augmentation(task).to_json(),
+                    "networks": {shape: settings_of(task, arm).to_json() for shape, arm in shapes.items()},
                 },
                 "machine": _machine(),
             }  # fmt: skip
@@ -107,15 +98,19 @@ def make_plan(data: Path, work: Path, minutes: dict[str, float], pretrain_minute
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _seconds_per_step(networks: dict[str, nn.Module]) -> dict[str, dict[str, float]]:
+def _augmentation(task: Task) -> AugmentationSettings:
+    return AugmentationSettings(flip_left_right=task.mirror)
+
+
+def _seconds_per_step(task: Task, networks: dict[str, nn.Module]) -> dict[str, dict[str, float]]:
     """CPU seconds of a step by network and precision: the least of several rounds, networks in turns."""
     compute_loss = dice_and_cross_entropy()
-    images = torch.randn(BATCH, 1, *WINDOW)
-    classes = torch.randint(0, CLASSES, (BATCH, 1, *WINDOW)).float()
+    images = torch.randn(BATCH, 1, *task.window)
+    classes = torch.randint(0, task.classes, (BATCH, 1, *task.window)).float()
     least: dict[str, dict[str, float]] = {name: {} for name in networks}
     for _ in range(PROBE_ROUNDS):
         for name, network in networks.items():
-            for precision in ("32-true", "bf16-mixed"):
+            for precision in possible_precisions(torch.device("cpu")):
                 began = time.process_time()
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
                     logits = network(images)
@@ -126,41 +121,43 @@ def _seconds_per_step(networks: dict[str, nn.Module]) -> dict[str, dict[str, flo
     return least
 
 
-def _seconds_of_crops(data: Path, work: Path) -> float:
+def _seconds_of_crops(task: Task, data: Path, work: Path) -> float:
     """CPU seconds of drawing the crops of a step, which every arm pays."""
     settings = FinetuneSettings(
-        data=data, output=work / "probe", budget=Budget(1), initial=None, network=network_settings(),
-        cases=f"{data / 'splits.json'}:few_shot.seed0.5", window=WINDOW, spacing=SPACING, modality="MR",
+        data=data, output=work / "probe", budget=Budget(1), initial=None,
+        network=settings_of(task, ARMS["scratch"]), cases=f"{data / 'splits.json'}:few_shot.seed0.5",
+        window=task.window, spacing=task.spacing, modality=task.modality,
     )  # fmt: skip
     cases = load_labelled_data(settings, None, Reporter()).training
     own = []
     for step in range(PROBE_ROUNDS):
         began = time.process_time()
-        draw_batch(cases, WINDOW, AUGMENTATION, 0.33, BATCH, 0, step)
+        draw_batch(cases, task.window, _augmentation(task), 0.33, BATCH, 0, step)
         own.append(time.process_time() - began)
     return min(own)
 
 
-def pretrain_once(data: Path, work: Path, plan: dict[str, Any]) -> None:
-    """The pre-training of the arm `mim`, on the images of the pool; other processes wait for it."""
-    folder = work / "pretraining"
-    with claim_patiently(work / "pretraining.lock"):
+def pretrain_once(task: Task, data: Path, work: Path, plan: dict[str, Any], arm: Arm) -> Path:
+    """The pre-training of an arm on the images of the pool; other processes wait for it."""
+    folder = work / f"pretraining-{arm.shape}"
+    with claim_patiently(work / f"{folder.name}.lock"):
         if (folder / "pretraining.json").is_file():
-            return
+            return folder
         preset = PRETRAIN["small"]
         names = ("learning_rate", "weight_decay", "warmup", "floor", "betas", "clip", "average", "optimizer")
         settings = PretrainSettings(
             data=(data / "imagesTr",), output=folder, budget=Budget(minutes=plan["pretrain_minutes"]),
-            network=network_settings(), method=PRETRAINING, cases=f"{data / 'splits.json'}:pool", window=WINDOW,
-            spacing=SPACING, modality="MR", batch=preset["batch"], device="cpu",
+            network=settings_of(task, arm), method=METHOD, cases=f"{data / 'splits.json'}:pool",
+            window=task.window, spacing=task.spacing, modality=task.modality, batch=preset["batch"], device="cpu",
             schedule=Schedule(**{name: preset[name] for name in names}),
-            augmentation=AugmentationSettings(**preset["augmentation"], flip_left_right=True),
+            augmentation=AugmentationSettings(**preset["augmentation"], flip_left_right=task.mirror),
             resume=can_resume(folder),
         )  # fmt: skip
         pretrain(settings, _Lines())
+    return folder
 
 
-def train_all(data: Path, work: Path, plan: dict[str, Any], runs: list[Run]) -> None:
+def train_all(task: Task, data: Path, work: Path, plan: dict[str, Any], runs: list[Run]) -> None:
     """Train and score what is missing; what another process works on is left to it, and waited for at the end."""
     torch.set_num_threads(1)
     for patient in (False, True):
@@ -170,23 +167,24 @@ def train_all(data: Path, work: Path, plan: dict[str, Any], runs: list[Run]) -> 
                 continue
             with (claim_patiently if patient else claim)(work / f"{run.name}.lock") as mine:
                 if mine is not False and not (folder / "scores.json").is_file():
-                    _train(data, work, folder, plan, run)
+                    train_one(task, data, work, folder, plan, run)
 
 
-def _train(data: Path, work: Path, folder: Path, plan: dict[str, Any], run: Run) -> None:
+def train_one(task: Task, data: Path, work: Path, folder: Path, plan: dict[str, Any], run: Run) -> None:
     folder.mkdir(exist_ok=True)
     splits = json.loads((data / "splits.json").read_text(encoding="utf-8"))
     cases = splits["pool"] if run.size == "all" else splits["few_shot"][f"seed{run.seed}"][run.size]
     listed = folder / "cases.txt"
     listed.write_text("\n".join(cases), encoding="utf-8")
-    network = "dynunet" if run.arm == "dynunet" else "unetr"
+    arm = ARMS[run.arm]
+    start = str(pretrain_once(task, data, work, plan, arm)) if arm.pretrained else None
     output = folder / "model"
     settings = FinetuneSettings(
-        data=data, output=output, budget=Budget(plan["steps"][network][run.size]),
-        initial=str(work / "pretraining") if run.arm == "mim" else None, network=settings_of(network),
-        cases=str(listed), validation=f"{data / 'splits.json'}:validation", window=WINDOW, spacing=SPACING,
-        modality="MR", batch=BATCH, schedule=schedule(network), augmentation=AUGMENTATION, overlap=OVERLAP,
-        validations=0, seed=run.seed, device="cpu", precision=plan["precision"][network],
+        data=data, output=output, budget=Budget(plan["steps"][arm.shape][run.size]), initial=start,
+        network=settings_of(task, arm), cases=str(listed), validation=f"{data / 'splits.json'}:validation",
+        window=task.window, spacing=task.spacing, modality=task.modality, batch=BATCH, schedule=schedule(),
+        augmentation=_augmentation(task), overlap=OVERLAP, validations=0, seed=run.seed, device="cpu",
+        precision=plan["precision"][arm.shape],
         layer_decay=FINETUNE["small"]["layer_decay"], foreground_share=FINETUNE["small"]["foreground_share"],
         resume=can_resume(folder / "model.training"),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import label_efficiency_training as training
 import torch
-from label_efficiency_runs import Run
+from label_efficiency_runs import TASKS, Run
 from torch import Tensor
 
 from mimseg.networks.vit import ViT
@@ -40,7 +40,7 @@ def main() -> None:
             return tokens * 0, [state * 0 for state in states], features
 
         ViT.forward = zeros  # type: ignore[method-assign]
-        training._train(options.data, options.work, folder, plan, run)
+        training.train_one(TASKS["hippocampus"], options.data, options.work, folder, plan, run)
     for name in (folder.name, run.name):
         path = options.work / name / "scores.json"
         if path.is_file():

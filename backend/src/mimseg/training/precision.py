@@ -48,7 +48,7 @@ def fabric_in_best_precision(
     example = torch.randn(1, *window)
     # Processes that train together must calculate alike.
     layouts = (False, True) if choose_layout and fabric.device.type == "cpu" and fabric.world_size == 1 else (False,)
-    precisions = _possible(fabric.device) if precision == "auto" else (precision,)
+    precisions = possible_precisions(fabric.device) if precision == "auto" else (precision,)
     if len(layouts) * len(precisions) > 1:
         precision, channels_last = _timed(fabric.device, layers, example, precisions, layouts)
         lay_out(layers, channels_last)
@@ -79,10 +79,10 @@ def fastest(device: torch.device, layers: nn.Module, example: torch.Tensor, chan
         example: Its input.
         channels_last: Try that layout, too.
     """
-    return _timed(device, layers, example, _possible(device), (False, True) if channels_last else (False,))
+    return _timed(device, layers, example, possible_precisions(device), (False, True) if channels_last else (False,))
 
 
-def _possible(device: torch.device) -> tuple[str, ...]:
+def possible_precisions(device: torch.device) -> tuple[str, ...]:
     """Precisions worth trying: a CPU without bfloat16 instructions runs it a hundred times slower than float32."""
     if device.type == "mps" or (device.type == "cpu" and not _cpu_has_bf16()):
         return ("32-true",)
