@@ -30,7 +30,7 @@ from mimseg.training.augmentation import AugmentationSettings  # noqa: E402
 from mimseg.training.crops.cache import TrainingCase, load_training_case  # noqa: E402
 from mimseg.training.crops.draw import draw_batch, draw_crop, generator_for  # noqa: E402
 from mimseg.training.run_folder import check_same_settings  # noqa: E402
-from mimseg.training.synthesis.contrasts import Look, read_contrasts  # noqa: E402
+from mimseg.training.synthesis.contrasts import Contrast, Look, draw_look, read_contrasts  # noqa: E402
 from mimseg.training.synthesis.drawing import LabelSource, _mean_image, draw  # noqa: E402
 from mimseg.training.synthesis.label_extras import read_label_extras  # noqa: E402
 from mimseg.training.synthesis.source import finer, label_source  # noqa: E402
@@ -84,6 +84,15 @@ def test_both_sides_look_alike_and_others_make_image(drawn_case):
     assert all(look.mean[index[2]] == look.mean[index[41]] for look in looks)
     assert any(look.mean[index[2]] != look.mean[index[25]] for look in looks)
     assert any(look.mean[index[507]] > 0.2 for look in looks)
+
+
+def test_air_is_dark_in_scans_that_have_a_name_and_seldom_bright_in_others():
+    def air(contrasts: list[Contrast], number: int) -> float:
+        return float(draw_look((0, 1), (0, 1), {}, contrasts, (), generator_for(1, number)).mean[0])
+
+    named = [Contrast("T1", 1.0, 0.05, {1: 0.8})]
+    assert max(air(named, number) for number in range(300)) <= 0.1
+    assert 0 < sum(air([], number) > 0.1 for number in range(300)) < 30
 
 
 def test_finer_labels_make_partial_volume():

@@ -31,7 +31,7 @@ class Arm:
         return "-".join([self.network, *(f"{key}{value}" for key, value in self.changed.items())])
 
 
-_PATCH = {"stem": "patch", "hidden_size": 384, "mlp_size": 768}
+_PATCH = {"stem": "patch"}
 ARMS = {
     "mim": Arm("MIM-UNETR", "#c2410c", "unetr-small", pretrained=True),
     "scratch": Arm("UNETR from scratch", "#1d4ed8", "unetr-small"),

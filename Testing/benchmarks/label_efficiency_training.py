@@ -32,7 +32,8 @@ from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.loop import Budget
 from mimseg.training.losses import dice_and_cross_entropy
-from mimseg.training.optimiser.schedule import Schedule
+from mimseg.training.optimiser.muon import make_optimizer
+from mimseg.training.optimiser.schedule import Schedule, parameter_groups
 from mimseg.training.precision import possible_precisions
 from mimseg.training.run_folder import can_resume, write_json
 from mimseg.training.validation import score_cases
@@ -108,6 +109,7 @@ def _seconds_per_step(task: Task, networks: dict[str, nn.Module]) -> dict[str, d
     images = torch.randn(BATCH, 1, *task.window)
     classes = torch.randint(0, task.classes, (BATCH, 1, *task.window)).float()
     least: dict[str, dict[str, float]] = {name: {} for name in networks}
+    optimizers = {name: _optimizer(task, network) for name, network in networks.items()}
     for _ in range(PROBE_ROUNDS):
         for name, network in networks.items():
             for precision in possible_precisions(torch.device("cpu")):
@@ -115,10 +117,18 @@ def _seconds_per_step(task: Task, networks: dict[str, nn.Module]) -> dict[str, d
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
                     logits = network(images)
                 compute_loss(logits.float(), classes).backward()
+                optimizers[name].step()
                 network.zero_grad()
                 own = time.process_time() - began
                 least[name][precision] = min(own, least[name].get(precision, own))
     return least
+
+
+def _optimizer(task: Task, network: nn.Module) -> torch.optim.Optimizer:
+    plan = schedule()
+    shape = settings_of(task, ARMS["scratch"])
+    groups = parameter_groups(network, plan.learning_rate, plan.weight_decay, shape, 1.0, set(), plan.optimizer)
+    return make_optimizer(groups, plan.betas)
 
 
 def _seconds_of_crops(task: Task, data: Path, work: Path) -> float:

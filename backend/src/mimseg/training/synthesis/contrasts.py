@@ -25,6 +25,8 @@ from mimseg.errors import UserError
 # Billot et al. draw standard deviations up to 35 of 255 around means up to 255.
 LARGEST_DEVIATION = 0.1
 STRIPPED_SHARE, EMPTY_AIR_SHARE = 0.25, 0.5
+# Air is dark in every kind of scan that has a name; a few random ones keep the network from relying on it.
+BRIGHT_AIR_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def draw_look(
     jitter = torch.randn(count, generator=generator)
     deviation = LARGEST_DEVIATION * deviation**2
     texture = 0.03 * torch.rand(count, generator=generator)
-    choice, start = float(torch.rand((), generator=generator)), 0.0
+    choice, start, named = float(torch.rand((), generator=generator)), 0.0, False
     for contrast in contrasts:
         start += contrast.share
         if choice < start:
@@ -123,12 +125,12 @@ def draw_look(
                 if value in contrast.greys:
                     mean[index] = (contrast.greys[value] + contrast.spread * jitter[index]).clamp(0, 1)
             deviation = deviation * 0.6
+            named = True
             break
     outside = torch.tensor([number == 0 for number in classes])
     # What is not segmented is often many tissues under one value.
     texture = torch.where(outside, texture * 6, texture)
-    air_is_dark = float(torch.rand((), generator=generator)) < 0.9
-    if air_is_dark:
+    if torch.rand((), generator=generator) >= BRIGHT_AIR_SHARE or named:
         mean[0], deviation[0] = 0.1 * mean[0] ** 2, 0.02 * deviation[0]
     texture[0] = 0
     position = {value: index for index, value in enumerate(values)}
