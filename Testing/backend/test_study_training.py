@@ -32,7 +32,7 @@ from mimseg.commands.study.probe import Times, find_steps, kind_of  # noqa: E402
 from mimseg.commands.study.settings import StudySettings  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
-from mimseg.errors import UserError  # noqa: E402
+from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.primus_settings import PrimusSettings  # noqa: E402
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Plan, read_plan  # noqa: E402
@@ -302,16 +302,19 @@ def test_going_on_with_other_given_weights_is_refused(data: Path, given: Path, t
         check_asked(plan, replace(settings, initial=None))
 
 
-def test_a_stop_leaves_a_study_that_says_what_is_missing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stop_leaves_a_study_that_says_what_is_missing_and_how_it_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(self: object, run: object) -> None:
         stopping.request()
-        stopping.check()
+        raise Stopped("Stopped by the user; what was trained is kept.", "Continue with --resume.")
 
     monkeypatch.setattr("mimseg.commands.study.runner.Runner.train", stop)
     report = tmp_path / "report"
     assert main([*run_study(data, report, tmp_path / "runs"), "--quiet"]) == 130
+    told = capsys.readouterr().err
+    assert "Give the same command again" in told
+    assert "--resume" not in told
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "3 of 3 runs are missing" in page
     assert sum(run.kind == FINETUNING for run in read_plan(report / "plan.json").runs) == 2

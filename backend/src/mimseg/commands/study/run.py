@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimseg.commands.study.settings import StudySettings
-from mimseg.errors import UserError
+from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.studies.plan import Plan, read_plan, write_plan
 from mimseg.studies.report import write_report
@@ -23,7 +23,11 @@ def study(settings: StudySettings, reporter: Reporter) -> Path:
         Stopped: The user stopped; the same command goes on. Finished runs are reported first.
     """
     reporter.start("study", claim=settings.design.claim, seeds=list(settings.design.seeds))
-    plan = _read_plan(settings) if settings.report_only else _carry_out(settings, reporter)
+    try:
+        plan = _read_plan(settings) if settings.report_only else _carry_out(settings, reporter)
+    except Stopped as stop:
+        # A training alone would go on with --resume, which a study has not.
+        raise Stopped(stop.message, "Give the same command again; the study goes on.", stop.code) from stop
     results = read_results(plan, settings.runs_path)
     report, verdict = write_report(settings.report, results)
     for run, reason in results.missing:
