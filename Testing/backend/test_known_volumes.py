@@ -111,3 +111,13 @@ def test_no_region_is_found_by_specks(tmp_path, models):
     with pytest.raises(UserError, match="No region for part was found"):
         segment(settings_for("part", tmp_path / "scan.nrrd", tmp_path / "o.nrrd"))
     assert not (tmp_path / "o.nrrd").exists()
+
+
+def test_the_shipped_model_knows_a_part_of_a_head_and_refuses_a_breast(shared_data, tmp_path):
+    head = shared_data / "odd" / "nibabel_anatomical.nii"
+    segment(settings_for("head", head, tmp_path / "head.nii.gz", threads=1))
+    assert (tmp_path / "head.nii.gz").is_file()
+    breast = shared_data / "mr" / "pyradiomics_breast1" / "image.nrrd"
+    with pytest.raises(UserError, match="has the sizes and places"):
+        segment(settings_for("head", breast, tmp_path / "breast.nii.gz", threads=1))
+    assert not (tmp_path / "breast.nii.gz").exists()
