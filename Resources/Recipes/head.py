@@ -1,12 +1,13 @@
 """Recipe of `head`: 32 structures of the brain in whole heads of any contrast, learned from labels alone.
 
-    python Resources/Recipes/head.py DATA WORK [--minutes 125] [--finish]
+    python Resources/Recipes/head.py DATA WORK [--minutes 125,118] [--finish]
 
 DATA is a folder with the twenty label maps of SynthSeg (Billot et al., Medical Image Analysis 2023; Apache-2.0),
 `training_seg_01.nii.gz` to `training_seg_20.nii.gz`. Not one image is needed: they are drawn while training. Maps 19
-and 20 choose the weights and are scored. WORK keeps everything: a stopped training goes on, `--finish` ends it and
-makes the model of its best weights. The network is a small DynUNet, which no pre-training precedes; a step took about
-4 s of one core with AVX2.
+and 20 choose the weights and are scored. There are two trainings: the second starts from the first's model and sees
+more of what is no brain. WORK keeps everything: a stopped training goes on, `--finish` ends it and makes the model of
+its best weights. The network is a small DynUNet, which no pre-training precedes; a step took about 4 s of one core with
+AVX2.
 """
 
 from __future__ import annotations
@@ -37,31 +38,44 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", default="125")
+    parser.add_argument(
+        "--minutes", default="125,118", help="of both trainings (default: those of the model that ships)"
+    )
     parser.add_argument("--finish", action="store_true", help="train no further")
     parser.add_argument("--output", type=Path, default=HERE.parent / "Models" / "head")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    if not (options.work / "head" / "segmentation.json").is_file():
-        train(options)
+    train_all(options)
     bundle(options, scores_of(options))
     return 0
 
 
-def train(options: argparse.Namespace) -> None:
-    """One training; a checkpoint in WORK is gone on from."""
+def train_all(options: argparse.Namespace) -> None:
+    """Both trainings, as far as they have not ended."""
+    minutes = options.minutes.split(",")
+    train(options, "first", ["--init", "none", "--warmup", "0.05", "--foreground-share", "0.5"], minutes[0], "8")
+    start = str(options.work / "first")
+    train(options, "head", ["--init", start, "--warmup", "0.03", "--foreground-share", "0.35"], minutes[-1], "6")
+
+
+def train(options: argparse.Namespace, folder: str, own: list[str], minutes: str, validations: str) -> None:
+    """A training, unless it has ended; a checkpoint in WORK is gone on from."""
+    if (options.work / folder / "segmentation.json").is_file():
+        return
     maps = sorted(options.data.resolve().glob("training_seg_*.nii.gz"))
     cases = [{"id": f"head{path.name[13:15]}", "label": str(path)} for path in maps]
     (options.work / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
-    resume = ["--resume"] if (options.work / "head.training" / "checkpoint.pt").is_file() else []
+    begun = (options.work / f"{folder}.training" / "checkpoint.pt").is_file()
+    if options.finish and not begun:
+        sys.exit(f"There is nothing to finish: {options.work / folder}.training has no checkpoint. Leave out --finish.")
     mimseg(
-        "finetune", str(options.work / "cases.json"), "-o", str(options.work / "head"), "--init", "none",
+        "finetune", str(options.work / "cases.json"), "-o", str(options.work / folder), *own,
         "--validation", ",".join(f"head{number}" for number in HELD_OUT), "--name", "head",
         "--labels", str(HERE / "head_labels.json"), "--card", str(HERE / "head_card.json"),
         "--preprocessing", str(HERE / "head_preprocessing.json"), "--modality", "MR", "--network", "dynunet-small",
-        "--window", "64,80,64", "--batch", "1", "--learning-rate", "3e-3", "--warmup", "0.05", "--flip-pairs",
-        "--balance", "--foreground-share", "0.5", "--validations", "8", "--overlap", "0.25", "--no-measure",
-        "--minutes", options.minutes, *(["--finish"] if options.finish else resume),
+        "--window", "64,80,64", "--batch", "1", "--learning-rate", "3e-3", "--flip-pairs", "--balance",
+        "--validations", validations, "--overlap", "0.25", "--no-measure", "--minutes", minutes,
+        *(["--finish"] if begun and options.finish else ["--resume"] if begun else []),
     )  # fmt: skip
 
 

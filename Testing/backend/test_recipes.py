@@ -79,8 +79,24 @@ def test_the_recipe_of_heads_asks_what_mimseg_takes(
     head = importlib.import_module("head")
     for number in range(1, 21):
         (tmp_path / f"training_seg_{number:02d}.nii.gz").touch()
-    head.train(Namespace(data=tmp_path, work=tmp_path, minutes="240", finish=False))
-    (finetune,) = asked
-    assert finetune.validation == "head19,head20"
-    assert finetune.labels.is_file()
-    assert Path(finetune.preprocessing).is_file()
+    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118", finish=False)
+    head.train_all(options)
+    first, second = asked
+    for finetune in asked:
+        assert finetune.validation == "head19,head20"
+        assert finetune.labels.is_file()
+        assert Path(finetune.preprocessing).is_file()
+        assert not finetune.resume
+    assert (first.init, first.minutes, first.output) == ("none", 125.0, tmp_path / "first")
+    assert (second.init, second.minutes, second.output) == (str(tmp_path / "first"), 118.0, tmp_path / "head")
+
+    asked.clear()
+    for made in (tmp_path / "first" / "segmentation.json", tmp_path / "head.training" / "checkpoint.pt"):
+        made.parent.mkdir()
+        made.touch()
+    head.train_all(options)
+    (second,) = asked
+    assert second.resume
+    options.finish = True
+    head.train_all(options)
+    assert asked[-1].finish
