@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.data.labels.connected import Pieces, pieces_of
+from mimseg.data.labels.connected import pieces_of
 from mimseg.data.labels.scheme import IGNORED, LabelScheme
 from mimseg.data.orientation import vectors_of
 from mimseg.data.preprocessing import Preprocessing
@@ -59,31 +59,25 @@ def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocess
 
 
 def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Groups of structures of which each is one piece in every label map.
+    """What is solid, and then everything, if all structures hang together in every label map, as a brain does; or none.
 
-    That is what is solid, and then everything, where all structures hang together as a brain does; otherwise each
-    structure that no case lacks and that is one piece in all of them. There are none for a model of few structures,
-    which may be lesions.
+    A single structure that is one piece in all labels does not count: what a network finds of a vein falls apart where
+    it is thin. A model of few structures has none, either, for they may be lesions.
 
     Args:
         maps: Class indices `(x, y, z)`; class k is `names[k - 1]`.
         names: Of the structures.
     """
-    everything = range(1, len(names) + 1)
+    everything = list(range(1, len(names) + 1))
     if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES:
         return ()
-    single = {number: [pieces_of(classes, [number]) for classes in maps] for number in everything}
-    solid = [number for number in everything if max(found.count for found in single[number]) <= MOST_PIECES]
-    groups = [group for group in (solid, list(everything)) if group]
-    if all(pieces_of(classes, group).main_share >= ONE_PIECE for group in groups for classes in maps):
-        groups = groups if len(solid) < len(names) else groups[1:]
-    else:
-        groups = [[number] for number in everything if all(map(_is_one_piece, single[number]))]
+    solid = [
+        number for number in everything if all(pieces_of(classes, [number]).count <= MOST_PIECES for classes in maps)
+    ]
+    groups = [solid, everything] if 0 < len(solid) < len(everything) else [everything]
+    if any(pieces_of(classes, group).main_share < ONE_PIECE for group in groups for classes in maps):
+        return ()
     return tuple(tuple(names[number - 1] for number in group) for group in groups)
-
-
-def _is_one_piece(found: Pieces) -> bool:
-    return found.count > 0 and found.main_share >= ONE_PIECE
 
 
 def _without_ignored(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
