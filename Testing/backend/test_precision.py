@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from mimseg import stopping  # noqa: E402
+from mimseg.errors import Stopped  # noqa: E402
 from mimseg.training import precision  # noqa: E402
 from mimseg.training.layout import is_channels_last, lay_out  # noqa: E402
+from mimseg.training.loop import make_fabric  # noqa: E402
+from mimseg.training.memory.cost import time_step  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _no_stop() -> Iterator[None]:
+    yield
+    stopping.clear()
 
 
 def _layers() -> torch.nn.Sequential:
@@ -68,3 +79,12 @@ def test_what_is_far_behind_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) 
     )
     assert chosen == ("bf16-mixed", False)
     assert slow["count"] == 1
+
+
+def test_a_stop_does_not_wait_for_all_that_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping.request()
+    with pytest.raises(Stopped):
+        _choose(monkeypatch, {("32-true", False): [1.0], ("32-true", True): [1.0]})
+    layers, batch = _layers(), torch.zeros(1, 2, 4, 4, 4)
+    with pytest.raises(Stopped):
+        time_step(make_fabric("cpu"), layers, lambda network, images: network(images).mean(), batch)

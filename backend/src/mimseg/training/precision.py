@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from mimseg import stopping
 from mimseg.training.layout import is_channels_last, lay_out
 from mimseg.training.loop import make_fabric
 
@@ -117,6 +118,7 @@ def _timed(
             for choice in choices:
                 if turn and best[choice] > limit:
                     continue
+                stopping.check()
                 lay_out(layers, choice[1])
                 seconds = _seconds(device, layers, example, choice[0])
                 best[choice] = min(seconds, best.get(choice, seconds))

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from mimseg import stopping
 from mimseg.events import format_seconds
 from mimseg.training.budget import Budget
 
@@ -181,6 +182,7 @@ def _step(fabric: Fabric, network: nn.Module, compute_loss: Callable, batch: Any
 
 
 def _timed(fabric: Fabric, network: nn.Module, compute_loss: Callable, batch: Any) -> float:
+    stopping.check()
     began = time.perf_counter()
     _step(fabric, network, compute_loss, batch)
     if fabric.device.type == "cuda":
