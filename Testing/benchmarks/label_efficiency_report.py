@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def write_report(work: Path, target: Path, plan: dict[str, Any], task: Task) -> 
     target.mkdir(parents=True, exist_ok=True)
     runs = all_runs(task)
     scores = read_scores(work, runs)
-    missing = [run.name for run in runs if run not in scores]
+    task = _begun(task, scores)
+    missing = [run.name for run in all_runs(task) if run not in scores]
     table = make_table(task, scores, plan, missing)
     (target / "table.md").write_text(table, encoding="utf-8")
     results = {
@@ -43,6 +45,17 @@ def write_report(work: Path, target: Path, plan: dict[str, Any], task: Task) -> 
     (target / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw_curve(target / "curve.png", task, scores)
     return table
+
+
+def _begun(task: Task, scores: Scores) -> Task:
+    """The arms, sizes and comparisons of a task of which there are scores."""
+    arms = tuple(arm for arm in task.arms if any(run.arm == arm for run in scores))
+    return replace(
+        task,
+        arms=arms,
+        minutes={size: own for size, own in task.minutes.items() if any(run.size == size for run in scores)},
+        comparisons=tuple(pair for pair in task.comparisons if set(pair) <= set(arms)),
+    )
 
 
 def read_scores(work: Path, runs: Sequence[Run]) -> Scores:
@@ -77,9 +90,11 @@ def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequen
             + " | ".join([*cells, *(_difference(scores, size, *pair) for pair in task.comparisons)])
             + " |"
         )
-    steps, minutes = plan["steps"], plan["minutes"]
+    shapes = dict.fromkeys(ARMS[arm].shape for arm in task.arms)
+    steps, minutes = {shape: plan["steps"][shape] for shape in shapes}, plan["minutes"]
     lengths = "; ".join(
-        f"{size}: {minutes[size]:g} min, " + ", ".join(str(own[size]) for own in steps.values()) for size in minutes
+        f"{size}: {minutes[size]:g} min, " + ", ".join(str(own[size]) for own in steps.values())
+        for size in task.minutes
     )
     floor = f" An image-free prediction scores {task.floor[0]} to {task.floor[1]}." if task.floor else ""
     lines += [
