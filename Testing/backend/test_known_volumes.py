@@ -52,6 +52,14 @@ def test_specks_and_one_or_two_structures_of_many_are_nothing(many):
     assert not finds_nothing_known(found(2, 2, 2), many, GRID)
 
 
+def test_one_organ_of_a_dozen_is_something_if_it_is_as_large_as_in_the_training(many, monkeypatch):
+    assert not finds_nothing_known(found(20), many, GRID)
+    assert finds_nothing_known(found(9), many, GRID)
+    assert finds_nothing_known(found(31), many, GRID)
+    monkeypatch.setattr(known_volumes, "MANY_STRUCTURES", 9)
+    assert finds_nothing_known(found(20), many, GRID)
+
+
 def test_models_that_do_not_tell_are_not_judged(many):
     nothing = found()
     assert finds_nothing_known(nothing, many, GRID)

@@ -25,8 +25,11 @@ ENTRY = "volumes_ml"
 FEWEST_STRUCTURES = 8
 # A structure is there if it has this share of its least volume in the training.
 SHARE_OF_VOLUME = 0.2
-# Fewer of the structures are nothing.
+# Fewer of the structures are nothing,
 SHARE_OF_STRUCTURES = 0.25
+# but of a dozen organs a scan may truly show one: where the training had fewer structures than this, one that is as
+# large as in some case of the training is something. Of dozens, one has such a size by chance.
+MANY_STRUCTURES = 20
 
 
 def volumes_record(names: Sequence[str], volumes: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -66,31 +69,31 @@ def finds_nothing_known(classes: NDArray[np.integer], description: Description, 
     Returns:
         False also where the training does not tell, or the model has few structures.
     """
-    least = least_volumes(description)
-    if description.multilabel or len(least) < FEWEST_STRUCTURES:
+    known = known_volumes(description)
+    if description.multilabel or len(known) < FEWEST_STRUCTURES:
         return False
-    voxel_ml = float(np.prod(grid.spacing)) / 1000
     extents = extents_of(classes, len(description.labels) + 1, grid)
-    present = [index for index, volume in least.items() if extents.voxels[index] * voxel_ml >= SHARE_OF_VOLUME * volume]
-    if len(present) < SHARE_OF_STRUCTURES * len(least):
-        return True
+    volumes = extents.voxels * float(np.prod(grid.spacing)) / 1000
+    present = [index for index, (least, _) in known.items() if volumes[index] >= SHARE_OF_VOLUME * least]
+    if len(present) < SHARE_OF_STRUCTURES * len(known):
+        whole = any(least <= volumes[index] <= largest for index, (least, largest) in known.items())
+        return len(known) >= MANY_STRUCTURES or not whole
     places = known_places(description)
     placed = [index for index in present if index in places]
     if len(placed) < FEWEST_STRUCTURES:
         return False
-    known = np.array([places[index] for index in placed])
-    return likeness(known, extents.middles[placed]) < LIKE
+    return likeness(np.array([places[index] for index in placed]), extents.middles[placed]) < LIKE
 
 
-def least_volumes(description: Description) -> dict[int, float]:
-    """Least mL in the training by class index (from 1), of the structures that each of its cases had."""
+def known_volumes(description: Description) -> dict[int, tuple[float, float]]:
+    """Least and largest mL in the training by class index (from 1), of the structures that each of its cases had."""
     record = description.training.get(ENTRY)
     if not isinstance(record, dict):
         return {}
     found = {}
     for index, label in enumerate(description.labels, start=1):
         entry = record.get(label.name)
-        least = entry.get("least") if isinstance(entry, dict) else None
-        if isinstance(least, (int, float)) and least > 0:
-            found[index] = float(least)
+        least, largest = (entry.get("least"), entry.get("largest")) if isinstance(entry, dict) else (None, None)
+        if isinstance(least, (int, float)) and isinstance(largest, (int, float)) and least > 0:
+            found[index] = (float(least), float(largest))
     return found

@@ -15,7 +15,7 @@ from mimseg.data.regions import Box
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.inference.known_volumes import SHARE_OF_VOLUME, finds_nothing_known, least_volumes
+from mimseg.inference.known_volumes import SHARE_OF_VOLUME, finds_nothing_known, known_volumes
 from mimseg.inference.pipeline import segment_volume
 from mimseg.inference.sliding_window import Predict
 
@@ -87,11 +87,11 @@ def locate(
         )
     first = volume if volume.array.ndim == 3 else Volume(volume.array[0], volume.grid)
     classes = segment_volume(first, locating, predict, reporter=reporter, phase=FINDING)
-    nothing, least = finds_nothing_known(classes, locating, volume.grid), least_volumes(locating)
+    nothing, known = finds_nothing_known(classes, locating, volume.grid), known_volumes(locating)
     found, missing = [], []
     for number, place in enumerate(locator.places):
         members = [names.index(name) + 1 for name in place.structures]
-        enough = max(LEAST_ML, SHARE_OF_VOLUME * sum(least.get(member, 0.0) for member in members))
+        enough = max(LEAST_ML, SHARE_OF_VOLUME * sum(known.get(member, (0.0,))[0] for member in members))
         middle = None if nothing else _middle(classes, members, volume.grid, enough)
         if middle is None:
             missing.append(" and ".join(place.structures))
