@@ -69,15 +69,19 @@ def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) ->
         names: Of the structures.
     """
     everything = list(range(1, len(names) + 1))
-    if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES:
+    if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES or not _hang_together(maps, everything):
         return ()
     solid = [
         number for number in everything if all(pieces_of(classes, [number]).count <= MOST_PIECES for classes in maps)
     ]
     groups = [solid, everything] if 0 < len(solid) < len(everything) else [everything]
-    if any(pieces_of(classes, group).main_share < ONE_PIECE for group in groups for classes in maps):
+    if not _hang_together(maps, groups[0]):
         return ()
     return tuple(tuple(names[number - 1] for number in group) for group in groups)
+
+
+def _hang_together(maps: Sequence[NDArray[np.uint8]], group: Sequence[int]) -> bool:
+    return all(pieces_of(classes, group).main_share >= ONE_PIECE for classes in maps)
 
 
 def _without_ignored(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
