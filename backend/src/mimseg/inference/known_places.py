@@ -19,8 +19,8 @@ _AXES = ("left", "back", "up")
 FEWEST_CASES = 3
 # A body may be so many times larger or smaller than those of the training.
 LARGEST_SCALE = 2.0
-# What a model of heads finds in heads and large parts of them has 0.77 and more, with a tumour or a stroke too; what it
-# paints into other parts of a body, up to 0.52.
+# What two models of heads found in heads and large parts of them has 0.72 and more, with a tumour or a stroke too; what
+# they painted into other parts of a body, up to 0.52.
 LIKE = 0.65
 _ROUNDS = 5
 
