@@ -51,6 +51,14 @@ def test_nothing_is_kept_where_the_spacing_is_not_known() -> None:
     assert learn_anatomy([case(0)], LabelScheme(LABELS, None), Preprocessing("RAS", None)) == Anatomy()
 
 
+def test_a_case_without_any_structure_tells_nothing_of_their_sizes_and_places() -> None:
+    scheme, preprocessing = LabelScheme(LABELS, None), Preprocessing("RAS", (1.0, 1.0, 1.0))
+    cases = [case(number) for number in range(3)]
+    other = TrainingCase("leg", torch.zeros(1), torch.zeros((30, 30, 30), dtype=torch.uint8), (), None, None, "")
+    assert learn_anatomy([*cases, other], scheme, preprocessing) == learn_anatomy(cases, scheme, preprocessing)
+    assert learn_anatomy([other], scheme, preprocessing) == Anatomy()
+
+
 def heads(solid: bool = True) -> list[np.ndarray]:
     """Three maps of eight boxes in a row; the last class is a film of specks around. If not solid, box 3 lies apart."""
     maps = []

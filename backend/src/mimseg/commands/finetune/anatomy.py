@@ -39,12 +39,13 @@ class Anatomy:
 
 
 def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocessing: Preprocessing) -> Anatomy:
-    """What the labels of all cases tell."""
-    spacing, labelled = preprocessing.spacing, [case.label for case in cases if case.label is not None]
-    if spacing is None or not labelled:
+    """What the labels of all cases tell that have any: one without shows another part of the body, to learn from."""
+    spacing = preprocessing.spacing
+    maps = [_without_ignored(case.label.numpy()) for case in cases if case.label is not None]
+    maps = [classes for classes in maps if classes.any()]
+    if spacing is None or not maps:
         return Anatomy()
     voxel_ml, volumes, middles = float(np.prod(spacing)) / 1000, [], []
-    maps = [_without_ignored(label.numpy()) for label in labelled]
     for classes in maps:
         grid = Grid(classes.shape, spacing, direction=vectors_of(preprocessing.orientation))
         extents = extents_of(classes, scheme.membership.shape[1], grid)
