@@ -194,6 +194,17 @@ def test_a_difference_that_one_seed_contradicts_is_not_called_shown() -> None:
     assert same.interval == pytest.approx((0.02, 0.02))
 
 
+def test_one_training_each_shows_nothing_however_many_cases_agree() -> None:
+    rising = np.linspace(0.7, 0.8, 12)
+    one, two = (compare([Pair("a", "b", rising + np.full((n, 1), 0.05), rising + np.zeros((n, 1)))], range(12))[0]
+                for n in (1, 2))  # fmt: skip
+    assert one.corrected == two.corrected < 0.01
+    assert (one.over_cases, one.shown) == (True, False)
+    assert (two.over_cases, two.shown) == (True, True)
+    assert one.result == "holds over cases, but with one seed: not shown"
+    assert two.result == "shown"
+
+
 def parse(*options: str, claim: str = "labels") -> Design:
     return design_from(build_parser("study").parse_args(["study", claim, "data", "-o", "report", *options]))
 

@@ -128,6 +128,23 @@ def test_given_weights_converge_beside_the_other_starts(tmp_path: Path) -> None:
     assert content["speed"]["given weights"]["steps"] == [None] * 3
 
 
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_with_one_seed_nothing_is_shown_and_the_verdict_says_why(claim: str, tmp_path: Path) -> None:
+    plan = make_plan(claim, seeds=(0,))
+    for number, run in enumerate(plan.runs):
+        finish(run, tmp_path / "runs", 0.5 + 0.01 * number, 1.0 + number)
+    verdict, content, page = report_of(plan, tmp_path)
+    assert any(item["over_cases"] for item in content["comparisons"])
+    assert not any(item["shown"] for item in content["comparisons"])
+    said = "on these cases, but no training was repeated with another seed, so this is not shown"
+    assert said in verdict
+    assert said in page
+    assert "<td>holds over cases, but with one seed: not shown</td>" in page
+    assert "<td>shown</td>" not in page
+    assert "with every seed" not in verdict
+    assert "never reached" not in verdict
+
+
 def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
     plan = make_plan("labels", sizes=(1, 0))
     for run in plan.runs:

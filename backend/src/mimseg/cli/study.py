@@ -85,7 +85,11 @@ def _add_budget_options(group: argparse._ArgumentGroup, usual: Design) -> None:
     group.add_argument("--minutes", type=float, help="for the whole study in one process; a probe finds the steps")
     group.add_argument("--pretrain-steps", type=int, help="of each pre-training")
     group.add_argument("--steps", type=int, help="of each fine-tuning")
-    group.add_argument("--seeds", default=_joined(usual.seeds), help="repeat with each (default: %(default)s)")
+    group.add_argument(
+        "--seeds",
+        default=_joined(usual.seeds),
+        help="repeat with each; one alone shows no difference (default: %(default)s)",
+    )
     group.add_argument("--pretrain-every-seed", action="store_true", help="pre-train once a seed, not once for all")
 
 

@@ -12,6 +12,7 @@ from mimseg.studies.statistics import Comparison
 
 MISSING = "–"
 NO_DATA = "not measured"
+TRAINED_ONCE = " on these cases, but no training was repeated with another seed, so this is not shown"
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,12 @@ def say(comparisons: Iterable[Comparison]) -> list[str]:
     """The comparisons in words, those with one first row together."""
     comparisons = list(comparisons)
     clauses = []
-    for first, word in dict.fromkeys((item.first, item.word) for item in comparisons if item.shown):
-        own = [item for item in comparisons if item.shown and (item.first, item.word) == (first, word)]
-        clauses.append(f"{first} scored {word} than {_and(f'{item.second} ({item.figures})' for item in own)}")
-    for first in dict.fromkeys(item.first for item in comparisons if not item.shown):
-        own = [item for item in comparisons if not item.shown and item.first == first]
+    for first, word in dict.fromkeys((item.first, item.word) for item in comparisons if item.over_cases):
+        own = [item for item in comparisons if item.over_cases and (item.first, item.word) == (first, word)]
+        others = _and(f"{item.second} ({item.figures})" for item in own)
+        clauses.append(f"{first} scored {word} than {others}{_how_far(own)}")
+    for first in dict.fromkeys(item.first for item in comparisons if not item.over_cases):
+        own = [item for item in comparisons if not item.over_cases and item.first == first]
         others = _and(f"{item.second} ({item.figures})" for item in own)
         clauses.append(f"no difference shown between {first} and {others}")
     return clauses
@@ -96,13 +98,19 @@ def say_at(first: str, second: str, comparisons: Mapping[str, Comparison]) -> li
     """One start against another at several places, such as `with 3 labelled cases`, in words."""
     clauses = []
     for word in ("higher", "lower"):
-        own = [f"{place} ({item.figures})" for place, item in comparisons.items() if item.shown and item.word == word]
+        own = {place: item for place, item in comparisons.items() if item.over_cases and item.word == word}
         if own:
-            clauses.append(f"{first} scored {word} than {second} {_and(own)}")
-    same = [f"{place} ({item.figures})" for place, item in comparisons.items() if not item.shown]
+            where = _and(f"{place} ({item.figures})" for place, item in own.items())
+            clauses.append(f"{first} scored {word} than {second} {where}{_how_far(own.values())}")
+    same = [f"{place} ({item.figures})" for place, item in comparisons.items() if not item.over_cases]
     if same:
         clauses.append(f"no difference between {first} and {second} shown {_and(same)}")
     return clauses
+
+
+def _how_far(comparisons: Iterable[Comparison]) -> str:
+    """What is added to differences that hold over cases; all of one study have the same seeds."""
+    return "" if all(item.shown for item in comparisons) else TRAINED_ONCE
 
 
 def _and(parts: Iterable[str]) -> str:
@@ -126,7 +134,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             f"{item.p:.4f}",
             f"{item.corrected:.4f}",
             ", ".join(f"{value:+.3f}" for value in item.seeds),
-            "shown" if item.shown else "no difference shown",
+            item.result,
         )
         for item in comparisons
     ]

@@ -16,8 +16,9 @@ STATISTICS = (
     "Means are over seeds, then over the cases of a subject, then over subjects. Intervals: 95 % percentile bootstrap "
     "over subjects. They do not contain the chance of another seed; the range over seeds stands beside them.",
     "Tests: sign-flip permutation of the paired differences of subjects, two-sided, corrected for the number of "
-    "comparisons in this report (Holm). A difference is called shown if the corrected p is below 0.05 and every seed "
-    "has the same sign, because p knows the chance of other people, not that of another seed.",
+    "comparisons in this report (Holm). A difference is called shown if the corrected p is below 0.05 and every seed, "
+    "of two or more, has the same sign, because p knows the chance of other people, not that of another seed. With "
+    "one seed nothing is shown: the same training with another seed might differ as much.",
     "The same cases choose the best weights of every run and score them, so scores are somewhat too high, for all "
     "rows alike; the differences are what counts.",
 )

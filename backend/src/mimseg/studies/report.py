@@ -72,7 +72,9 @@ def to_json(results: Results, findings: Findings, question: str) -> dict[str, An
         "counts": plan.counts,
         "definitions": findings.definitions,
         "rows": [_row(results, variant.name) for variant in plan.variants],
-        "comparisons": [{**vars(item), "shown": item.shown} for item in findings.comparisons],
+        "comparisons": [
+            {**vars(item), "over_cases": item.over_cases, "shown": item.shown} for item in findings.comparisons
+        ],
         **findings.numbers,
         "missing": [
             {"kind": run.kind, "run": run.variant, "seed": run.seed, "reason": reason}

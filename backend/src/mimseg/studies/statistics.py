@@ -21,6 +21,7 @@ SIGNIFICANCE = 0.05
 EXACT_UP_TO = 14
 FLIPS = 20_000
 SMOOTHING = 3
+ONE_SEED = "holds over cases, but with one seed: not shown"
 
 
 def smooth(values: ArrayLike, width: int = SMOOTHING) -> NDArray[np.float64]:
@@ -136,8 +137,20 @@ class Comparison:
 
     @property
     def shown(self) -> bool:
+        """True if it holds over the cases with two seeds or more: one cannot tell a difference from its own chance."""
+        return self.over_cases and len(self.seeds) > 1
+
+    @property
+    def over_cases(self) -> bool:
         """True if the corrected p is below 0.05 and every seed agrees: p does not know the chance of a seed."""
         return self.corrected < SIGNIFICANCE and self.agreeing == len(self.seeds)
+
+    @property
+    def result(self) -> str:
+        """What may be said of it, for tables."""
+        if self.over_cases and not self.shown:
+            return ONE_SEED
+        return "shown" if self.shown else "no difference shown"
 
     @property
     def agreeing(self) -> int:
