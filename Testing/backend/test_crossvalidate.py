@@ -22,6 +22,7 @@ from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.errors import Stopped, UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
+from mimseg.training import validation  # noqa: E402
 from mimseg.training.folds import assign_folds  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 
@@ -84,10 +85,15 @@ class StopAt(Reporter):
 
 
 @pytest.mark.slow
-def test_own_pretraining_folds_comparison_and_resume_give_one_scored_model(tmp_path: Path) -> None:
+def test_own_pretraining_folds_comparison_and_resume_give_one_scored_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = []
+    monkeypatch.setattr(validation, "keep_main_piece", lambda classes, group: dropped.append(group))
     data = write_dataset(tmp_path / "data", 3)
     chosen = FinetuneSettings(
         data, tmp_path / "model", Budget(4), None, SHAPE, window=(16, 16, 16), device="cpu", precision="32-true",
+        notes={"one_piece": (("ball", "block"),)},
     )  # fmt: skip
     own = PretrainSettings(
         (data / "imagesTr",), tmp_path, Budget(4), SHAPE, method_settings={"decoder_size": 24, "decoder_heads": 2},
@@ -115,6 +121,8 @@ def test_own_pretraining_folds_comparison_and_resume_give_one_scored_model(tmp_p
     assert training["finetuning"]["training_cases"] == 3
     assert training["finetuning"]["validation_cases"] == 0
     assert training["pretraining"]["method"] == "MAE"
+    # Six folds score one case each, three of them draw it.
+    assert dropped == [[1, 2]] * 9, "the scores are of what segment keeps"
     assert "cross-validation" in (model / "docs" / "README.md").read_text(encoding="utf-8")
     for fold in (1, 2, 3):
         recorded = json.loads((work / f"fold-{fold}-start.training" / "settings.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mimseg.data.labels.connected import keep_main_piece
 from mimseg.data.labels.scheme import IGNORED
 from mimseg.data.labels.structures import Label
 from mimseg.data.preprocessing import restore, restore_probability
@@ -24,11 +25,25 @@ from mimseg.stopping import check
 from mimseg.training.crops.cache import TrainingCase
 
 
-def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings, overlap: float) -> NDArray[np.bool_]:
+def predict_case(
+    network: nn.Module,
+    case: TrainingCase,
+    shape: NetworkSettings,
+    overlap: float,
+    pieces: Sequence[Sequence[int]] = (),
+) -> NDArray[np.bool_]:
     """Each structure's voxels `(K, i, j, k)` on the case's own grid.
 
     A network with as many outputs as there are structures has no background class: its outputs are independent, and
     structures may overlap.
+
+    Args:
+        network: In evaluation mode.
+        case: Loaded with what validation needs.
+        shape: Of the network.
+        overlap: Of windows.
+        pieces: Groups of classes of which only the main piece stays, as in `Description.pieces`; none where structures
+            may overlap.
     """
     device = next(network.parameters()).device
 
@@ -45,6 +60,8 @@ def predict_case(network: nn.Module, case: TrainingCase, shape: NetworkSettings,
     if multilabel:
         return np.stack([restore_probability(channel, case.prepared) > 0.5 for channel in probabilities])
     labels = restore(probabilities, case.prepared)
+    for group in pieces:
+        keep_main_piece(labels, group)
     return np.stack([labels == index for index in range(1, structures + 1)])
 
 
@@ -72,16 +89,17 @@ def score_cases(
     shape: NetworkSettings,
     overlap: float,
     reporter: Reporter,
+    pieces: Sequence[Sequence[int]] = (),
 ) -> dict[str, Any]:
     """Dice, surface Dice at 1 mm, HD95 and volume error of every case and structure, and their summary.
 
-    Cases are numbered, not named: the scores travel with the model.
+    Cases are numbered, not named: the scores travel with the model. `pieces` is as for `predict_case`.
     """
     rows = []
     for number, case in enumerate(cases):
         check()
         reporter.progress("score", number, len(cases))
-        found = predict_case(network, case, shape, overlap)
+        found = predict_case(network, case, shape, overlap, pieces)
         spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
         for label, own, true in zip(labels, *judged(found, case), strict=True):
             rows.append({"case": number + 1, "label": label.name, **_measure(own, true, spacing)})

@@ -29,6 +29,7 @@ def draw_worst_case(
     network: nn.Module,
     shape: NetworkSettings,
     overlap: float,
+    pieces: Sequence[Sequence[int]] = (),
 ) -> None:
     """Write a PNG of three planes of the case with the lowest Dice, in the colours of `LEGEND`.
 
@@ -39,6 +40,7 @@ def draw_worst_case(
         network: Has seen none of the fold's cases.
         shape: Its settings.
         overlap: Of windows.
+        pieces: Groups of classes of which only the main piece stays.
     """
     from mimseg.training.validation import judged, predict_case
 
@@ -46,7 +48,7 @@ def draw_worst_case(
     case = data.training[number - 1]
     if case.prepared is None:
         raise ValueError("the case was loaded without what scoring needs")
-    found, true = judged(predict_case(network, case, shape, overlap), case)
+    found, true = judged(predict_case(network, case, shape, overlap, pieces), case)
     missed, extra = (true & ~found).any(axis=0), (found & ~true).any(axis=0)
     labels = np.array(true.any(axis=0), np.uint8)
     labels[missed], labels[extra & ~missed] = 2, 3

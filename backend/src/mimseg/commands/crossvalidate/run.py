@@ -17,7 +17,7 @@ from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.data import LabelledData, load_whole_data, scheme_of
 from mimseg.commands.finetune.plan import TrainingPlan, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
-from mimseg.commands.finetune.run import Trained, check_folders, train, training_folder, write_model
+from mimseg.commands.finetune.run import Trained, check_folders, pieces_of_model, train, training_folder, write_model
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.finetune.training_device import choose_device
 from mimseg.commands.pretrain.run import pretrain
@@ -218,11 +218,12 @@ def _train_fold(
     # The fold's own cases only score: choosing the best weights by them would flatter the score.
     own = replace(settings, resume=can_resume(training_folder(settings.output)))
     trained = _first_process(train(own, reporter, replace(data, training=training, validation=[]), plan))
-    scores = score_cases(trained.network, validation, data.labels, trained.shape, settings.overlap, reporter)
+    pieces = pieces_of_model(own, trained)  # of the training cases alone: the fold's own tell nothing
+    scores = score_cases(trained.network, validation, data.labels, trained.shape, settings.overlap, reporter, pieces)
     rows = [{**row, "case": held_out[row["case"] - 1] + 1} for row in scores["validation"]]
     if arm == START:
         picture = target.with_suffix(".png")
-        draw_worst_case(picture, rows, data, trained.network, trained.shape, settings.overlap)
+        draw_worst_case(picture, rows, data, trained.network, trained.shape, settings.overlap, pieces)
     write_json(target, {"rows": rows, "steps": trained.record["finetuning"]["steps"]})
     (training_folder(settings.output) / "checkpoint.pt").unlink(missing_ok=True)
 

@@ -66,7 +66,10 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
         network.half().float()  # the bundle stores half precision: score exactly what ships
         scores: dict[str, Any] = {}
         if data.validation:
-            scores = score_cases(network, data.validation, data.labels, trained.shape, settings.overlap, reporter)
+            pieces = pieces_of_model(settings, trained)
+            scores = score_cases(
+                network, data.validation, data.labels, trained.shape, settings.overlap, reporter, pieces
+            )
         write_model(settings, trained, scores, reporter)
     return settings.output
 
@@ -230,6 +233,11 @@ class _Run:
         self._reporter.info(self._report.summary() if self._report else "Starting from random weights.")
         if self._report and settings.layer_decay < 1 and not shape.depth:
             self._reporter.info(f"Layer-wise learning rates do not apply to {shape.title}: all of it learns alike.")
+
+
+def pieces_of_model(settings: FinetuneSettings, trained: Trained) -> list[list[int]]:
+    """Groups of classes of which `segment` keeps the main piece with this model; scores are of what it keeps."""
+    return describe(settings, trained.shape, trained.data, {}, trained.record).pieces
 
 
 def write_model(
