@@ -7,12 +7,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 HERE = Path(__file__).resolve().parent
 Stage = Callable[[argparse.Namespace], None]
 
 
-def run_stages(text: str, model: str, stages: Mapping[str, Stage], pretrain_minutes: str, finetune_minutes: str) -> int:
+def run_stages(
+    text: str,
+    model: str,
+    stages: Mapping[str, Stage],
+    pretrain_minutes: str,
+    finetune_minutes: str,
+    folders: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Read the arguments DATA and WORK and the options, then run the asked stages.
 
     Args:
@@ -21,10 +29,13 @@ def run_stages(text: str, model: str, stages: Mapping[str, Stage], pretrain_minu
         stages: In their order, by name; each is given the arguments.
         pretrain_minutes: Of the model that ships.
         finetune_minutes: Likewise.
+        folders: Further arguments that name folders, with their help, after DATA and WORK.
     """
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
+    for name, meaning in folders.items():
+        parser.add_argument(name, type=Path, help=meaning)
     parser.add_argument("--stage", choices=stages, help="only this stage")
     parser.add_argument("--pretrain-minutes", default=pretrain_minutes)
     parser.add_argument("--finetune-minutes", default=finetune_minutes)
@@ -49,7 +60,7 @@ def pretrain(options: argparse.Namespace, *arguments: str) -> None:
         return
     mimseg(
         "pretrain", str(options.data / "imagesTr"), "--cases", f"{options.data / 'splits.json'}:pool",
-        "-o", str(folder), "--minutes", options.pretrain_minutes, *arguments, *_resumed(folder),
+        "-o", str(folder), "--minutes", options.pretrain_minutes, *arguments, *resumed(folder),
     )  # fmt: skip
 
 
@@ -61,9 +72,9 @@ def finetune(options: argparse.Namespace, folder: str, *arguments: str) -> None:
     mimseg(
         "finetune", str(options.data), "-o", str(model), "--cases", f"{splits}:pool",
         "--validation", f"{splits}:validation", "--minutes", options.finetune_minutes, *arguments,
-        *_resumed(options.work / f"{folder}.training"),
+        *resumed(options.work / f"{folder}.training"),
     )  # fmt: skip
 
 
-def _resumed(run: Path) -> list[str]:
+def resumed(run: Path) -> list[str]:
     return ["--resume"] if (run / "checkpoint.pt").is_file() else []

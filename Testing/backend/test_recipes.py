@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from mimseg.cli.main import build_parser
 
@@ -31,12 +34,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Namespace]:
 
 
 def recipe(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    further = ["heads"] if name == "abdomen_ct" else []
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments[:2], *further, *arguments[2:]])
     importlib.import_module(name).main()
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "model"), [("abdomen_ct", "finetune", "abdomen-ct"), ("hippocampus_mr", "mim", "mim")]
+    ("name", "stage", "model"), [("abdomen_ct", "finetune", "first"), ("hippocampus_mr", "mim", "mim")]
 )
 def test_a_recipe_asks_what_mimseg_takes_and_goes_on_where_it_ended(
     name: str, stage: str, model: str, asked: list[Namespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,30 +77,59 @@ def test_a_recipe_asks_what_mimseg_takes_and_goes_on_where_it_ended(
     assert not asked
 
 
+def test_the_recipe_of_abdomens_goes_on_with_heads_that_have_no_organs(
+    asked: list[Namespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy", reason="the recipe smooths the heads by scipy, which training installs")
+    abdomen = importlib.import_module("abdomen_ct")
+    data, work, maps = tmp_path / "data", tmp_path / "work", tmp_path / "maps"
+    for folder in (data, work, maps):
+        folder.mkdir()
+    (data / "splits.json").write_text(json.dumps({"pool": ["a", "b"], "validation": ["c"]}), encoding="utf-8")
+    array = np.zeros((12, 12, 12), np.int32)
+    array[3:9, 3:9, 3:9] = 515
+    array[4:8, 4:8, 4:8] = 2
+    for number in (1, 2, 3):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(maps / f"training_seg_{number:02d}.nii.gz"))
+    abdomen.further(Namespace(data=data, work=work, heads=maps))
+    (finetune,) = asked
+    assert (finetune.init, finetune.output, finetune.validation) == (str(work / "first"), work / "abdomen-ct", "c")
+    listed = json.loads((work / "cases.json").read_text(encoding="utf-8"))
+    assert [case["id"] for case in listed] == ["head1", "head2", "head3", "a", "b", "c"]
+    assert listed[-1]["label"] == str((data / "labelsTr" / "c.nii.gz").resolve())
+    image, label = (sitk.GetArrayFromImage(sitk.ReadImage(listed[0][kind])) for kind in ("image", "label"))
+    assert not label.any()
+    assert image[6, 6, 6] < 200 < image[3, 6, 6]  # brain inside bone
+    assert image[0, 0, 0] < -900
+
+
 def test_the_recipe_of_heads_asks_what_mimseg_takes(
     asked: list[Namespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = importlib.import_module("head")
     for number in range(1, 21):
         (tmp_path / f"training_seg_{number:02d}.nii.gz").touch()
-    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118", finish=False)
+    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128", finish=False)
     head.train_all(options)
-    first, second = asked
+    first, second, third = asked
     for finetune in asked:
         assert finetune.validation == "head19,head20"
         assert finetune.labels.is_file()
         assert Path(finetune.preprocessing).is_file()
         assert not finetune.resume
-    assert (first.init, first.minutes, first.output) == ("none", 125.0, tmp_path / "first")
-    assert (second.init, second.minutes, second.output) == (str(tmp_path / "first"), 118.0, tmp_path / "head")
+    made = [tmp_path / folder for folder in ("training1", "training2", "head")]
+    assert [one.output for one in asked] == made
+    assert [one.minutes for one in asked] == [125, 118, 128]
+    assert [first.init, second.init, third.init] == ["none", str(made[0]), str(made[1])]
 
     asked.clear()
-    for made in (tmp_path / "first" / "segmentation.json", tmp_path / "head.training" / "checkpoint.pt"):
-        made.parent.mkdir()
-        made.touch()
+    begun = tmp_path / "head.training" / "checkpoint.pt"
+    for file in (*(folder / "segmentation.json" for folder in made[:2]), begun):
+        file.parent.mkdir()
+        file.touch()
     head.train_all(options)
-    (second,) = asked
-    assert second.resume
+    (third,) = asked
+    assert third.resume
     options.finish = True
     head.train_all(options)
     assert asked[-1].finish

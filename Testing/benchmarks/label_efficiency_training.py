@@ -69,7 +69,8 @@ def make_plan(task: Task, data: Path, work: Path, options: Mapping[str, Any]) ->
             torch.set_num_threads(1)
             shapes = {ARMS[name].shape: ARMS[name] for name in task.arms}
             networks = {shape: settings_of(task, arm).build() for shape, arm in shapes.items()}
-            seconds = _seconds_per_step(task, networks)
+            optimizers = {shape: _optimizer(networks[shape], settings_of(task, arm)) for shape, arm in shapes.items()}
+            seconds = _seconds_per_step(task, networks, optimizers)
             crops = _seconds_of_crops(task, data, work)
             least = {name: min(own.values()) + crops for name, own in seconds.items()}
             minutes = (
@@ -103,13 +104,14 @@ def _augmentation(task: Task) -> AugmentationSettings:
     return AugmentationSettings(flip_left_right=task.mirror)
 
 
-def _seconds_per_step(task: Task, networks: dict[str, nn.Module]) -> dict[str, dict[str, float]]:
+def _seconds_per_step(
+    task: Task, networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+) -> dict[str, dict[str, float]]:
     """CPU seconds of a step by network and precision: the least of several rounds, networks in turns."""
     compute_loss = dice_and_cross_entropy()
     images = torch.randn(BATCH, 1, *task.window)
     classes = torch.randint(0, task.classes, (BATCH, 1, *task.window)).float()
     least: dict[str, dict[str, float]] = {name: {} for name in networks}
-    optimizers = {name: _optimizer(task, network) for name, network in networks.items()}
     for _ in range(PROBE_ROUNDS):
         for name, network in networks.items():
             for precision in possible_precisions(torch.device("cpu")):
@@ -124,9 +126,8 @@ def _seconds_per_step(task: Task, networks: dict[str, nn.Module]) -> dict[str, d
     return least
 
 
-def _optimizer(task: Task, network: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, shape: NetworkSettings) -> torch.optim.Optimizer:
     plan = schedule()
-    shape = settings_of(task, ARMS["scratch"])
     groups = parameter_groups(network, plan.learning_rate, plan.weight_decay, shape, 1.0, set(), plan.optimizer)
     return make_optimizer(groups, plan.betas)
 
