@@ -49,7 +49,8 @@ class Description:
         quick: A coarser mode with its measured loss, or None.
         locator: How it finds its region in a scan much larger than `field_of_view_mm`, or None.
         one_piece: Groups of structures, by name, of which each hangs together: of what is found of a group only the
-            largest piece is kept, group after group. Structures that may overlap have none.
+            largest piece is kept, group after group; of a single structure also other pieces that are no islands
+            (`mimseg.data.labels.connected`). Structures that may overlap have none.
         field_of_view_mm: Usual extent of the training volumes along x, y, z, or None if unknown.
         training: How it was trained: pre-training, fine-tuning, transfer report, hashes of the cases (no names).
         scores: Measured accuracy, per case and in summary.
@@ -129,10 +130,14 @@ class Description:
 
     def pieces_in_words(self) -> str:
         """What is dropped of what is found, in a line; empty if nothing is."""
-        groups = [
-            "all structures together" if len(group) == len(self.labels) else _listed(group) for group in self.one_piece
+        groups = [group for group in self.one_piece if len(group) > 1]
+        named = ["all structures together" if len(group) == len(self.labels) else _listed(group) for group in groups]
+        single = [group[0] for group in self.one_piece if len(group) == 1]
+        parts = [
+            f"only the largest piece is kept of {'; of '.join(named)}" if named else "",
+            f"pieces smaller than a tenth of the largest are dropped of {_listed(single)}" if single else "",
         ]
-        return f"only the largest piece is kept of {'; of '.join(groups)}" if groups else ""
+        return "; ".join(part for part in parts if part)
 
     def quick_in_words(self) -> str:
         """What the quick mode does and costs, in a line; empty if there is none."""

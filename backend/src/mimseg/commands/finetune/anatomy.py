@@ -60,18 +60,21 @@ def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocess
 
 
 def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """What is solid, and then everything, if all structures hang together in every label map, as a brain does; or none.
+    """What is one piece in every label map that shows it.
 
-    A single structure that is one piece in all labels does not count: what a network finds of a vein falls apart where
-    it is thin. A model of few structures has none, either, for they may be lesions.
+    Where all structures hang together, as a brain does: what is solid, and then everything. Where they do not: each
+    structure that is one piece by itself, as most organs are. A model of few structures has none, for they may be
+    lesions.
 
     Args:
         maps: Class indices `(x, y, z)`; class k is `names[k - 1]`.
         names: Of the structures.
     """
     everything = list(range(1, len(names) + 1))
-    if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES or not _hang_together(maps, everything):
+    if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES:
         return ()
+    if not _hang_together(maps, everything):
+        return tuple((names[number - 1],) for number in everything if _hang_together(maps, [number]))
     solid = [
         number for number in everything if all(pieces_of(classes, [number]).count <= MOST_PIECES for classes in maps)
     ]

@@ -17,6 +17,8 @@ from mimseg.data.regions import bounding_box
 
 # Voxels of a slab; their numbers take four bytes each, for a moment three times.
 SLAB_VOXELS = 16_000_000
+# What a network finds of one structure may fall apart where it is thin: pieces with this share of the largest one stay.
+SHARE_OF_MAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def keep_main_piece(classes: NDArray[np.integer], group: Sequence[int]) -> int:
     """Set to 0 what belongs to a group of classes and does not hang on the largest piece of the group.
 
     Where that piece is cut by a side of the array, others that are cut by the same side stay: they may hang together
-    beyond it.
+    beyond it. Of a group of one class, other large pieces stay, too (`SHARE_OF_MAIN`).
 
     Args:
         classes: `(i, j, k)`, changed in place.
@@ -68,6 +70,8 @@ def keep_main_piece(classes: NDArray[np.integer], group: Sequence[int]) -> int:
     wanted = _table(classes, group)
     found = _pieces_in(classes, inside, wanted)
     kept = (found.sides & found.sides[found.main]) > 0
+    if len(group) == 1:
+        kept |= found.voxels >= SHARE_OF_MAIN * found.voxels[found.main]
     kept[found.main] = True
     kept[0] = False
     if not np.any(found.voxels[~kept]):
