@@ -132,7 +132,7 @@ class Description:
         """What is dropped of what is found, in a line; empty if nothing is."""
         groups = [group for group in self.one_piece if len(group) > 1]
         named = ["all structures together" if len(group) == len(self.labels) else _listed(group) for group in groups]
-        single = [group[0] for group in self.one_piece if len(group) == 1]
+        single = tuple(group[0] for group in self.one_piece if len(group) == 1)
         parts = [
             f"only the largest piece is kept of {'; of '.join(named)}" if named else "",
             f"pieces smaller than a tenth of the largest are dropped of {_listed(single)}" if single else "",
