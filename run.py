@@ -159,8 +159,10 @@ def run_checks(checks: "list[tuple[str, Environment, list[str]]]") -> "list[str]
     failed = []
     for name, environment, arguments in checks:
         print(f"\n== {name}")
+        began = time.monotonic()
         if environment.python(arguments, ONE_THREAD):
             failed.append(name)
+        print(f"({name}: {(time.monotonic() - began) / 60:.1f} minutes)")
     return failed
 
 
