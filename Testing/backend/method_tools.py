@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mimseg.networks.methods import load_method, method_settings
-from mimseg.networks.pretraining import PretrainingNetwork
+from mimseg.networks.methods.pretraining import PretrainingNetwork
 from mimseg.networks.unetr_settings import UnetrSettings
 
 SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=48, mlp_size=96, heads=6, feature_size=4)

@@ -58,7 +58,7 @@ MAY_BE_HEAVY = {
     ROOT / "commands" / "models" / "import_weights.py",
     *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
     ROOT / "inference" / "torch_engine.py",
-} - {ROOT / "networks" / "__init__.py"}
+} - {ROOT / "networks" / "__init__.py", ROOT / "networks" / "methods" / "__init__.py"}
 
 
 def imports(tree: ast.AST, file_scope: bool) -> Iterator[tuple[int, str]]:

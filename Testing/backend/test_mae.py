@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.mae import MaeSettings, MaskedAutoencoder  # noqa: E402
+from mimseg.networks.methods.mae import MaeSettings, MaskedAutoencoder  # noqa: E402
+from mimseg.networks.methods.reconstruction import random_mask  # noqa: E402
 from mimseg.networks.positions import patchify  # noqa: E402
-from mimseg.networks.reconstruction import random_mask  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 
 SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=48, mlp_size=96, heads=6, feature_size=4)

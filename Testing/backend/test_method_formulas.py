@@ -15,8 +15,8 @@ from torch.nn import functional  # noqa: E402
 from mimseg.cli.presets import METHOD_SETTINGS, PRETRAIN  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.methods import load_method, method_settings  # noqa: E402
+from mimseg.networks.methods.simclr import nt_xent  # noqa: E402
 from mimseg.networks.positions import patchify  # noqa: E402
-from mimseg.networks.simclr import nt_xent  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.loop import Budget, make_fabric  # noqa: E402
 from mimseg.training.memory.cost import measure_cost  # noqa: E402

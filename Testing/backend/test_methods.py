@@ -24,8 +24,8 @@ from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.methods import METHODS, Method, load_method, method_settings  # noqa: E402
-from mimseg.networks.pretraining import PretrainingNetwork  # noqa: E402
-from mimseg.networks.reconstruction import MaskedReconstruction  # noqa: E402
+from mimseg.networks.methods.pretraining import PretrainingNetwork  # noqa: E402
+from mimseg.networks.methods.reconstruction import MaskedReconstruction  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
 from mimseg.training.optimiser.schedule import Schedule  # noqa: E402
 
@@ -144,7 +144,7 @@ def test_pre_training_goes_on_from_the_encoder_of_another_run(tmp_path: Path, mo
 BRIGHTNESS = """
 from dataclasses import dataclass
 from torch import nn
-from mimseg.networks.pretraining import PretrainingNetwork
+from mimseg.networks.methods.pretraining import PretrainingNetwork
 
 @dataclass(frozen=True)
 class BrightnessSettings:
@@ -199,7 +199,7 @@ import copy
 from dataclasses import dataclass
 import torch
 from torch import nn
-from mimseg.networks.pretraining import PretrainingNetwork
+from mimseg.networks.methods.pretraining import PretrainingNetwork
 
 @dataclass(frozen=True)
 class TeacherSettings:

@@ -35,7 +35,7 @@ def mae_steps(kind: str, threads: int, repeats: int, batch: int, edge: int) -> d
 def _our_mae(volume: Any) -> Callable[[], None]:
     import torch
 
-    from mimseg.networks.mae import MaeSettings, MaskedAutoencoder
+    from mimseg.networks.methods.mae import MaeSettings, MaskedAutoencoder
     from mimseg.networks.unetr_settings import UnetrSettings
     from mimseg.training.optimiser.muon import make_optimizer
 

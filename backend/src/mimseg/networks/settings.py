@@ -218,7 +218,7 @@ class PatchNetworkSettings(NetworkSettings):
         return 0 if name.startswith(f"{self.encoder}.") else None
 
     def build_encoder(self) -> nn.Module:
-        """The encoder alone, for pre-training: a `mimseg.networks.pretraining.Encoder`."""
+        """The encoder alone, for pre-training: a `mimseg.networks.methods.pretraining.Encoder`."""
         raise NotImplementedError
 
 

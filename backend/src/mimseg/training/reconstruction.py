@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mimseg.files import replacing
+from mimseg.networks.methods.reconstruction import MaskedReconstruction
 from mimseg.networks.positions import mask_volume
-from mimseg.networks.reconstruction import MaskedReconstruction
 
 
 def draw_reconstruction(path: Path, network: MaskedReconstruction, crops: Tensor, hidden: Tensor) -> None:

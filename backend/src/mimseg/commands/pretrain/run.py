@@ -16,8 +16,8 @@ from mimseg.commands.pretrain.data import UnlabelledData, load_unlabelled_data
 from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.events import Reporter
 from mimseg.networks.methods import METHODS, load_method, method_settings
-from mimseg.networks.pretraining import PretrainingNetwork
-from mimseg.networks.reconstruction import MaskedReconstruction
+from mimseg.networks.methods.pretraining import PretrainingNetwork
+from mimseg.networks.methods.reconstruction import MaskedReconstruction
 from mimseg.networks.settings import PatchNetworkSettings, pretrainable
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_unlabelled_batch, fixed_crops, generator_for

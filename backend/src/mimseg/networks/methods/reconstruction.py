@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mimseg.errors import UserError
+from mimseg.networks.methods.pretraining import PretrainingNetwork, check_choice
 from mimseg.networks.positions import patchify, unpatchify
-from mimseg.networks.pretraining import PretrainingNetwork, check_choice
 from mimseg.networks.settings import PatchNetworkSettings
 
 TARGETS = ("raw", "normalized")

@@ -14,7 +14,7 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import Tensor, nn
 
 from mimseg.errors import UserError
-from mimseg.networks.reconstruction import MaskedReconstruction, ReconstructionSettings
+from mimseg.networks.methods.reconstruction import MaskedReconstruction, ReconstructionSettings
 from mimseg.networks.settings import PatchNetworkSettings
 
 

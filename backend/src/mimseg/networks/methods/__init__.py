@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mimseg.errors import UserError
 
 if TYPE_CHECKING:
-    from mimseg.networks.pretraining import PretrainingNetwork
+    from mimseg.networks.methods.pretraining import PretrainingNetwork
 
 
 class Method(NamedTuple):
@@ -30,9 +30,9 @@ class Method(NamedTuple):
 
 # A further method is one more line here and its file. The first one is the default.
 METHODS = {
-    "mae": Method("MAE", "hide parts of a scan, fill them in", "mimseg.networks.mae.MaskedAutoencoder", True),
-    "simmim": Method("SimMIM", "hide parts of a scan, simpler decoder", "mimseg.networks.simmim.SimMIM", True),
-    "simclr": Method("SimCLR", "tell scans apart", "mimseg.networks.simclr.SimCLR"),
+    "mae": Method("MAE", "hide parts of a scan, fill them in", "mimseg.networks.methods.mae.MaskedAutoencoder", True),
+    "simmim": Method("SimMIM", "hide parts of a scan, simpler decoder", "mimseg.networks.methods.simmim.SimMIM", True),
+    "simclr": Method("SimCLR", "tell scans apart", "mimseg.networks.methods.simclr.SimCLR"),
 }
 
 

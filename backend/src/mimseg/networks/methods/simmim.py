@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mimseg.networks.methods.pretraining import check_choice
+from mimseg.networks.methods.reconstruction import MaskedReconstruction, ReconstructionSettings
 from mimseg.networks.positions import patchify
-from mimseg.networks.pretraining import check_choice
-from mimseg.networks.reconstruction import MaskedReconstruction, ReconstructionSettings
 from mimseg.networks.settings import PatchNetworkSettings
 
 HEADS = ("linear", "perceptron", "transposed_convolution")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mimseg.errors import UserError
-from mimseg.networks.pretraining import PretrainingNetwork
+from mimseg.networks.methods.pretraining import PretrainingNetwork
 from mimseg.networks.settings import PatchNetworkSettings
 
 FEW_NEGATIVES = 8
