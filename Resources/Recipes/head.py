@@ -92,7 +92,7 @@ def scores_of(options: argparse.Namespace) -> dict[str, Any]:
     from mimseg.data.labels.structures import read_labels
     from mimseg.data.preprocessing import working_grid
     from mimseg.data.volume import Volume
-    from mimseg.inference.engine import open_engine
+    from mimseg.inference.engines import open_engine
     from mimseg.inference.pipeline import segment_volume
     from mimseg.metrics.overlap import dice
     from mimseg.training.synthesis.drawing import draw_volume

@@ -13,8 +13,8 @@ from mimseg.commands.measure.run import MeasurementData, measured
 from mimseg.data.cases import load_dataset
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.inference import engine as engines
-from mimseg.inference import openvino_engine
+from mimseg.inference import engines
+from mimseg.inference.engines import openvino_engine
 
 
 def scores(**bf16):

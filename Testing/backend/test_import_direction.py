@@ -57,7 +57,7 @@ MAY_BE_HEAVY = {
     *(ROOT / "commands" / f"{name}.py" for name in ("pretrain/run", "finetune/network", "finetune/record")),
     ROOT / "commands" / "models" / "import_weights.py",
     *(ROOT / "bundle" / f"{name}.py" for name in ("writer", "onnx_export", "monai_transforms")),
-    ROOT / "inference" / "torch_engine.py",
+    ROOT / "inference" / "engines" / "torch_engine.py",
 } - {ROOT / "networks" / "__init__.py", ROOT / "networks" / "methods" / "__init__.py"}
 
 

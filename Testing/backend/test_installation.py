@@ -15,7 +15,7 @@ import pytest
 import mimseg
 from mimseg import installation
 from mimseg.errors import UserError
-from mimseg.inference import engine
+from mimseg.inference import engines
 
 BACKEND = Path(__file__).resolve().parents[2] / "backend"
 PACKAGE = Path(mimseg.__file__).parent
@@ -80,10 +80,10 @@ def test_no_text_of_the_program_names_mimseg_as_a_package_of_an_index():
 
 
 def test_without_any_engine_openvino_is_asked_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "_installed", lambda package: False)
+    monkeypatch.setattr(engines, "_installed", lambda package: False)
     bundle = SimpleNamespace()
     with pytest.raises(UserError) as raised:
-        engine.open_engine(bundle)  # type: ignore[arg-type]
+        engines.open_engine(bundle)  # type: ignore[arg-type]
     assert "OpenVINO" in raised.value.message
     assert "--device" not in raised.value.message
     assert "pip install" in raised.value.hint or raised.value.hint == installation.DOCUMENTATION

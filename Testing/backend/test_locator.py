@@ -165,7 +165,7 @@ def test_the_pair_scores_as_the_model_alone_in_its_box(tmp_path, models):
     write_two_sides(tmp_path / "scan.nrrd")
     volume = read_volume(tmp_path / "scan.nrrd")
     part, whole = (open_bundle(models / name) for name in ("part", "whole"))
-    from mimseg.inference.engine import open_engine
+    from mimseg.inference.engines import open_engine
 
     engines = [open_engine(bundle, "cpu") for bundle in (part, whole)]
     located = locate(volume, part.description, BOTH, whole.description, engines[1])

@@ -126,7 +126,7 @@ def test_nested_structures_are_learned_from_two_channels_and_segmented_without_t
 
     from mimseg.bundle.reader import open_bundle
     from mimseg.data.volumes import read_channels
-    from mimseg.inference.engine import open_engine
+    from mimseg.inference.engines import open_engine
     from mimseg.inference.pipeline import segment_volume
 
     bundle = open_bundle(model)

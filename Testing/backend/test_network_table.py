@@ -19,8 +19,8 @@ from synthetic import write_dataset  # noqa: E402
 from mimseg.bundle.reader import Bundle, open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.inference.openvino_engine import OpenVinoEngine  # noqa: E402
-from mimseg.inference.torch_engine import TorchEngine  # noqa: E402
+from mimseg.inference.engines.openvino_engine import OpenVinoEngine  # noqa: E402
+from mimseg.inference.engines.torch_engine import TorchEngine  # noqa: E402
 from mimseg.networks.settings import NetworkSettings  # noqa: E402
 from mimseg.networks.table import NETWORKS, named_settings, network_names, settings_class  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402

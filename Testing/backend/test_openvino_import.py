@@ -90,7 +90,7 @@ def test_features_are_computed_without_telemetry(watched: dict[str, str]):
 
 def test_programs_that_use_openvino_themselves_keep_its_converter(watched: dict[str, str]):
     code = (
-        "from mimseg.inference.openvino_import import import_openvino; import sys;"
+        "from mimseg.inference.engines.openvino_import import import_openvino; import sys;"
         "assert not hasattr(import_openvino(), 'convert_model');"
         "assert not any(name in sys.modules for name in ('openvino.tools.ovc', 'openvino_telemetry'));"
         "from openvino.tools.ovc import convert_model"

@@ -85,8 +85,8 @@ def test_openvino_computes_the_same(tmp_path: Path, decoder: str) -> None:
     from bundle_files import describe
 
     from mimseg.bundle.writer import write_bundle
-    from mimseg.inference.openvino_engine import OpenVinoEngine
-    from mimseg.inference.torch_engine import TorchEngine
+    from mimseg.inference.engines.openvino_engine import OpenVinoEngine
+    from mimseg.inference.engines.torch_engine import TorchEngine
 
     shape = replace(SHAPE, channels=1, decoder=decoder, feature_size=4)
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from mimseg.commands.rank.scores import Members, entropy_of
 from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.preprocessing import prepare
 from mimseg.data.volume import Grid, Volume
-from mimseg.inference.engine import open_engine
+from mimseg.inference.engines import open_engine
 from mimseg.inference.features import FeatureEngine, find_tokens
 
 SIZE = (6, 6, 6)

@@ -17,7 +17,7 @@ from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 from mimseg.errors import OutOfMemory, Stopped, UserError
-from mimseg.inference import engine as engines
+from mimseg.inference import engines
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import read_volume
 from mimseg.errors import Stopped, UserError
-from mimseg.inference import engine as engines
-from mimseg.inference.compiled_cache import MOST_ENTRIES, CompiledCache, cache_folder
+from mimseg.inference import engines
+from mimseg.inference.engines.compiled_cache import MOST_ENTRIES, CompiledCache, cache_folder
 from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.networks.unetr_settings import UnetrSettings
 
@@ -176,7 +176,7 @@ def test_a_cache_that_cannot_be_used_is_no_error(tmp_path, model, monkeypatch):
 
 def test_the_cache_keeps_few_and_no_large_entries(tmp_path, monkeypatch):
     cache = CompiledCache(tmp_path)
-    monkeypatch.setattr("mimseg.inference.compiled_cache.LARGEST_BYTES", 10)
+    monkeypatch.setattr("mimseg.inference.engines.compiled_cache.LARGEST_BYTES", 10)
     cache.write(b"12345678901", "large")
     assert cache.read("large") is None
     for number in range(MOST_ENTRIES + 2):
@@ -253,7 +253,9 @@ def test_mixed_precision_in_torch_is_near_float32(random_unetr):
 
 def test_each_rank_of_a_computer_takes_its_own_gpu(model, monkeypatch):
     seen = []
-    monkeypatch.setattr("mimseg.inference.torch_engine.TorchEngine", lambda bundle, device, *rest: seen.append(device))
+    monkeypatch.setattr(
+        "mimseg.inference.engines.torch_engine.TorchEngine", lambda bundle, device, *rest: seen.append(device)
+    )
     monkeypatch.setattr(engines, "_installed", lambda package: True)
     for gpu in (0, 3):
         engines.open_engine(open_bundle(model), "cuda", gpu=gpu)

@@ -17,7 +17,7 @@ from mimseg.data.regions import Box
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import Stopped
 from mimseg.events import Reporter
-from mimseg.inference.linear_head import LinearHead
+from mimseg.inference.engines.linear_head import LinearHead
 from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import sliding_window
 from mimseg.inference.streaming import stream_labels

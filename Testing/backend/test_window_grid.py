@@ -60,7 +60,7 @@ def test_the_last_layer_is_cut_off_and_put_back(bias):
     openvino = pytest.importorskip("openvino")
     from openvino import opset13 as ops
 
-    from mimseg.inference.linear_head import split_head
+    from mimseg.inference.engines.linear_head import split_head
 
     random = np.random.default_rng(0)
     weight = random.normal(size=(7, 3, 1, 1, 1)).astype(np.float16)

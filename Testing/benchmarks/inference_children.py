@@ -74,7 +74,7 @@ def make_model(
 
 
 def _network(bundle: Any) -> Any:
-    from mimseg.inference.torch_engine import _load_network
+    from mimseg.inference.engines.torch_engine import _load_network
 
     return _load_network(bundle).eval()
 
@@ -118,7 +118,7 @@ def window_swin(window: list[int], classes: int, threads: int, repeats: int) -> 
 def window_mimseg(model: str, threads: int, repeats: int, precision: str = "f32") -> dict[str, Any]:
     """mimseg's engine on one window."""
     from mimseg.bundle.reader import open_bundle
-    from mimseg.inference.openvino_engine import OpenVinoEngine
+    from mimseg.inference.engines.openvino_engine import OpenVinoEngine
 
     bundle = open_bundle(Path(model))
     engine = OpenVinoEngine(bundle.onnx_path, threads, precision)

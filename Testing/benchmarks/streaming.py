@@ -22,7 +22,7 @@ import numpy as np
 from mimseg.data.intensity import Intensity
 from mimseg.data.preprocessing import Preprocessing, prepare, restore
 from mimseg.data.volume import Grid, Volume
-from mimseg.inference.linear_head import LinearHead
+from mimseg.inference.engines.linear_head import LinearHead
 from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import sliding_window
 from mimseg.inference.streaming import stream_labels

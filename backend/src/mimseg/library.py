@@ -24,7 +24,7 @@ from mimseg.data.regions import box_from_ras
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
 from mimseg.events import Reporter
-from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.engines import Engine, open_engine
 from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     """Do what the first argument says."""
     # The folder of this file comes first in the search path and must not stand in for other packages.
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
-    # As `mimseg.inference.openvino_import`: OpenVINO's converter would report its use over the network.
+    # As `mimseg.inference.engines.openvino_import`: OpenVINO's converter would report its use over the network.
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What packages print on import must not get between the lines.

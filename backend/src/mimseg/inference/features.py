@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.reader import Bundle
 from mimseg.errors import UserError
-from mimseg.inference.openvino_import import import_openvino
+from mimseg.inference.engines.openvino_import import import_openvino
 from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.networks.settings import PatchNetworkSettings
 

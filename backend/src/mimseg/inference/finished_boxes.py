@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mimseg import stopping
 from mimseg.events import Reporter
 from mimseg.inference.constant_windows import ConstantWindows
-from mimseg.inference.linear_head import head_of
+from mimseg.inference.engines.linear_head import head_of
 from mimseg.inference.sliding_window import Predict, importance_map
 from mimseg.inference.window_grid import Span, Triple, WindowGrid
 

@@ -19,8 +19,8 @@ from mimseg.data.labels.blocks import inside_structures, most_probable
 from mimseg.data.preprocessing import BLOCK, Prepared, count_inside, inverse_weights, label_type, largest_first
 from mimseg.data.resampling import AxisPart, AxisWeights, axis_parts
 from mimseg.events import Reporter
+from mimseg.inference.engines.linear_head import LinearHead, head_of
 from mimseg.inference.finished_boxes import FinishedBox, finished_boxes
-from mimseg.inference.linear_head import LinearHead, head_of
 from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import CERTAIN, Predict
 from mimseg.inference.window_grid import WindowGrid

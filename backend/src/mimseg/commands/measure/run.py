@@ -31,7 +31,7 @@ from mimseg.data.labels.truth import with_overlaps
 from mimseg.data.volume import Volume
 from mimseg.errors import OutOfMemory, UserError
 from mimseg.events import Reporter
-from mimseg.inference.engine import open_engine
+from mimseg.inference.engines import open_engine
 from mimseg.inference.locating import Located
 from mimseg.inference.sliding_window import Predict
 

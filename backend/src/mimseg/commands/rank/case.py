@@ -19,7 +19,7 @@ from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.engines import Engine, open_engine
 from mimseg.inference.features import FeatureEngine
 from mimseg.inference.locating import Located, cut, uncut
 from mimseg.memory import memory_errors_named

@@ -13,7 +13,7 @@ from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.inference.engine import Engine
+from mimseg.inference.engines import Engine
 from mimseg.inference.locating import Located, is_larger_than_trained, locate
 
 

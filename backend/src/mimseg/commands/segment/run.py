@@ -33,7 +33,7 @@ from mimseg.data.volume import Volume
 from mimseg.errors import OutOfMemory, UserError, of_case
 from mimseg.events import Reporter
 from mimseg.formats import format_of
-from mimseg.inference.engine import Engine, open_engine
+from mimseg.inference.engines import Engine, open_engine
 from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume

@@ -70,7 +70,7 @@ def open_engine(
     reporter = reporter or Reporter()
     engine, device = _choose(engine, device, reporter)
     if engine == "openvino":
-        from mimseg.inference.openvino_engine import OpenVinoEngine
+        from mimseg.inference.engines.openvino_engine import OpenVinoEngine
 
         if precision == "auto" and not bf16_changes_nothing(bundle.description.scores):
             precision = "f32"
@@ -81,7 +81,7 @@ def open_engine(
             f"Leave the options out, or add it. {remedy('train')}",
             code="no-engine",
         )
-    from mimseg.inference.torch_engine import TorchEngine
+    from mimseg.inference.engines.torch_engine import TorchEngine
 
     precision = "f32" if precision == "auto" else precision
     return TorchEngine(bundle, f"cuda:{gpu}" if device == "cuda" and gpu else device, threads, precision)

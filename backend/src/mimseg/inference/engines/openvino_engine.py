@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from mimseg import stopping
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
-from mimseg.inference.compiled_cache import LARGEST_BYTES, CompiledCache, cache_folder
-from mimseg.inference.linear_head import LinearHead, split_head
-from mimseg.inference.openvino_import import import_openvino
+from mimseg.inference.engines.compiled_cache import LARGEST_BYTES, CompiledCache, cache_folder
+from mimseg.inference.engines.linear_head import LinearHead, split_head
+from mimseg.inference.engines.openvino_import import import_openvino
 from mimseg.memory import is_out_of_memory, memory_errors_named
 
 # How often a running window looks whether the user asked to stop.
