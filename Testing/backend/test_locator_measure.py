@@ -13,7 +13,7 @@ from segment_tools import Recorder
 
 import mimseg.commands.measure.run as measure_run
 import mimseg.commands.rank.case as rank_case
-from mimseg.bundle.model_card import model_card
+from mimseg.bundle.documents.model_card import model_card
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.measure.run import MeasureSettings, measure_inference
 from mimseg.commands.rank.run import RankSettings, rank

@@ -22,8 +22,8 @@ pytest.importorskip("ignite", reason="MONAI's evaluator needs pytorch-ignite")
 pytestmark = pytest.mark.train
 
 from mimseg.bundle.description import Description  # noqa: E402
-from mimseg.bundle.monai_inference import inference_configuration  # noqa: E402
-from mimseg.bundle.monai_metadata import metadata  # noqa: E402
+from mimseg.bundle.documents.monai_inference import inference_configuration  # noqa: E402
+from mimseg.bundle.documents.monai_metadata import metadata  # noqa: E402
 from mimseg.bundle.reader import Bundle  # noqa: E402
 from mimseg.commands.segment.run import SegmentSettings, segment  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402

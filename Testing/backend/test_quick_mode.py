@@ -11,8 +11,8 @@ from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
 from mimseg.bundle.description import Description
-from mimseg.bundle.model_card import model_card
-from mimseg.bundle.monai_inference import inference_configuration
+from mimseg.bundle.documents.model_card import model_card
+from mimseg.bundle.documents.monai_inference import inference_configuration
 from mimseg.bundle.quick_mode import QuickMode
 from mimseg.cli.main import main
 from mimseg.commands.segment.run import segment

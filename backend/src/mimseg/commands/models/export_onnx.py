@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimseg.bundle.archive import write_zip
-from mimseg.bundle.onnx_readme import onnx_readme
+from mimseg.bundle.documents.onnx_readme import onnx_readme
 from mimseg.commands.models.collection import show_model
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from mimseg.bundle.checked_folder import HASH_FILE, list_files, sha256_of
 from mimseg.bundle.description import Description
+from mimseg.bundle.documents.model_card import licence_text, model_card
+from mimseg.bundle.documents.monai_inference import inference_configuration
+from mimseg.bundle.documents.monai_metadata import metadata
 from mimseg.bundle.locations import DESCRIPTION_FILE
-from mimseg.bundle.model_card import licence_text, model_card
-from mimseg.bundle.monai_inference import inference_configuration
-from mimseg.bundle.monai_metadata import metadata
 
 
 def write_documents(folder: Path, description: Description) -> None:
