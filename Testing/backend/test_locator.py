@@ -13,7 +13,7 @@ from segment_tools import OBLIQUE, Recorder, settings_for
 from tiny_model import LABELS, write_tiny_bundle
 
 import mimseg
-from mimseg.bundle.description import Description, read_description
+from mimseg.bundle.description import Description
 from mimseg.bundle.locator import Locator, Place, located_labels
 from mimseg.bundle.reader import open_bundle
 from mimseg.commands.finetune.locator import parse_locator
@@ -51,11 +51,10 @@ def test_both_sides_of_a_large_scan_are_found_and_told_apart(tmp_path, models, d
 def test_a_mirrored_place_is_seen_the_other_way_round(tmp_path):
     write_two_sides(tmp_path / "scan.nrrd")
     volume = read_volume(tmp_path / "scan.nrrd")
-    description = read_description(write_tiny_bundle(tmp_path / "tiny", SHARP) / "segmentation.json")
     from mimseg.data.regions import Box
 
     box = Box((30, 10, 8), (40, 20, 16))
-    plain, mirrored = (cut(volume, Located(Place(("x",), "right", m), 0, box), description) for m in (False, True))
+    plain, mirrored = (cut(volume, Located(Place(("x",), "right", m), 0, box)) for m in (False, True))
     assert np.array_equal(plain.array, volume.array[30:40, 10:20, 8:16])
     assert np.array_equal(mirrored.array, plain.array[::-1])
     back = uncut(mirrored.array, volume.grid, Located(Place(("x",), "right", True), 0, box))
@@ -171,7 +170,7 @@ def test_the_pair_scores_as_the_model_alone_in_its_box(tmp_path, models):
     located = locate(volume, part.description, BOTH, whole.description, engines[1])
     assert [each.box.size for each in located] == [(10, 12, 8)] * 2
     assert [tuple(np.add(each.box.start, each.box.stop) / 2) for each in located] == [(13, 15, 12), (37, 15, 12)]
-    alone = segment_volume(cut(volume, located[0], part.description), part.description, engines[0])
+    alone = segment_volume(cut(volume, located[0]), part.description, engines[0])
     segment(settings_for("part", tmp_path / "scan.nrrd", tmp_path / "o.nrrd"))
     pair = read_labelmap(tmp_path / "o.nrrd").array[located[0].box.slices]
     assert np.array_equal(pair, np.array([0, 3, 7])[alone])

@@ -144,6 +144,20 @@ def _table():
             ),
         ),
         (
+            "sided-labels",
+            Words(
+                _("Structures are named left and right, but the model will tell the sides apart by itself."),
+                _("Give both sides of a structure one name, or choose nothing at Found by."),
+            ),
+        ),
+        (
+            "boxes-from-labels",
+            Words(
+                _("Some cases were cut around their labels: what is chosen at Found by is not found near them."),
+                _("Check that it is near the structures, and that these cases show it."),
+            ),
+        ),
+        (
             "whole-scans",
             Words(
                 _("The cases show much more than the structures: the model cannot be found by another one."),

@@ -80,12 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--locator",
         metavar="MODEL:STRUCTURE",
-        help="in large scans the new model finds its region by this structure of another one, e.g. head:hippocampus",
+        help="in large scans the new model finds its region by this structure of another one, e.g. head:hippocampus; "
+        "cases that are such scans are cut there",
     )
     parser.add_argument(
         "--trained-side",
         choices=("left", "right"),
-        help="with --locator: all training cases show this side, so the other one is mirrored for the model",
+        help="with --locator: the model sees this side only, as small cases show it; the other one is mirrored for it",
     )
     parser.add_argument(
         "--allow-incomplete", action="store_true", help="accept start weights that lack parts of the encoder"

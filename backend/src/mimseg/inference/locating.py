@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,33 @@ _PERCENTILES = (5, 95)
 FINDING = "find the region"
 
 
+class Region(Protocol):
+    """What a box is laid for: the description of a model, or what will become one."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def field_of_view_mm(self) -> tuple[float, float, float] | None:
+        """Edges of the box along R, A, S."""
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The middle of what a box is laid around.
+
+    Attributes:
+        place: What was looked for.
+        number: Of the place in the locator, from 0.
+        index: In the scan's voxels, continuous `(3,)`.
+    """
+
+    place: Place
+    number: int
+    index: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Located:
     """A box in a scan.
@@ -43,7 +71,7 @@ class Located:
     box: Box
 
 
-def is_larger_than_trained(grid: Grid, description: Description) -> bool:
+def is_larger_than_trained(grid: Grid, description: Region) -> bool:
     """Whether a scan is so much longer than those the model was trained on that a locator has to find its region."""
     usual = description.field_of_view_mm
     extent = sorted(n * s for n, s in zip(grid.size, grid.spacing, strict=True))
@@ -76,27 +104,12 @@ def locate(
         Stopped: The user asked to stop.
     """
     reporter = reporter or Reporter()
-    names = [label.name for label in locating.labels]
-    wanted = [name for place in locator.places for name in place.structures]
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise UserError(
-            f"The model {locating.name} has no structure {unknown[0]!r}, by which {description.name} finds its region.",
-            "Get both models in versions that go together, or draw a box.",
-            "bad-locator",
-        )
-    first = volume if volume.array.ndim == 3 else Volume(volume.array[0], volume.grid)
-    classes = segment_volume(first, locating, predict, reporter=reporter, phase=FINDING)
-    nothing, known = finds_nothing_known(classes, locating, volume.grid), known_volumes(locating)
-    found, missing = [], []
-    for number, place in enumerate(locator.places):
-        members = [names.index(name) + 1 for name in place.structures]
-        enough = max(LEAST_ML, SHARE_OF_VOLUME * sum(known.get(member, (0.0,))[0] for member in members))
-        middle = None if nothing else _middle(classes, members, volume.grid, enough)
-        if middle is None:
-            missing.append(" and ".join(place.structures))
-        else:
-            found.append(Located(place, number, _box_around(middle, description, volume.grid)))
+    found = find_middles(volume, description.name, locator, locating, predict, reporter)
+    missing = [
+        " and ".join(place.structures)
+        for number, place in enumerate(locator.places)
+        if all(each.number != number for each in found)
+    ]
     if not found:
         raise UserError(
             f"No region for {description.name} was found: the model {locating.name} finds no {', no '.join(missing)} "
@@ -106,6 +119,46 @@ def locate(
         )
     for what in missing:
         reporter.warning("not-located", f"The model {locating.name} finds no {what}: that side is not segmented.")
+    return [box_around(middle, description, volume.grid) for middle in found]
+
+
+def find_middles(
+    volume: Volume, name: str, locator: Locator, locating: Description, predict: Predict, reporter: Reporter
+) -> list[Middle]:
+    """Middles of those places of a locator that are found.
+
+    Args:
+        volume: As for `locate`.
+        name: Of the model that the locator is for.
+        locator: Of that model.
+        locating: Of the model that looks at the whole scan.
+        predict: Its engine.
+        reporter: Receives the progress.
+
+    Raises:
+        UserError: That model has no such structure.
+        OutOfMemory, Stopped: As for `segment_volume`.
+    """
+    names = [label.name for label in locating.labels]
+    wanted = [structure for place in locator.places for structure in place.structures]
+    unknown = [structure for structure in wanted if structure not in names]
+    if unknown:
+        raise UserError(
+            f"The model {locating.name} has no structure {unknown[0]!r}, by which {name} finds its region.",
+            "Get both models in versions that go together, or draw a box.",
+            "bad-locator",
+        )
+    first = volume if volume.array.ndim == 3 else Volume(volume.array[0], volume.grid)
+    classes = segment_volume(first, locating, predict, reporter=reporter, phase=FINDING)
+    if finds_nothing_known(classes, locating, volume.grid):
+        return []
+    known, found = known_volumes(locating), []
+    for number, place in enumerate(locator.places):
+        members = [names.index(structure) + 1 for structure in place.structures]
+        enough = max(LEAST_ML, SHARE_OF_VOLUME * sum(known.get(member, (0.0,))[0] for member in members))
+        voxels = np.argwhere(np.isin(classes, members))
+        if len(voxels) * float(np.prod(volume.grid.spacing)) / 1000 >= enough:
+            found.append(Middle(place, number, middle_of(voxels)))
     return found
 
 
@@ -123,7 +176,7 @@ def segment_located(
     labels = np.zeros(volume.grid.size, label_type((largest + 1) * count + 1))
     for each in located:
         phase = f"segment {each.place.side}".rstrip()
-        part = cut(volume, each, description)
+        part = cut(volume, each)
         found = segment_volume(part, description, predict, (), overlap, reporter, phase).astype(labels.dtype)
         found = uncut(found, volume.grid, each)
         found[found > 0] += each.number * count
@@ -132,8 +185,8 @@ def segment_located(
     return labels
 
 
-def cut(volume: Volume, located: Located, description: Description) -> Volume:
-    """The part of a scan in a box, as the model wants to see it: mirrored if the place says so."""
+def cut(volume: Volume, located: Located) -> Volume:
+    """The part of a scan or labelmap in a box, as the model wants to see it: mirrored if the place says so."""
     x, y, z = located.box.slices
     array = volume.array[..., x, y, z]
     if located.place.mirrored:
@@ -153,17 +206,12 @@ def left_right_axis(grid: Grid) -> int:
     return int(np.abs(np.asarray(grid.direction, float)[0]).argmax())
 
 
-def _middle(
-    classes: NDArray[np.integer], members: Sequence[int], grid: Grid, least_ml: float
-) -> NDArray[np.float64] | None:
-    """Middle of the voxels of some classes, as a continuous index; None if there are less than `least_ml` mL."""
-    places = np.argwhere(np.isin(classes, members))
-    if len(places) * float(np.prod(grid.spacing)) / 1000 < least_ml:
-        return None
-    return np.percentile(places, _PERCENTILES, axis=0).mean(axis=0)
+def middle_of(voxels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Middle of some voxels `(N, 3)`, as a continuous index."""
+    return np.percentile(voxels, _PERCENTILES, axis=0).mean(axis=0)
 
 
-def _box_around(middle: NDArray[np.float64], description: Description, grid: Grid) -> Box:
+def box_around(middle: Middle, description: Region, grid: Grid) -> Located:
     """The box of the model's field of view with this middle, in whole voxels inside the scan."""
     if description.field_of_view_mm is None:
         raise UserError(
@@ -173,8 +221,9 @@ def _box_around(middle: NDArray[np.float64], description: Description, grid: Gri
     start, stop = [], []
     for axis in range(3):
         half = description.field_of_view_mm[int(nearest[axis])] / grid.spacing[axis] / 2
-        low = int(np.clip(round(float(middle[axis]) - half + 0.5), 0, grid.size[axis] - 1))
-        high = int(np.clip(round(float(middle[axis]) + half + 0.5), low + 1, grid.size[axis]))
+        low = int(np.clip(round(float(middle.index[axis]) - half + 0.5), 0, grid.size[axis] - 1))
+        high = int(np.clip(round(float(middle.index[axis]) + half + 0.5), low + 1, grid.size[axis]))
         start.append(low)
         stop.append(high)
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    return Located(middle.place, middle.number, box)

@@ -93,16 +93,19 @@ def score_cases(
 ) -> dict[str, Any]:
     """Dice, surface Dice at 1 mm, HD95 and volume error of every case and structure, and their summary.
 
-    Cases are numbered, not named: the scores travel with the model. `pieces` is as for `predict_case`.
+    Cases are numbered, not named: the scores travel with the model. Boxes of one case have its number, and with it
+    rows of their own; the case counts once. `pieces` is as for `predict_case`.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    numbers: dict[str, int] = {}
     for number, case in enumerate(cases):
         check()
+        own_number = numbers.setdefault(case.identifier, len(numbers) + 1)
         reporter.progress("score", number, len(cases))
         found = predict_case(network, case, shape, overlap, pieces)
         spacing = case.prepared.source_grid.spacing  # type: ignore[union-attr]
         for label, own, true in zip(labels, *judged(found, case), strict=True):
-            rows.append({"case": number + 1, "label": label.name, **_measure(own, true, spacing)})
+            rows.append({"case": own_number, "label": label.name, **_measure(own, true, spacing)})
     reporter.progress("score", len(cases), len(cases))
     return {"validation": rows, "summary": summarize(rows, labels)}
 

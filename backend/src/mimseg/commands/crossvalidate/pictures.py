@@ -45,7 +45,9 @@ def draw_worst_case(
     from mimseg.training.validation import judged, predict_case
 
     number = worst_case(rows)
-    case = data.training[number - 1]
+    names = list(dict.fromkeys(case.identifier for case in data.training))
+    # Of a case that was cut, the first box is shown.
+    case = next(case for case in data.training if case.identifier == names[number - 1])
     if case.prepared is None:
         raise ValueError("the case was loaded without what scoring needs")
     found, true = judged(predict_case(network, case, shape, overlap, pieces), case)

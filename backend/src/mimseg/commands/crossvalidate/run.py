@@ -213,8 +213,9 @@ def _train_fold(
     if target.is_file():
         return
     check()
-    training = [case for index, case in enumerate(data.training) if index not in held_out]
-    validation = [data.training[index] for index in held_out]
+    held = {cases[index].identifier for index in held_out}
+    training = [case for case in data.training if case.identifier not in held]
+    validation = [case for case in data.training if case.identifier in held]
     # The fold's own cases only score: choosing the best weights by them would flatter the score.
     own = replace(settings, resume=can_resume(training_folder(settings.output)))
     trained = _first_process(train(own, reporter, replace(data, training=training, validation=[]), plan))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy
+from mimseg.commands.finetune.boxes import lay_boxes
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
 from mimseg.commands.finetune.settings import FinetuneSettings
@@ -35,8 +36,8 @@ class LabelledData:
         scheme: The structures, and what label values mean.
         modality: `CT` or `MR`.
         preprocessing: What the volumes went through.
-        training: Cases to train on.
-        validation: Cases to choose the best weights by; may be empty.
+        training: Cases to train on; one that was cut has an entry for each box.
+        validation: Cases to choose the best weights by, likewise; may be empty.
     """
 
     scheme: LabelScheme
@@ -87,13 +88,14 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(training), drawn(training)
     )
     extras = read_label_extras(settings.labels, scheme.labels)
-    prepared = load_cases(training, preprocessing, scheme, reporter, False, "read training cases", extras=extras)
-    warn_of_whole_scans(settings.locator, prepared, reporter)
-    validating = []
-    if validation:
-        validating = load_cases(
-            validation, preprocessing, scheme, reporter, True, "read validation cases", extras=extras
-        )
+    boxes = lay_boxes(settings, (*training, *validation), scheme, reporter)
+    load = partial(
+        load_cases, preprocessing=preprocessing, scheme=scheme, reporter=reporter, extras=extras, boxes=boxes
+    )
+    prepared = load(training, keep=False, phase="read training cases")
+    if not boxes:
+        warn_of_whole_scans(settings.locator, prepared, reporter)
+    validating = load(validation, keep=True, phase="read validation cases") if validation else []
     return LabelledData(scheme, modality, preprocessing, prepared, validating)
 
 
@@ -111,8 +113,10 @@ def load_whole_data(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )
     extras = read_label_extras(settings.labels, scheme.labels)
-    prepared = load_cases(cases, preprocessing, scheme, reporter, True, "read cases", extras=extras)
-    warn_of_whole_scans(settings.locator, prepared, reporter)
+    boxes = lay_boxes(settings, cases, scheme, reporter)
+    prepared = load_cases(cases, preprocessing, scheme, reporter, True, "read cases", extras=extras, boxes=boxes)
+    if not boxes:
+        warn_of_whole_scans(settings.locator, prepared, reporter)
     return LabelledData(scheme, modality, preprocessing, prepared, [])
 
 

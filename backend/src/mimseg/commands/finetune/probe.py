@@ -30,6 +30,7 @@ from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
 from mimseg.commands.finetune.training_device import device_name, free_memory
 from mimseg.errors import OutOfMemory
 from mimseg.memory import is_out_of_memory
+from mimseg.training.crops.cache import count_cases
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import make_fabric
 from mimseg.training.memory.cost import Cost, measure_cost, time_step
@@ -84,7 +85,7 @@ def plan_training(
     cost = cost.of_batch(chosen, seconds_of(chosen))
     plan = make_plan(
         settings, cost, (str(fabric.device), device_name(fabric.device), prepared.precision), window,
-        (len(data.training), len(data.validation)), free, (*reasons, why),
+        (count_cases(data.training), count_cases(data.validation)), free, (*reasons, why),
     )  # fmt: skip
     return plan, cost, prepared
 

@@ -15,6 +15,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.networks.settings import NetworkSettings
+from mimseg.training.crops.cache import count_cases
 from mimseg.training.run_folder import data_hashes
 
 
@@ -36,9 +37,9 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
         + (", voxels weighed by one over the square root of their class's size" if settings.balance else ""),
         "validations": settings.validations,
         "seed": settings.seed,
-        "training_cases": len(data.training),
+        "training_cases": count_cases(data.training),
         "training_sha256": data_hashes(data.training),
-        "validation_cases": len(data.validation),
+        "validation_cases": count_cases(data.validation),
         "validation_sha256": data_hashes(data.validation),
     }
 
@@ -62,7 +63,7 @@ def describe(
     values: dict[str, Any] = {
         "name": settings.name or default_name(settings.output),
         "title": settings.title or f"{', '.join(label.name for label in data.labels)} on {data.modality}",
-        "description": f"{shape.title} trained on {len(data.training)} cases with mimseg {__version__}.",
+        "description": f"{shape.title} trained on {count_cases(data.training)} cases with mimseg {__version__}.",
         "version": "1.0.0",
         "modality": data.modality,
         "channels": (data.modality,)

@@ -22,6 +22,7 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.budget import LoopSettings
+from mimseg.training.crops.cache import count_cases
 from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import Training, make_fabric
 from mimseg.training.memory.cost import Cost
@@ -217,8 +218,8 @@ class _Run:
             device=str(prepared.fabric.device),
             processes=prepared.fabric.world_size,
             precision=prepared.precision,
-            cases=len(self._data.training),
-            validation_cases=len(self._data.validation),
+            cases=count_cases(self._data.training),
+            validation_cases=count_cases(self._data.validation),
             structures=[label.name for label in self._data.labels],
             window=list(shape.window),
             network=shape.name,

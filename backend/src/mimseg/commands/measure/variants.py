@@ -204,7 +204,7 @@ class _Windows:
 
     def __init__(self, volume: Volume, description: Description, located: Sequence[Located]) -> None:
         self._window = description.window
-        parts = [cut(volume, each, description) for each in located] or [volume]
+        parts = [cut(volume, each) for each in located] or [volume]
         with memory_errors_named("prepare a scan"):
             prepared = [prepare(part, description.preprocessing) for part in parts]
         self._parts = [(each.array.shape[1:], each.foreground) for each in prepared]

@@ -132,7 +132,7 @@ class Ensemble:
         found = []
         with memory_errors_named("compute features"):
             located = self._located(volume, regions)
-            parts: list[tuple[Volume, Box | None]] = [(cut(volume, each, self.description), None) for each in located]
+            parts: list[tuple[Volume, Box | None]] = [(cut(volume, each), None) for each in located]
             for part, box in parts or [(volume, box) for box in _boxes(volume, regions)]:
                 prepared = prepare(part, self.description.preprocessing, box)
                 if self._features is not None:
@@ -146,7 +146,7 @@ class Ensemble:
         return self._finder.boxes(volume, lambda bundle: open_engine(bundle, "cpu", "auto", self._threads))
 
     def _judge_located(self, volume: Volume, located: Located) -> Judged:
-        part = self._judge(cut(volume, located, self.description), None)
+        part = self._judge(cut(volume, located), None)
         labels = np.zeros(volume.grid.size, part.labels.dtype)
         uncertainty = np.zeros(volume.grid.size, np.float32)
         labels[located.box.slices] = uncut(part.labels, volume.grid, located)

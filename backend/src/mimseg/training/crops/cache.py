@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from mimseg.data.preprocessing import Prepared, Preprocessing, prepare, working_
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.inference.locating import Located, cut
 from mimseg.stopping import check
 from mimseg.training.synthesis.drawing import LabelSource, draw_volume
 from mimseg.training.synthesis.label_extras import LabelExtras
@@ -36,7 +38,7 @@ class TrainingCase:
     """One case on the grid that the network is trained on.
 
     Attributes:
-        identifier: Name, for messages only.
+        identifier: Name of the case; the boxes that a large one is cut to share it.
         image: `(C, I, J, K)` float32; zeros that take no memory where images are drawn.
         label: `(I, J, K)` uint8 class indices, `IGNORED` where nobody says what is there; or None.
         points: For each class but background up to 2000 voxel indices `(n, 3)` of it.
@@ -61,6 +63,11 @@ class TrainingCase:
     source: LabelSource | None = None
 
 
+def count_cases(cases: Sequence[TrainingCase]) -> int:
+    """How many cases there are; the boxes that one was cut to are one."""
+    return len({case.identifier for case in cases})
+
+
 def load_training_case(
     case: Case,
     preprocessing: Preprocessing,
@@ -68,8 +75,9 @@ def load_training_case(
     keep: bool,
     reporter: Reporter,
     extras: LabelExtras | None = None,
+    located: Located | None = None,
 ) -> TrainingCase:
-    """Read and prepare one case.
+    """Read and prepare one case, or the part of it in a box.
 
     Args:
         case: Files of the case.
@@ -78,6 +86,8 @@ def load_training_case(
         keep: Keep what validation on the case's own grid needs.
         reporter: For warnings.
         extras: Sides, and what images of a case without any are drawn like.
+        located: The box, for a case with images. In a mirrored one, structures that are named left and right change
+            places.
 
     Raises:
         UserError: A file is not usable, or the labels are not among those of the scheme although there is an image;
@@ -87,24 +97,32 @@ def load_training_case(
     if not case.images and case.label is not None:
         return _drawn_case(case, case.label, preprocessing, scheme, keep, extras)
     volume = read_images(case, reporter=reporter)
+    grid = volume.grid
+    if located is not None:
+        volume = cut(volume, located)
     prepared = prepare(volume, preprocessing)
     digest = hashlib.sha256(Path(case.images[0]).read_bytes()).hexdigest() if case.images[0].is_file() else ""
     image = torch.from_numpy(np.ascontiguousarray(prepared.array, dtype=np.float32))
     if case.label is None or scheme is None:
         return TrainingCase(case.identifier, image, None, (), prepared if keep else None, None, digest)
-    labelmap = read_truth(case.label, scheme, volume.grid, reporter, case.orientation)
-    classes = scheme.classes_of(labelmap.array, case.label)
-    on_grid = label_on_grid(Volume(classes, labelmap.grid), prepared.grid)
+    labelmap = read_truth(case.label, scheme, grid, reporter, case.orientation)
+    labels = Volume(scheme.classes_of(labelmap.array, case.label), labelmap.grid)
+    other_side = scheme.other_side(extras.partners)
+    if located is not None:
+        labels = cut(labels, located)
+        if located.place.mirrored:
+            labels = Volume(_swapped(labels.array, other_side), labels.grid)
+    on_grid = label_on_grid(labels, prepared.grid)
     return TrainingCase(
         case.identifier,
         image,
         torch.from_numpy(on_grid),
         _points(on_grid, len(scheme.values)),
         prepared if keep else None,
-        classes if keep else None,
+        labels.array if keep else None,
         digest,
         scheme.membership,
-        torch.tensor(scheme.other_side(extras.partners), dtype=torch.uint8),
+        torch.tensor(other_side, dtype=torch.uint8),
     )
 
 
@@ -147,6 +165,13 @@ def _drawn_case(
     )
 
 
+def _swapped(classes: NDArray[np.uint8], other_side: Sequence[int]) -> NDArray[np.uint8]:
+    """Class indices of a mirrored image; what is ignored stays ignored."""
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(other_side)] = other_side
+    return table[classes]
+
+
 def _points(classes: NDArray, count: int) -> tuple[Tensor, ...]:
     """Up to 2000 voxel indices of each class 1 .. `count`."""
     generator = np.random.default_rng(0)
@@ -168,19 +193,22 @@ def load_cases(
     phase: str = "read",
     skip_unreadable: bool = False,
     extras: LabelExtras | None = None,
+    boxes: Mapping[str, Sequence[Located]] = MappingProxyType({}),
 ) -> list[TrainingCase]:
     """Read and prepare cases one after the other, with progress.
 
     Args:
         skip_unreadable: Warn about an unusable case and go on (pre-training on a folder of anything).
         extras: As for `load_training_case`.
+        boxes: By identifier, the boxes that a case is cut to; each gives an entry of the result.
     """
     loaded = []
     for number, case in enumerate(cases):
         check()
         reporter.progress(phase, number, len(cases))
         try:
-            loaded.append(load_training_case(case, preprocessing, scheme, keep, reporter, extras))
+            for located in boxes.get(case.identifier, (None,)):
+                loaded.append(load_training_case(case, preprocessing, scheme, keep, reporter, extras, located))
         except UserError as fault:
             if not skip_unreadable:
                 raise
