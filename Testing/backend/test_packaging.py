@@ -48,9 +48,8 @@ def build(backend: Path, target: str, output: Path) -> Path:
 def test_the_wheel_holds_package_licence_and_models(checkout: Path, tmp_path: Path) -> None:
     add_model(checkout)
     names = zipfile.ZipFile(build(checkout / "backend", "wheel", tmp_path / "dist")).namelist()
-    assert {"mimseg/__init__.py", "mimseg/py.typed", "mimseg/bundle/documents/onnx_readme.md", f"mimseg/{MODEL_FILE}"} <= set(
-        names
-    )
+    files = ("__init__.py", "py.typed", "bundle/documents/onnx_readme.md", MODEL_FILE)
+    assert {f"mimseg/{file}" for file in files} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith("mimseg/shipped_models") and name.endswith("README.md")]
 
