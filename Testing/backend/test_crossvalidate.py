@@ -12,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from synthetic import write_dataset  # noqa: E402
+from synthetic import write_dataset, write_scan  # noqa: E402
 
+from mimseg.commands.crossvalidate.report import make_page  # noqa: E402
 from mimseg.commands.crossvalidate.run import CrossvalidationSettings, crossvalidate  # noqa: E402
-from mimseg.commands.crossvalidate.scores import cross_validation_scores  # noqa: E402
+from mimseg.commands.crossvalidate.scores import cross_validation_scores, worst_case  # noqa: E402
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
@@ -43,12 +44,46 @@ def test_subjects_stay_together_and_every_case_is_held_out_once() -> None:
             assign_folds(*wrong, 0)
 
 
-def rows(dice: list[float]) -> list[dict]:
+def rows(dice: list[float | None]) -> list[dict]:
     return [
         {"case": case, "label": label.name, "dice": value, "surface_dice_1mm": None}
         for case, value in enumerate(dice, start=1)
         for label in LABELS
     ]
+
+
+def test_cases_without_structures_count_where_something_is_found() -> None:
+    labelled = [0.5, 0.6, 0.7]
+    summary = cross_validation_scores({"start": rows([*labelled, None, None])}, LABELS, list("abcde"), 5)["summary"]
+    assert summary["mean_dice"] == pytest.approx(0.6)
+    assert summary["quartiles_dice"] == pytest.approx([0.55, 0.65])
+    assert summary["interval_95"][0] <= 0.6 <= summary["interval_95"][1] <= 0.7
+    both = {"start": rows([*labelled, None, None]), "scratch": rows([*labelled, 0.0, None])}
+    compared = cross_validation_scores(both, LABELS, list("abcde"), 5)["comparison"]
+    assert compared["this start"]["mean Dice"] == pytest.approx(0.7)  # (0.5 + 0.6 + 0.7 + 1) / 4
+    assert compared["from scratch"]["mean Dice"] == pytest.approx(0.45)
+    page = make_page(both, cross_validation_scores(both, LABELS, list("abcde"), 5), list("edcba"), None)
+    assert "Mean Dice 0.600" in page
+    listed = page.split(">Cases<")[1]
+    assert [name for _, name in sorted((listed.index(f">{name}<"), name) for name in "abcde")] == list("edcba")
+
+
+def test_a_fold_of_cases_without_structures_has_no_score() -> None:
+    summary = validation.summarize(rows([None, None]), LABELS)
+    assert (summary["cases"], summary["mean_dice"], summary["worst_dice"]) == (2, None, None)
+    assert worst_case(rows([None, None])) == 1
+    assert worst_case(rows([None, 0.3, 0.2])) == 3
+
+
+def test_folds_that_would_train_on_empty_cases_alone_are_refused(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", 3)
+    for number in (0, 2):
+        write_scan(data / "labelsTr" / f"case_{number}.nii.gz", np.zeros((20, 22, 18), np.uint8))
+    chosen = FinetuneSettings(data, tmp_path / "model", Budget(4), None, SHAPE, window=(16, 16, 16), device="cpu")
+    with pytest.raises(UserError, match="Only case_1 shows any structure") as refusal:
+        crossvalidate(CrossvalidationSettings(chosen, 0), Reporter())
+    assert refusal.value.code == "nothing-labelled"
+    assert not (tmp_path / "model.folds").exists()
 
 
 def test_the_verdict_claims_no_more_than_was_measured() -> None:

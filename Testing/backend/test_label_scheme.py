@@ -209,6 +209,27 @@ def test_labels_that_are_all_empty_are_refused_and_one_is_told(tmp_path: Path) -
     assert reporter.warnings == ["empty-label"]
 
 
+@pytest.mark.parametrize(
+    ("empty", "training", "code", "named"),
+    [
+        ((0, 1, 2), 3, "nothing-labelled", "all 3 training cases are empty (case_0, case_1, case_2)"),
+        ((3,), 3, "nothing-to-score", "all validation cases are empty (case_3)"),
+    ],
+    ids=["training", "validation"],
+)
+def test_empty_cases_alone_neither_train_nor_validate(
+    tmp_path: Path, empty: tuple[int, ...], training: int, code: str, named: str
+) -> None:
+    def some_empty(path: Path, labels: np.ndarray, number: int) -> None:
+        write_scan(path, labels * (number not in empty))
+
+    fault, _ = problems(write_cases(tmp_path, some_empty, suffix=".nii.gz"), training)
+    assert fault is not None
+    assert fault.code == code
+    assert named in fault.message
+    assert "validation cases" in (fault.hint or "")
+
+
 def test_a_structure_that_no_training_case_has_is_named(tmp_path: Path) -> None:
     def only_last(path: Path, labels: np.ndarray, number: int) -> None:
         write_scan(path, np.where((labels == 2) & (number != 3), 0, labels).astype(np.uint8))

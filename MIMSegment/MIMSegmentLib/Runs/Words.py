@@ -164,6 +164,13 @@ def _table():
                 _("Cut the cases around the structures (Crop Volume), or choose nothing at Found by."),
             ),
         ),
+        (
+            "nothing-labelled nothing-to-score",
+            Words(
+                _("The labelmaps of all cases to train on, or of all to score by, are empty."),
+                _("Draw the structures, or choose other cases."),
+            ),
+        ),
         ("bad-region", Words(_("A box does not lie within the scan."), _("Move the box, or uncheck it."), "box")),
         (
             "wrong-channels channel-count no-features",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mimseg.checks.comparison import USUAL_SHARE, share_of_others
@@ -13,6 +13,8 @@ from mimseg.checks.loaded_case import LoadedCase
 
 # In fewer than this share of the other cases, a value that nothing names looks like a mistake.
 _RARE_SHARE = 0.2
+# Of a list of cases.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,12 @@ def find(measured: Mapping[str, LabelValues | None], context: Context) -> list[F
     """See the module."""
     labelled = {name: values for name, values in measured.items() if values is not None}
     drawn = {name: values for name, values in labelled.items() if values.voxels}
-    findings = [_empty(name) for name in labelled if name not in drawn] if drawn else _all_empty(labelled)
+    trained = [name for name in labelled if name in (context.training or labelled)]
+    if not any(name in drawn for name in trained):
+        findings = _all_empty(trained, len(labelled))
+    else:
+        findings = [_empty(name) for name in labelled if name not in drawn]
+        findings += _nothing_to_score([name for name in labelled if name in (context.validation or ())], drawn)
     findings += _unknown(drawn, context) if context.names else _rare(drawn)
     findings += _missing(drawn, context)
     findings += _rare_names(labelled) if context.named_by_files else []
@@ -49,13 +56,31 @@ def _empty(name: str) -> Finding:
     return Finding(name, "warning", "empty-label", text, remedy, {"voxels": 0}, (Spot(name, "the unlabelled volume"),))
 
 
-def _all_empty(labelled: Mapping[str, LabelValues]) -> list[Finding]:
-    if not labelled:
+def _all_empty(trained: Sequence[str], labelled: int) -> list[Finding]:
+    """All cases that are trained on are empty; of `labelled` cases, the others validate."""
+    if not trained:
         return []
-    text = f"The labelmaps of all {len(labelled)} cases are empty: there is nothing to learn."
-    names = tuple(labelled)
     remedy = "Draw the structures, or check that these are the right files."
-    return [Finding("", "error", "nothing-labelled", text, remedy, {"cases": list(names)}, (Spot(names[0], ""),))]
+    if len(trained) == labelled:
+        text = f"The labelmaps of all {labelled} cases are empty: there is nothing to learn."
+    else:
+        text = (
+            f"The labelmaps of all {len(trained)} training cases are empty ({_names(trained)}): there is nothing to "
+            "learn."
+        )
+        remedy += " If only validation cases show the structures, train on some of them (--cases, --validation)."
+    return [Finding("", "error", "nothing-labelled", text, remedy, {"cases": list(trained)}, (Spot(trained[0], ""),))]
+
+
+def _nothing_to_score(validating: Sequence[str], drawn: Mapping[str, LabelValues]) -> list[Finding]:
+    """Of cases without structures, the model that finds nothing would be the best one."""
+    if not validating or any(name in drawn for name in validating):
+        return []
+    names = _names(validating)
+    text = f"The labelmaps of all validation cases are empty ({names}): they cannot show how good a model is."
+    remedy = "Choose validation cases that show the structures (--validation), and train on the empty ones."
+    evidence = {"cases": list(validating)}
+    return [Finding("", "error", "nothing-to-score", text, remedy, evidence, (Spot(validating[0], ""),))]
 
 
 def _unknown(drawn: Mapping[str, LabelValues], context: Context) -> list[Finding]:
@@ -164,6 +189,10 @@ def _stored_as_decimals(labelled: Mapping[str, LabelValues]) -> list[Finding]:
             evidence = {"stored_type": labelled[name].stored_type}
             findings.append(Finding(name, "note", "decimal-labels", text, remedy, evidence))
     return findings
+
+
+def _names(cases: Sequence[str]) -> str:
+    return f"{', '.join(cases[:_MOST_NAMED])}{' ...' if len(cases) > _MOST_NAMED else ''}"
 
 
 def _listed(counts: Mapping[int, int]) -> str:

@@ -123,7 +123,10 @@ def _measure(found: NDArray, true: NDArray, spacing: tuple[float, float, float])
 
 
 def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[str, Any]:
-    """Mean over cases per structure, and mean foreground Dice per case with its median and bootstrap interval."""
+    """Mean over cases per structure, and mean foreground Dice per case with its median and bootstrap interval.
+
+    A case that has no structure, and in which none was found, has no score; without any, the summary has None.
+    """
     per_label = {}
     for label in labels:
         own = [row for row in rows if row["label"] == label.name]
@@ -134,11 +137,12 @@ def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[s
     by_case = [[row["dice"] for row in rows if row["case"] == number] for number in numbers]
     means = np.array([value for value in map(_mean, by_case) if value is not None])
     low, high = bootstrap_interval(means)
+    scored = means.size > 0
     return {
         "cases": len(numbers),
-        "mean_dice": float(means.mean()),
-        "median_dice": float(np.median(means)),
-        "worst_dice": float(means.min()),
+        "mean_dice": float(means.mean()) if scored else None,
+        "median_dice": float(np.median(means)) if scored else None,
+        "worst_dice": float(means.min()) if scored else None,
         "interval_95": [low, high],
         "per_label": per_label,
     }

@@ -102,11 +102,13 @@ def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) ->
 
     lines = []
     for arm, own in rows.items():
-        dice = case_dice(own, len(names))
+        every = case_dice(own, len(names))
+        scored = np.flatnonzero(np.isfinite(every))
+        dice = every[scored]
         lower, upper = np.percentile(dice, [25, 75])
         spread = float(dice.std(ddof=1)) if len(dice) > 1 else None
         quartiles = f"{_number(lower)} to {_number(upper)}"
-        worst = f"{_number(dice.min())} ({names[int(dice.argmin())]})"
+        worst = f"{_number(dice.min())} ({names[scored[dice.argmin()]]})"
         lines.append(
             [NAMES[arm], _number(dice.mean()), _number(float(np.median(dice))), _number(spread), quartiles, worst]
         )
@@ -116,8 +118,13 @@ def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) ->
 def _cases(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[list[str]]:
     """The worst cases first."""
     dice = case_dice(rows, len(names))
-    ordered = sorted(rows, key=lambda row: (dice[row["case"] - 1], row["case"]))
+    ordered = sorted(rows, key=lambda row: (*_rank(dice[row["case"] - 1]), row["case"]))
     return [[names[row["case"] - 1], row["label"], *(_number(row.get(key)) for key in _COLUMNS)] for row in ordered]
+
+
+def _rank(dice: float) -> tuple[bool, float]:
+    """Sorts the worst first, and what has no score last."""
+    return dice != dice, dice
 
 
 def _picture(picture: bytes | None, name: str, dice: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     count, arms = max(folds) + 1, settings.arms
     if not chosen.resume:
         dataset = load_dataset(chosen.data, True, chosen.orientation)
-        stop_at_errors(dataset, cases, (), scheme_of(dataset, cases, chosen, Reporter()), reporter)
+        empty = stop_at_errors(dataset, cases, (), scheme_of(dataset, cases, chosen, Reporter()), reporter)
+        _refuse_folds_without_structures(cases, folds, empty)
     layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
     if chosen.resume:
         check_same_settings(work, layout, "folds.json")
@@ -123,6 +124,19 @@ def labelled_cases(settings: FinetuneSettings) -> tuple[Case, ...]:
             "--validation and --folds exclude each other.", "Folds use every case for validation once.", "bad-usage"
         )
     return pick_cases(labelled, settings.cases) if settings.cases else labelled
+
+
+def _refuse_folds_without_structures(cases: Sequence[Case], folds: Sequence[int], empty: Collection[str]) -> None:
+    """A fold that holds out all cases that show something would train on cases that show nothing."""
+    shown = [(case, fold) for case, fold in zip(cases, folds, strict=True) if case.identifier not in empty]
+    if len({fold for _, fold in shown}) == 1:
+        names = ", ".join(case.identifier for case, _ in shown[:5]) + (" ..." if len(shown) > 5 else "")
+        raise UserError(
+            f"Only {names} show{'s' if len(shown) == 1 else ''} any structure, all in one fold; the labelmaps of the "
+            "others are empty. Where that fold is held out, there is nothing to learn.",
+            "Label more cases, choose another number of folds or another seed, or train without folds.",
+            "nothing-labelled",
+        )
 
 
 def _name(fold: int, arm: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,9 +45,12 @@ def cross_validation_scores(
     others = [arm for arm in rows if arm != "start"]
     if not others:
         return scores
-    dice = {arm: case_dice(rows[arm], len(subjects)) for arm in rows}
+    every = {arm: case_dice(rows[arm], len(subjects)) for arm in rows}
+    scored = np.isfinite(list(every.values())).any(axis=0)
+    # Where nothing is to be found, an arm that finds nothing is right if another finds something.
+    dice = {arm: np.nan_to_num(own[scored], nan=1.0) for arm, own in every.items()}
     pairs = [Pair(NAMES["start"], NAMES[arm], dice["start"][None], dice[arm][None]) for arm in others]
-    comparisons = compare(pairs, numbers)
+    comparisons = compare(pairs, np.asarray(numbers)[scored].tolist())
     scores["comparison"] = {
         NAMES[arm]: {
             "mean Dice": round(float(dice[arm].mean()), 4),
@@ -59,15 +63,17 @@ def cross_validation_scores(
 
 
 def worst_case(rows: Sequence[dict[str, Any]]) -> int:
-    """Number of the case with the lowest mean Dice; the first of equal ones."""
+    """Number of the case with the lowest mean Dice; the first of equal ones, or of all where none has a score."""
     numbers = sorted({row["case"] for row in rows})
-    return numbers[int(np.argmin([_mean_dice(rows, number) for number in numbers]))]
+    return numbers[int(np.argmin(np.nan_to_num([_mean_dice(rows, number) for number in numbers], nan=np.inf)))]
 
 
 def _spread(rows: Sequence[dict[str, Any]], subjects: Sequence[int]) -> dict[str, Any]:
     """How much cases differ, which is worst, and an interval over subjects."""
-    dice = case_dice(rows, len(subjects))
-    low, high = bootstrap_interval(by_subject(dice, subjects))
+    every = case_dice(rows, len(subjects))
+    scored = np.isfinite(every)
+    dice = every[scored]
+    low, high = bootstrap_interval(by_subject(dice, np.asarray(subjects)[scored].tolist()))
     lower, upper = np.percentile(dice, [25, 75])
     return {
         "subjects": len(set(subjects)),
@@ -107,11 +113,14 @@ def _of(statistic: Any, values: NDArray[np.float64]) -> float | None:
 
 def _mean_dice(rows: Sequence[dict[str, Any]], number: int) -> float:
     own = [row["dice"] for row in rows if row["case"] == number and row["dice"] is not None]
-    return float(np.mean(own)) if own else 1.0
+    return float(np.mean(own)) if own else math.nan
 
 
 def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]:
-    """Mean Dice over the structures of case 1, 2, ...; a structure that is absent and was not found is left out."""
+    """Mean Dice over the structures of case 1, 2, ...; a structure that is absent and was not found is left out.
+
+    NaN for a case in which that holds for all.
+    """
     return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
 
 

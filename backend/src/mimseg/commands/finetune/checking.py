@@ -19,7 +19,7 @@ _MOST_TOLD = 5
 
 def stop_at_errors(
     dataset: Dataset, training: Sequence[Case], validation: Sequence[Case], scheme: LabelScheme, reporter: Reporter
-) -> None:
+) -> frozenset[str]:
     """Check the files and the labels of the cases.
 
     Args:
@@ -28,6 +28,9 @@ def stop_at_errors(
         validation: Cases to validate on.
         scheme: What labels mean.
         reporter: Is told of warnings, and which files are left out.
+
+    Returns:
+        Identifiers of the cases whose labelmap is empty.
 
     Raises:
         UserError: There are errors; it names the first of them.
@@ -53,6 +56,7 @@ def stop_at_errors(
         if len(errors) > _MOST_TOLD:
             text += f" There are {len(errors) - _MOST_TOLD} more errors."
         raise UserError(text, errors[0].remedy, errors[0].code)
+    return frozenset(finding.case for finding in found if finding.code == "empty-label")
 
 
 def _told(finding: Finding) -> str:

@@ -95,7 +95,8 @@ def _cases(content: Mapping[str, Any], path: Path, channels: Sequence[str]) -> t
         cases = cases_of_list(entries, path, len(channels))
         return cases, _unlisted(cases, images, labels)
     if not folders:
-        raise UserError(f"{images} or {labels} is not a folder.", "Both must be there.", code="no-dataset")
+        remedy = "Both must be there. If the cases stand in a list, such as cases.csv, give that file."
+        raise UserError(f"{images} or {labels} is not a folder.", remedy, code="no-dataset")
     cases, flaws = pair_folders(images, labels, ending if isinstance(ending, str) else None, channels)
     if stale:
         text = f"The list in {path.name} names files that do not exist: imagesTr and labelsTr were looked at instead."
