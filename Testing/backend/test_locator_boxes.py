@@ -19,6 +19,7 @@ from segment_tools import OBLIQUE, Recorder  # noqa: E402
 from mimseg.bundle.locator import Locator  # noqa: E402
 from mimseg.bundle.reader import open_bundle  # noqa: E402
 from mimseg.commands.crossvalidate.run import CrossvalidationSettings, crossvalidate  # noqa: E402
+from mimseg.commands.finetune.boxes import _Region as Region  # noqa: E402
 from mimseg.commands.finetune.boxes import lay_boxes  # noqa: E402
 from mimseg.commands.finetune.data import load_labelled_data, split_cases  # noqa: E402
 from mimseg.commands.finetune.run import finetune  # noqa: E402
@@ -27,10 +28,13 @@ from mimseg.commands.segment.finder import Finder  # noqa: E402
 from mimseg.data.cases import load_dataset  # noqa: E402
 from mimseg.data.labels.scheme import LabelScheme  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
+from mimseg.data.orientation import turn_to  # noqa: E402
+from mimseg.data.volume import Grid  # noqa: E402
 from mimseg.data.volumes import read_volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.inference.engines import open_engine  # noqa: E402
+from mimseg.inference.locating import Middle, box_around, left_right_axis  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
@@ -165,6 +169,45 @@ def test_one_labelled_side_gives_one_box(tmp_path):
     boxes, warnings = boxes_of(settings(write_scans(tmp_path / "data", 2, lumps=(RIGHT,)), tmp_path))
     assert [[each.place.side for each in own] for own in boxes.values()] == [["right"]] * 2
     assert warnings == []
+
+
+def test_a_scan_of_one_side_is_not_cut_in_its_middle(tmp_path):
+    folder = write_scans(tmp_path / "data", 2)
+    for path in sorted(folder.glob("*Tr/*.nrrd")):  # the middle of what is left is that of the lump
+        sitk.WriteImage(sitk.ReadImage(str(path))[26:48], str(path))
+    boxes, warnings = boxes_of(settings(folder, tmp_path))
+    assert [[each.place.side for each in own] for own in boxes.values()] == [["right"]] * 2
+    assert warnings == []
+
+
+# By more than 45 degrees: two of its axes run nearest to the same anatomical one.
+STEEP = np.array([[-0.461, 0.572, -0.679], [-0.847, -0.513, 0.143], [-0.267, 0.641, 0.720]])
+STEEP = np.linalg.svd(STEEP)[0] @ np.linalg.svd(STEEP)[2]
+
+
+def test_of_a_steeply_turned_scan_every_axis_has_its_own_edge_of_the_box():
+    grid = Grid((60, 60, 60), (1.0, 1.0, 1.0), direction=STEEP)
+    region = Region("part", (10.0, 20.0, 30.0))
+    located = box_around(Middle(BOTH.places[0], 0, np.full(3, 30.0)), region, grid)
+    assert sorted(located.box.size) == [10, 20, 30]
+    right, front, up = turn_to("RAS", grid).source_axes
+    assert [located.box.size[axis] for axis in (right, front, up)] == [10, 20, 30]
+    assert left_right_axis(grid) == right
+
+
+def test_whole_scans_without_the_structures_do_not_make_the_boxes_larger(tmp_path):
+    folder = write_scans(tmp_path / "data", 4)
+    for number in (1, 2, 3):
+        label = folder / "labelsTr" / f"scan_{number}.nrrd"
+        sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
+    chosen = settings(folder, tmp_path, window=None)
+    data, recorder = load(chosen)
+    assert sorted(set(recorder.warnings)) == ["empty-label", "no-validation"]
+    assert [case.identifier for case in data.training] == ["scan_0", "scan_0", "scan_1", "scan_2", "scan_3"]
+    finetune(chosen, Reporter())
+    description = open_bundle(chosen.output).description
+    assert description.field_of_view_mm == pytest.approx((9, 9, 6), abs=1)
+    assert max(description.window) <= 16
 
 
 @pytest.mark.parametrize(

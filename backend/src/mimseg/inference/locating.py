@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.description import Description
 from mimseg.bundle.locator import Locator, Place
+from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import label_type
 from mimseg.data.regions import Box
 from mimseg.data.volume import Grid, Volume
@@ -203,7 +204,7 @@ def uncut(part: NDArray, grid: Grid, located: Located) -> NDArray:
 
 def left_right_axis(grid: Grid) -> int:
     """The axis of the voxels that runs nearest to left and right."""
-    return int(np.abs(np.asarray(grid.direction, float)[0]).argmax())
+    return turn_to("RAS", grid).source_axes[0]
 
 
 def middle_of(voxels: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -217,10 +218,10 @@ def box_around(middle: Middle, description: Region, grid: Grid) -> Located:
         raise UserError(
             f"The model {description.name} does not say how large its region is.", "Draw a box.", "bad-locator"
         )
-    nearest = np.abs(np.asarray(grid.direction, float)).argmax(axis=0)  # anatomical axis of each voxel axis
+    axes = turn_to("RAS", grid).source_axes  # of the voxels, nearest to R, A, S
     start, stop = [], []
     for axis in range(3):
-        half = description.field_of_view_mm[int(nearest[axis])] / grid.spacing[axis] / 2
+        half = description.field_of_view_mm[axes.index(axis)] / grid.spacing[axis] / 2
         low = int(np.clip(round(float(middle.index[axis]) - half + 0.5), 0, grid.size[axis] - 1))
         high = int(np.clip(round(float(middle.index[axis]) + half + 0.5), low + 1, grid.size[axis]))
         start.append(low)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import Intensity, Preprocessing
 from mimseg.data.preprocessing_presets import preset_or_file
 from mimseg.data.volume import Volume
@@ -86,8 +87,7 @@ def plan_preprocessing(
 
 def _canonical_spacing(volume: Volume) -> NDArrayRow:
     """Spacing along the axes nearest to R, A, S."""
-    direction = np.abs(np.asarray(volume.grid.direction, float))
-    return tuple(volume.grid.spacing[int(direction[row].argmax())] for row in range(3))
+    return tuple(volume.grid.spacing[axis] for axis in turn_to("RAS", volume.grid).source_axes)
 
 
 NDArrayRow = tuple[float, ...]

@@ -18,6 +18,7 @@ from mimseg.data.cases.images import read_images
 from mimseg.data.labels.scheme import IGNORED, LabelScheme
 from mimseg.data.labels.sides import side_of
 from mimseg.data.labels.truth import read_truth
+from mimseg.data.orientation import turn_to
 from mimseg.data.regions import Box, bounding_box
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
@@ -40,6 +41,8 @@ ROOM = 1.5
 LEAST_OF_CASE = 0.05
 # A box with less of its structures is around something else.
 LEAST_INSIDE = 0.5
+# Of two sides that are labelled, each lies off the middle of both by at least this share of their width.
+OFF_MIDDLE = 0.2
 
 
 @dataclass(frozen=True)
@@ -177,17 +180,24 @@ def _parts(scan: _Scan, middles: Sequence[Middle], places: Sequence[Place]) -> t
 def _places_of(scan: _Scan, middles: Sequence[Middle], places: Sequence[Place]) -> NDArray[np.integer]:
     """Number of the place that each labelled voxel belongs to, -1 for none.
 
-    Of several places that are all found, the nearest one; otherwise by the half of the scan, which one place of a side
-    shares with none.
+    Of several places that are all found, the nearest one. Where one is found, and lies in the middle of all that is
+    labelled, that one: the scan shows one side. Otherwise by the half of the scan, which one place of a side shares
+    with none.
     """
     if len(middles) == len(places) > 1:
         spacing = np.asarray(scan.grid.spacing)
         apart = [np.linalg.norm((scan.voxels - middle.index) * spacing, axis=1) for middle in middles]
         return np.argmin(apart, axis=0)
+    points = scan.grid.to_point(scan.voxels.astype(float))[:, 0]  # LPS: left is positive
+    if len(middles) == 1 and len(places) > 1:
+        found = scan.grid.to_point(middles[0].index[None])[0, 0]
+        low, high = np.percentile(points, (1, 99))
+        if abs(found - (low + high) / 2) < OFF_MIDDLE * (high - low):
+            return np.full(len(points), middles[0].number)
     numbers = {place.side: number for number, place in enumerate(places)}
     left, right = (numbers.get(side, numbers.get("", -1)) for side in ("left", "right"))
     half = scan.grid.to_point((np.asarray([scan.grid.size], float) - 1) / 2)[0, 0]
-    return np.where(scan.grid.to_point(scan.voxels.astype(float))[:, 0] > half, left, right)  # LPS: left is positive
+    return np.where(points > half, left, right)
 
 
 def _boxes(
@@ -243,7 +253,7 @@ def _reach_mm(part: _Part, grid: Grid) -> NDArray[np.float64]:
 
 def _along_anatomy(values: NDArray[np.floating], grid: Grid) -> NDArray[np.float64]:
     """Values of the voxel axes in the order of the anatomical axes nearest to them."""
-    return np.asarray(values, float)[np.abs(np.asarray(grid.direction, float)).argmax(axis=1)]
+    return np.asarray(values, float)[list(turn_to("RAS", grid).source_axes)]
 
 
 def _three(values: NDArray[np.floating]) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
 from mimseg.networks.settings import NetworkSettings
+from mimseg.training.crops.cache import usual_sizes
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import Task
@@ -51,9 +52,8 @@ def choose_window(
     window = settings.window or (initial.network.window if initial else None)
     if window is not None:
         return window
-    sizes = [tuple(case.image.shape[1:]) for case in data.training]
     divisor = (initial.network if initial else settings.network).divisor
-    return plan_window(sizes, divisor, LARGEST_WINDOW[device_type])
+    return plan_window(usual_sizes(data.training), divisor, LARGEST_WINDOW[device_type])
 
 
 def prepare_network(

@@ -15,7 +15,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.networks.settings import NetworkSettings
-from mimseg.training.crops.cache import count_cases
+from mimseg.training.crops.cache import count_cases, usual_sizes
 from mimseg.training.run_folder import data_hashes
 
 
@@ -58,7 +58,7 @@ def describe(
 ) -> Description:
     """The model's description, as stored in its bundle."""
     spacing = np.array(data.preprocessing.spacing or (1.0, 1.0, 1.0))
-    extents = np.array([case.image.shape[1:] for case in data.training]) * spacing
+    extents = np.array(usual_sizes(data.training)) * spacing
     x, y, z = (round(float(edge), 1) for edge in np.median(extents, axis=0))
     values: dict[str, Any] = {
         "name": settings.name or default_name(settings.output),

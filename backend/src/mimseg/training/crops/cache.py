@@ -62,10 +62,21 @@ class TrainingCase:
     other_side: Tensor | None = None
     source: LabelSource | None = None
 
+    @property
+    def shows_something(self) -> bool:
+        """Whether any structure is labelled."""
+        return any(len(points) for points in self.points)
+
 
 def count_cases(cases: Sequence[TrainingCase]) -> int:
     """How many cases there are; the boxes that one was cut to are one."""
     return len({case.identifier for case in cases})
+
+
+def usual_sizes(cases: Sequence[TrainingCase]) -> list[tuple[int, ...]]:
+    """Voxels along x, y, z of the cases that show something; of all where none does."""
+    showing = [case for case in cases if case.shows_something] or cases
+    return [tuple(case.image.shape[1:]) for case in showing]
 
 
 def load_training_case(
