@@ -89,6 +89,14 @@ def test_organs_that_lie_apart_are_pieces_of_their_own_unless_one_case_shows_two
     assert one_piece_groups(maps, names) == tuple((name,) for name in (*names[:4], *names[5:8]))
 
 
+def test_a_structure_that_one_case_shows_tells_nothing_of_its_pieces() -> None:
+    names = [f"part {number}" for number in range(1, 11)]  # no case shows the tenth
+    maps = heads(solid=False)
+    for classes in maps[1:]:
+        classes[classes == 2] = 0
+    assert one_piece_groups(maps, names) == tuple((name,) for name in (names[0], *names[2:8]))
+
+
 def test_few_structures_may_be_lesions_and_few_cases_do_not_tell() -> None:
     names = [f"part {number}" for number in range(1, 10)]
     assert one_piece_groups(heads()[:2], names) == ()

@@ -37,7 +37,7 @@ def test_a_model_without_pieces_is_read_by_older_versions() -> None:
         "only the largest piece is kept of all structures together"
     )
     assert describe(one_piece=(("left",), ("right|hand",))).pieces_in_words() == (
-        "pieces smaller than a tenth of the largest are dropped of left, right|hand"
+        "pieces smaller than a tenth of the largest are dropped from left, right|hand"
     )
 
 

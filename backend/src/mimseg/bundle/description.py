@@ -135,7 +135,7 @@ class Description:
         single = tuple(group[0] for group in self.one_piece if len(group) == 1)
         parts = [
             f"only the largest piece is kept of {'; of '.join(named)}" if named else "",
-            f"pieces smaller than a tenth of the largest are dropped of {_listed(single)}" if single else "",
+            f"pieces smaller than a tenth of the largest are dropped from {_listed(single)}" if single else "",
         ]
         return "; ".join(part for part in parts if part)
 

@@ -23,6 +23,8 @@ from mimseg.training.crops.cache import TrainingCase
 ONE_PIECE = 0.99
 # A structure of more pieces is a thread or a film, as the fluid around a brain: what it touches does not hang together.
 MOST_PIECES = 10
+# A structure that one case shows, as a tumour, or none, tells nothing of how many pieces it has.
+FEWEST_SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) ->
     """What is one piece in every label map that shows it.
 
     Where all structures hang together, as a brain does: what is solid, and then everything. Where they do not: each
-    structure that is one piece by itself, as most organs are. A model of few structures has none, for they may be
-    lesions.
+    structure that is one piece by itself, as most organs are, if two cases show it. A model of few structures has none,
+    for they may be lesions.
 
     Args:
         maps: Class indices `(x, y, z)`; class k is `names[k - 1]`.
@@ -74,7 +76,12 @@ def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) ->
     if len(names) < FEWEST_STRUCTURES or len(maps) < FEWEST_CASES:
         return ()
     if not _hang_together(maps, everything):
-        return tuple((names[number - 1],) for number in everything if _hang_together(maps, [number]))
+        shown = np.sum([np.isin(everything, classes) for classes in maps], axis=0)
+        return tuple(
+            (names[number - 1],)
+            for number, count in zip(everything, shown, strict=True)
+            if count >= FEWEST_SHOWN and _hang_together(maps, [number])
+        )
     solid = [
         number for number in everything if all(pieces_of(classes, [number]).count <= MOST_PIECES for classes in maps)
     ]
