@@ -120,17 +120,23 @@ def _difference(scores: Scores, size: str, one: str, other: str) -> str:
     comparison = compare_arms(scores, size, one, other)
     if comparison is None:
         return "–"
-    return f"{comparison.effect:+.3f} ({format_p(comparison.corrected)})"
+    # p tells of other cases, not of other trainings.
+    once = "" if len(_common_seeds(scores, size, one, other)) > 1 else ", one training each"
+    return f"{comparison.effect:+.3f} ({format_p(comparison.corrected)}{once})"
 
 
 def compare_arms(scores: Scores, size: str, one: str, other: str) -> Comparison | None:
     """One arm against another over the seeds that both finished; None if there is none."""
-    seeds = [run.seed for run in scores if (run.arm, run.size) == (one, size)]
-    seeds = [seed for seed in seeds if Run(other, size, seed) in scores]
+    seeds = _common_seeds(scores, size, one, other)
     if not seeds:
         return None
     first, second = (np.stack([case_dice(scores[Run(arm, size, seed)]) for seed in seeds]) for arm in (one, other))
     return compare([Pair(one, other, first, second)], list(range(first.shape[1])))[0]
+
+
+def _common_seeds(scores: Scores, size: str, one: str, other: str) -> list[int]:
+    own = [run.seed for run in scores if (run.arm, run.size) == (one, size)]
+    return [seed for seed in own if Run(other, size, seed) in scores]
 
 
 def draw_curve(path: Path, task: Task, scores: Scores) -> None:
