@@ -51,6 +51,22 @@ def dice_and_cross_entropy(include_background: bool = False, balance: bool = Fal
     return compute
 
 
+def balance_offsets(counts: Tensor) -> Tensor:
+    """What takes `balance` back if it is added to logits: rare structures, which it makes too large, get smaller.
+
+    All of it is right after cross entropy alone (Menon et al., Long-tail learning via logit adjustment, ICLR 2021,
+    section 4); half of this loss is Dice, which is not weighed.
+
+    Args:
+        counts: `(K,)`: mean number of voxels of each class in the crops that show it; 0 for a class in none.
+
+    Returns:
+        `(K,)`: 0 for the most frequent class and for classes that no crop shows, less for rarer ones.
+    """
+    weights = counts.clamp_min(1).double().rsqrt()
+    return torch.where(counts > 0, -(weights / weights.min()).log(), 0.0).float()
+
+
 def dice_and_binary_cross_entropy(membership: NDArray[np.bool_]) -> Loss:
     """Soft Dice plus binary cross entropy of structures that may overlap.
 

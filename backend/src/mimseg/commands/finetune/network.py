@@ -18,12 +18,17 @@ from mimseg.training.crops.cache import usual_sizes
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import Task
-from mimseg.training.losses import dice_and_binary_cross_entropy, dice_and_cross_entropy
+from mimseg.training.losses import balance_offsets, dice_and_binary_cross_entropy, dice_and_cross_entropy
 from mimseg.training.optimiser.schedule import parameter_groups
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.transfer import TransferReport, transfer
 from mimseg.training.validation import mean_dice, predict_case
+
+# Crops that tell how many voxels each structure has in one.
+COUNTED_CROPS = 64
+# How much of the weighing by `--balance` may be taken back: the validation cases choose.
+SHARES_TAKEN_BACK = (0.0, 0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,7 @@ def build_task(settings: FinetuneSettings, data: LabelledData, prepared: Prepare
     def validate(average: nn.Module, step: int) -> dict[str, float]:
         if not data.validation or not fabric.is_global_zero:
             return {}
-        dice = [mean_dice(predict_case(average, case, shape, settings.overlap), case) for case in data.validation]
-        return {"validation_dice": float(np.mean(dice))}
+        return {"validation_dice": validation_dice(average, settings, data, shape)}
 
     pretrained = set(report.loaded + report.resized) if report else set()
     schedule = settings.schedule
@@ -145,3 +149,46 @@ def build_task(settings: FinetuneSettings, data: LabelledData, prepared: Prepare
         schedule.optimizer,
     )  # fmt: skip
     return Task(network, groups, make_batch, make_loss(settings, data), validate, "validation_dice", True)
+
+
+def validation_dice(
+    network: nn.Module, settings: FinetuneSettings, data: LabelledData, shape: NetworkSettings
+) -> float:
+    """Mean Dice of the validation cases."""
+    dice = [mean_dice(predict_case(network, case, shape, settings.overlap), case) for case in data.validation]
+    return float(np.mean(dice))
+
+
+def take_back_balance(
+    network: nn.Module, shape: NetworkSettings, settings: FinetuneSettings, data: LabelledData
+) -> float:
+    """Change the last layer's bias so that structures which `--balance` made too large get smaller.
+
+    Cases that choose the best weights choose this, too: heads gained by it, abdomens would have lost.
+
+    Returns:
+        The share of the weighing that was taken back; 0 also where no case may choose.
+    """
+    if not settings.balance or data.regions is not None or not data.validation or not settings.validations:
+        return 0.0
+    voxels, crops = torch.zeros(2, shape.classes)
+    for step in range(COUNTED_CROPS):
+        _, labels = draw_batch(
+            data.training, shape.window, settings.augmentation, settings.foreground_share, 1, settings.seed, step
+        )
+        if labels is not None:
+            own = torch.bincount(labels[labels < shape.classes].long(), minlength=shape.classes)
+            voxels, crops = voxels + own, crops + (own > 0)
+    offsets = balance_offsets(voxels / crops.clamp_min(1))
+    bias = next(
+        value
+        for name, value in network.named_parameters()
+        if name.startswith(shape.output_layer) and name.endswith("bias") and value.shape == (shape.classes,)
+    ).data
+    own_bias, scores = bias.clone(), []
+    for share in SHARES_TAKEN_BACK:
+        bias.copy_(own_bias + share * offsets)
+        scores.append(validation_dice(network, settings, data, shape))
+    best = SHARES_TAKEN_BACK[int(np.argmax(scores))]
+    bias.copy_(own_bias + best * offsets)
+    return best

@@ -11,7 +11,13 @@ from mimseg.bundle.writer import write_bundle
 from mimseg.commands.finetune.data import LabelledData, load_labelled_data
 from mimseg.commands.finetune.drawn_images import write_drawn_images
 from mimseg.commands.finetune.measure import measure_new_model
-from mimseg.commands.finetune.network import PreparedNetwork, build_task, choose_window, prepare_network
+from mimseg.commands.finetune.network import (
+    PreparedNetwork,
+    build_task,
+    choose_window,
+    prepare_network,
+    take_back_balance,
+)
 from mimseg.commands.finetune.plan import TrainingPlan, as_started
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.provisional_model import ProvisionalModel, remove_provisional, unfinished
@@ -124,7 +130,10 @@ def train(
     record = run.record(run.shape)
     record["finetuning"].update(steps=state.step, seconds=round(state.seconds, 1))
     network.load_state_dict(training.best_weights())
-    return Trained(network.eval(), run.shape, data, record)
+    network.eval()
+    if settings.balance:
+        record["finetuning"]["balance_taken_back"] = take_back_balance(network, run.shape, settings, data)
+    return Trained(network, run.shape, data, record)
 
 
 class _Run:
