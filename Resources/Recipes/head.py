@@ -5,10 +5,11 @@
 DATA is a folder with the twenty label maps of SynthSeg (Billot et al., Medical Image Analysis 2023; Apache-2.0),
 `training_seg_01.nii.gz` to `training_seg_20.nii.gz`. Not one image is needed: they are drawn while training. Maps 19
 and 20 choose the weights and are scored. There are three trainings, each from the model of the one before; the second
-and third see more of what is no brain. Of the model that ships, the first training and 850 steps of the second drew
-bright air in one image of ten; now it is drawn more seldom. WORK keeps everything: a stopped training goes on,
-`--finish` ends it and makes the model of its best weights. The network is a small DynUNet, which no pre-training
-precedes; a step took about 4 s of one core with AVX2 (first and second training), about 1 s with AMX (third).
+and third see more of what is no brain. What ships was made so but for two things: `--balance` was taken back, as each
+training now does at its end, after the third one only; and the first training and 850 steps of the second drew bright
+air in one image of ten, now drawn more seldom. WORK keeps everything: a stopped training goes on, `--finish` ends it
+and makes the model of its best weights. The network is a small DynUNet, which no pre-training precedes; a step took
+about 4 s of one core with AVX2 (first and second training), about 1 s with AMX (third).
 """
 
 from __future__ import annotations
