@@ -145,6 +145,30 @@ def test_a_scan_of_the_wrong_modality_is_warned_of(tmp_path, modality, low, warn
     assert recorder.warnings.count("modality") == warned
 
 
+@pytest.mark.parametrize(
+    ("modality", "kind", "shift", "refused"),
+    [("CT", "window", 1024, True), ("CT", "window", 0, False), ("CT", "window", -1000, False),
+     ("CT", "zscore", 1024, False), ("MR", "window", 1024, False)],
+)  # fmt: skip
+def test_ct_that_was_shifted_is_refused_instead_of_painted(tmp_path, modality, kind, shift, refused):
+    """Of a body at 974 to 1124 a window of -125 to 275 sees one grey."""
+    intensity = Intensity("window", -125, 275) if kind == "window" else Intensity(kind)
+    model = write_tiny_bundle(
+        tmp_path / "model", preprocessing=Preprocessing(intensity=intensity), modality=modality
+    )  # fmt: skip
+    write_scan(tmp_path / "scan.nrrd", low=-50)
+    image = sitk.ReadImage(str(tmp_path / "scan.nrrd")) + shift
+    sitk.WriteImage(image, str(tmp_path / "scan.nrrd"))
+    settings = settings_for(model, tmp_path / "scan.nrrd", tmp_path / "a.nrrd")
+    if not refused:
+        segment(settings, Recorder())
+        return
+    with pytest.raises(UserError) as refusal:
+        segment(settings, Recorder())
+    assert refusal.value.code == "not-hounsfield"
+    assert not (tmp_path / "a.nrrd").exists()
+
+
 def test_a_failure_leaves_no_file_behind(tmp_path, sharp_model, monkeypatch):
     write_scan(tmp_path / "scan.nrrd")
 

@@ -126,7 +126,14 @@ def _table():
                 _("Check that the scan shows that part of the body."),
             ),
         ),
-        ("modality not-mr not-hounsfield", Words(_("The scan is of another kind than the model's."), model)),
+        ("modality not-mr", Words(_("The scan is of another kind than the model's."), model)),
+        (
+            "not-hounsfield",
+            Words(
+                _("The scan's values are not Hounsfield units."),
+                _("Load it again from its original DICOM files. If 1024 was added to all values, subtract it."),
+            ),
+        ),
         (
             "not-located nothing-located nothing-found no-locator bad-locator",
             Words(

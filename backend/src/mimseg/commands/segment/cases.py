@@ -24,6 +24,9 @@ from mimseg.memory import memory_errors_named
 from mimseg.reports.pictures import write_png
 from mimseg.reports.preview import draw_preview
 
+# Bone is a smaller share of any scan, also of one that shows no air and no fat.
+BRIGHT_SHARE = 0.2
+
 
 def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str = "") -> Volume:
     """The case's volume, `(i, j, k)` or `(C, i, j, k)`.
@@ -122,6 +125,26 @@ def warn_of_misfit(volume: Volume, job: Job, description: Description, has_regio
     if description.modality == "MR" and lowest <= -900:
         reporter.warning(
             "modality", f"{job.inputs[0]} looks like CT (lowest value {lowest:.0f}); {description.name} wants MR."
+        )
+
+
+def refuse_other_scale(volume: Volume, job: Job, description: Description) -> None:
+    """Raise UserError for what can be no CT in Hounsfield units, to a model that looks at a window of them.
+
+    Nothing is negative, and much is brighter than the model can tell apart: often 1000 or 1024 was added to all values.
+    The model would see a body of one grey and paint organs into it.
+    """
+    intensity = description.preprocessing.intensity
+    if description.modality != "CT" or intensity.kind != "window" or volume.array.min() < 0:
+        return
+    bright = float((volume.array > intensity.upper).mean())
+    if bright > BRIGHT_SHARE:
+        raise UserError(
+            f"{job.inputs[0]} is not in Hounsfield units: no value is negative, and {bright:.0%} of them are above "
+            f"{intensity.upper:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
+            "Load the scan again from its original DICOM files. If it is shifted (air is 0 and water 1000 or 1024), "
+            "subtract that.",
+            "not-hounsfield",
         )
 
 
