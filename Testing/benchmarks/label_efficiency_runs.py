@@ -38,6 +38,7 @@ ARMS = {
     "mim-patch": Arm("MIM-UNETR, patch stem", "#f59e0b", "unetr-small", _PATCH, pretrained=True),
     "scratch-patch": Arm("UNETR from scratch, patch stem", "#38bdf8", "unetr-small", _PATCH),
     "dynunet": Arm("MONAI DynUNet", "#4d7c0f", "dynunet-small"),
+    "mim-primus": Arm("MIM-Primus", "#be185d", "primus-tiny", pretrained=True),
     "primus": Arm("Primus from scratch", "#7c3aed", "primus-tiny"),
 }
 
@@ -95,8 +96,8 @@ TASKS = {
     # A window is 320 x 256 x 192 mm and sees most of an abdomen; left and right organs look alike.
     "abdomen": Task(
         window=(80, 64, 48), spacing=(4.0, 4.0, 4.0), classes=14, modality="CT", mirror=False,
-        arms=("mim-patch", "scratch-patch", "scratch", "dynunet", "primus"),
-        comparisons=(("mim-patch", "scratch-patch"), ("mim-patch", "dynunet"), ("primus", "scratch-patch")),
+        arms=("mim-primus", "primus", "dynunet", "mim-patch", "scratch-patch", "scratch"),
+        comparisons=(("mim-primus", "primus"), ("mim-primus", "dynunet"), ("mim-patch", "scratch-patch")),
         minutes={"1": 6.0, "3": 6.0, "10": 6.0},
         seeds={"1": (0, 1, 2), "3": (0, 1, 2), "10": (0, 1, 2)},
         pretrain_minutes=25.0,
