@@ -179,12 +179,12 @@ def take_back_balance(
         if labels is not None:
             own = torch.bincount(labels[labels < shape.classes].long(), minlength=shape.classes)
             voxels, crops = voxels + own, crops + (own > 0)
-    offsets = balance_offsets(voxels / crops.clamp_min(1))
     bias = next(
         value
         for name, value in network.named_parameters()
         if name.startswith(shape.output_layer) and name.endswith("bias") and value.shape == (shape.classes,)
     ).data
+    offsets = balance_offsets(voxels / crops.clamp_min(1)).to(bias)
     own_bias, scores = bias.clone(), []
     for share in SHARES_TAKEN_BACK:
         bias.copy_(own_bias + share * offsets)

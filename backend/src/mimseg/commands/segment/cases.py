@@ -24,8 +24,8 @@ from mimseg.memory import memory_errors_named
 from mimseg.reports.pictures import write_png
 from mimseg.reports.preview import draw_preview
 
-# Bone is a smaller share of any scan, also of one that shows no air and no fat.
-BRIGHT_SHARE = 0.2
+# What is brighter, in HU, is bone or metal: a smaller share of any scan, also of one that shows no air and no fat.
+BRIGHT, BRIGHT_SHARE = 300, 0.2
 
 
 def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str = "") -> Volume:
@@ -137,11 +137,12 @@ def refuse_other_scale(volume: Volume, job: Job, description: Description) -> No
     intensity = description.preprocessing.intensity
     if description.modality != "CT" or intensity.kind != "window" or volume.array.min() < 0:
         return
-    bright = float((volume.array > intensity.upper).mean())
+    limit = max(intensity.upper, BRIGHT)
+    bright = float((volume.array > limit).mean())
     if bright > BRIGHT_SHARE:
         raise UserError(
             f"{job.inputs[0]} is not in Hounsfield units: no value is negative, and {bright:.0%} of them are above "
-            f"{intensity.upper:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
+            f"{limit:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
             "Load the scan again from its original DICOM files. If it is shifted (air is 0 and water 1000 or 1024), "
             "subtract that.",
             "not-hounsfield",
