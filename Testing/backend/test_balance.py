@@ -12,9 +12,11 @@ pytestmark = pytest.mark.train
 
 from synthetic import write_dataset  # noqa: E402
 
+from mimseg import stopping  # noqa: E402
 from mimseg.commands.finetune import network as network_module  # noqa: E402
 from mimseg.commands.finetune.run import train  # noqa: E402
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
+from mimseg.errors import Stopped  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.dynunet import DynUnetSettings  # noqa: E402
 from mimseg.networks.primus_settings import PrimusSettings  # noqa: E402
@@ -96,6 +98,33 @@ def test_validation_cases_choose_how_much_is_taken_back_in_the_last_bias(
     assert offsets[0] == 0  # the background, of which there is most
     assert (offsets[1:] < -0.2).all()
     assert len({tuple(values.tolist()) for values in asked}) == len(network_module.SHARES_TAKEN_BACK)
+
+
+def test_a_stop_while_it_is_chosen_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many validation cases take minutes."""
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    scores = iter((0.5, 0.5))
+
+    def score(*_: object) -> float:
+        if next(scores, None) is None:
+            raise AssertionError("went on")
+        return 0.5
+
+    class StopAtTheSecond(Reporter):
+        def progress(self, phase: str, done: float, total: float, **more: object) -> None:
+            if phase == "score" and done == 0:
+                stopping.request()
+
+    monkeypatch.setattr(network_module, "validation_dice", score)
+    settings = FinetuneSettings(
+        write_dataset(tmp_path / "data", 5), tmp_path / "my", Budget(1), None, NETWORKS[1], window=(16, 16, 16),
+        device="cpu", precision="32-true", batch=1, balance=True, validations=1,
+    )  # fmt: skip
+    try:
+        with pytest.raises(Stopped):
+            train(settings, StopAtTheSecond())
+    finally:
+        stopping.clear()
 
 
 def test_where_no_case_may_choose_nothing_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,10 @@ TASKS = {
     "abdomen": Task(
         window=(80, 64, 48), spacing=(4.0, 4.0, 4.0), classes=14, modality="CT", mirror=False,
         arms=("mim-primus", "primus", "dynunet", "mim-patch", "scratch-patch", "scratch"),
-        comparisons=(("mim-primus", "primus"), ("mim-primus", "dynunet"), ("mim-patch", "scratch-patch")),
+        comparisons=(
+            ("mim-primus", "primus"), ("mim-primus", "dynunet"), ("mim-patch", "scratch-patch"),
+            ("mim-patch", "dynunet"), ("primus", "scratch-patch"),
+        ),
         minutes={"1": 6.0, "3": 6.0, "10": 6.0},
         seeds={"1": (0, 1, 2), "3": (0, 1, 2), "10": (0, 1, 2)},
         pretrain_minutes=25.0,

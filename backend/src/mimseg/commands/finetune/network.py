@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from mimseg.commands.finetune.data import LabelledData
 from mimseg.commands.finetune.settings import USUAL_BATCH, FinetuneSettings
+from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
+from mimseg.stopping import check
 from mimseg.training.crops.cache import usual_sizes
 from mimseg.training.crops.draw import draw_batch
 from mimseg.training.initial_weights import InitialWeights
@@ -160,7 +162,7 @@ def validation_dice(
 
 
 def take_back_balance(
-    network: nn.Module, shape: NetworkSettings, settings: FinetuneSettings, data: LabelledData
+    network: nn.Module, shape: NetworkSettings, settings: FinetuneSettings, data: LabelledData, reporter: Reporter
 ) -> float:
     """Change the last layer's bias so that structures which `--balance` made too large get smaller.
 
@@ -168,6 +170,9 @@ def take_back_balance(
 
     Returns:
         The share of the weighing that was taken back; 0 also where no case may choose.
+
+    Raises:
+        Stopped: The user asked to stop.
     """
     if not settings.balance or data.regions is not None or not data.validation or not settings.validations:
         return 0.0
@@ -186,9 +191,12 @@ def take_back_balance(
     ).data
     offsets = balance_offsets(voxels / crops.clamp_min(1)).to(bias)
     own_bias, scores = bias.clone(), []
-    for share in SHARES_TAKEN_BACK:
+    for number, share in enumerate(SHARES_TAKEN_BACK):
+        check()
+        reporter.progress("score", number, len(SHARES_TAKEN_BACK))
         bias.copy_(own_bias + share * offsets)
         scores.append(validation_dice(network, settings, data, shape))
+    reporter.progress("score", len(SHARES_TAKEN_BACK), len(SHARES_TAKEN_BACK))
     best = SHARES_TAKEN_BACK[int(np.argmax(scores))]
     bias.copy_(own_bias + best * offsets)
     return best

@@ -132,7 +132,8 @@ def train(
     network.load_state_dict(training.best_weights())
     network.eval()
     if settings.balance:
-        record["finetuning"]["balance_taken_back"] = take_back_balance(network, run.shape, settings, data)
+        share = take_back_balance(network, run.shape, settings, data, reporter)
+        record["finetuning"]["balance_taken_back"] = share
     return Trained(network, run.shape, data, record)
 
 

@@ -1,4 +1,4 @@
-"""What is done with one case: read it, warn of what does not fit the model, write its result."""
+"""What is done with one case: read it, look whether it fits the model, write its result."""
 
 from __future__ import annotations
 
@@ -103,8 +103,12 @@ def choose_structures(description: Description, names: Sequence[str]) -> tuple[L
     return tuple(label for label in description.labels if label.value in wanted)
 
 
-def warn_of_misfit(volume: Volume, job: Job, description: Description, has_region: bool, reporter: Reporter) -> None:
-    """Tell the user when the scan is hardly what the model was trained on."""
+def check_fit(volume: Volume, job: Job, description: Description, has_region: bool, reporter: Reporter) -> None:
+    """Tell the user when the scan is hardly what the model was trained on.
+
+    Raises:
+        UserError: It is CT that cannot be in Hounsfield units, of which the model sees a window.
+    """
     extent = sorted(n * s for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
     usual = description.field_of_view_mm
     if usual is not None and not has_region and is_larger_than_trained(volume.grid, description):
@@ -117,6 +121,8 @@ def warn_of_misfit(volume: Volume, job: Job, description: Description, has_regio
         return
     lowest = float(volume.array.min())
     if description.modality == "CT" and lowest >= 0:
+        if description.preprocessing.intensity.kind == "window":
+            _refuse_shifted(volume, job, description)
         reporter.warning(
             "modality",
             f"{job.inputs[0]} has no negative value, but {description.name} wants CT in Hounsfield units, where air "
@@ -128,16 +134,13 @@ def warn_of_misfit(volume: Volume, job: Job, description: Description, has_regio
         )
 
 
-def refuse_other_scale(volume: Volume, job: Job, description: Description) -> None:
-    """Raise UserError for what can be no CT in Hounsfield units, to a model that looks at a window of them.
+def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
+    """Raise UserError for CT without negative values of which much is brighter than soft tissue ever is.
 
-    Nothing is negative, and much is brighter than the model can tell apart: often 1000 or 1024 was added to all values.
-    The model would see a body of one grey and paint organs into it.
+    Often 1000 or 1024 was added. A model that looks at a window of Hounsfield units would see a body of one grey and
+    paint organs into it.
     """
-    intensity = description.preprocessing.intensity
-    if description.modality != "CT" or intensity.kind != "window" or volume.array.min() < 0:
-        return
-    limit = max(intensity.upper, BRIGHT)
+    limit = max(description.preprocessing.intensity.upper, BRIGHT)
     bright = float((volume.array > limit).mean())
     if bright > BRIGHT_SHARE:
         raise UserError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import label_values, read_case, refuse_other_scale, warn_of_misfit, write_case
+from mimseg.commands.segment.cases import check_fit, label_values, read_case, write_case
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
@@ -231,8 +231,7 @@ class _Run:
         regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
         description = self.bundle.description
         located = self.finder.runs_on(volume.grid)
-        refuse_other_scale(volume, job, description)
-        warn_of_misfit(volume, job, description, bool(regions) or located, self.reporter)
+        check_fit(volume, job, description, bool(regions) or located, self.reporter)
         bits = self._bits(job, volume) if not located else None
         classes = self._classes(volume, regions, bits)
         if not regions and not located:
