@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import harness
@@ -69,6 +71,13 @@ def test_properties_are_values_and_signals_connect_on_every_class(module, name):
         except NotOffered:
             gone.append(signature)  # using it fails loudly
     assert len(gone) <= 0.35 * sum(len(signatures) for signatures in spec.signals.values()), gone
+
+
+def test_an_enum_is_read_by_a_process_that_never_named_it():
+    read = "import harness.properties\nfrom PySide6 import QtWidgets\napp = QtWidgets.QApplication([])\n"
+    read += "print(QtWidgets.QWidget().property('contextMenuPolicy'))"
+    done = subprocess.run([sys.executable, "-c", read], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert "DefaultContextMenu" in done.stdout, done.stderr
 
 
 def test_a_static_function_that_waits_for_a_user_raises_until_patched(monkeypatch):

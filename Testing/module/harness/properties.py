@@ -11,6 +11,10 @@ from harness.errors import NotOffered
 from harness.natives import alive
 from PySide6 import QtCore
 
+# PySide makes its enums when they are first named; a property whose enum nobody has named yet cannot be read.
+for _enum in dir(QtCore.Qt):
+    getattr(QtCore.Qt, _enum)
+
 
 def is_method_too(cls: type, name: str) -> bool:
     """Say whether PySide has a method beside the signal of the same name, as QProcess.error."""
