@@ -72,6 +72,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mirror half of the crops and swap the structures that are named left and right",
     )
+    group.add_argument(
+        "--cut-off",
+        type=share_of_crops,
+        default=0.0,
+        metavar="SHARE",
+        help="share of crops (0 to 1) that end early, as scans of few slices do (default: 0)",
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     group.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed or 16-mixed")
     group.add_argument("--devices", type=int, help="processes per node; start them with torchrun or SLURM")
@@ -89,6 +96,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         ("--average", "decay of the moving average of the weights; 0: none"),
     ):
         group.add_argument(option, type=float, help=text)
+
+
+def share_of_crops(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
+    return share
 
 
 def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -126,7 +144,10 @@ def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
     from mimseg.training.augmentation import AugmentationSettings
 
     return AugmentationSettings(
-        **arguments.augmentation, flip_left_right=arguments.flip_left_right, flip_pairs=arguments.flip_pairs
+        **arguments.augmentation,
+        flip_left_right=arguments.flip_left_right,
+        flip_pairs=arguments.flip_pairs,
+        cut_off=arguments.cut_off,
     )
 
 

@@ -33,6 +33,7 @@ class AugmentationSettings:
             the voxels' size.
         offset: Largest random number added to half of the crops.
         flip_pairs: Mirror half of the crops along x and swap the structures that are named left and right.
+        cut_off: Share of crops that end early along one axis, as a scan of few slices does.
     """
 
     rotation: float = 15.0
@@ -46,6 +47,7 @@ class AugmentationSettings:
     quarter_turns: float = 0.0
     offset: float = 0.0
     flip_pairs: bool = False
+    cut_off: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""
@@ -196,6 +198,29 @@ def swap_sides(label: Tensor, other_side: Tensor) -> Tensor:
     table = torch.arange(256, dtype=label.dtype)
     table[: len(other_side)] = other_side.to(label.dtype)
     return table[label.long()]
+
+
+def cut_off(image: Tensor, label: Tensor | None, share: float, generator: torch.Generator) -> None:
+    """With probability `share` empty both ends of a crop along a random axis, as where a scan has few slices.
+
+    Inference puts a scan that is smaller than its window in the middle of it and surrounds it with 0. What is left has
+    30 % to all of the window's length.
+
+    Args:
+        image: `(C, X, Y, Z)`, scaled as the network's input; changed in place.
+        label: `(1, X, Y, Z)` class indices, changed in place: background where the image is empty.
+        share: 0 draws no random number, so that runs begun without this go on as they were.
+        generator: On the CPU.
+    """
+    if not share or not _chance(generator, share):
+        return
+    axis = 1 + int(torch.randint(3, (), generator=generator))
+    edge = image.shape[axis]
+    kept = max(1, round(edge * float(_uniform(generator, 0.3, 1.0))))
+    first = (edge - kept) // 2
+    for part in (image, label) if label is not None else (image,):
+        part.narrow(axis, 0, first).zero_()
+        part.narrow(axis, first + kept, edge - first - kept).zero_()
 
 
 def change_intensity(crop: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:

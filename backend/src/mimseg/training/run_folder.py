@@ -138,7 +138,7 @@ def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "set
 def comparable(key: str, value: Any) -> Any:
     """A setting as it can be compared: an older mimseg wrote it without what has been added since."""
     if key == "augmentation" and isinstance(value, dict):
-        return {"flip_pairs": False, **value}
+        return {"flip_pairs": False, "cut_off": 0.0, **value}
     return NetworkSettings.from_json(value) if key == "network" and isinstance(value, dict) else value
 
 

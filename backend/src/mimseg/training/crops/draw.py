@@ -14,6 +14,7 @@ from torch import Tensor
 from mimseg.training.augmentation import (
     AugmentationSettings,
     change_intensity,
+    cut_off,
     sample,
     sample_labels,
     sampling_points,
@@ -100,9 +101,9 @@ def _read(
         image, label = draw(case.source, points, generator)
         return _mirrored(image, label, case, augmentation, generator)
     image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
-    if case.label is None:
-        return image, None
-    return _mirrored(image, sample_labels(case.label, points), case, augmentation, generator)
+    read = None if case.label is None else sample_labels(case.label, points)
+    cut_off(image, read, augmentation.cut_off, generator)
+    return (image, None) if read is None else _mirrored(image, read, case, augmentation, generator)
 
 
 def _mirrored(
