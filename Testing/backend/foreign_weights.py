@@ -17,7 +17,7 @@ from mimseg.importers.network_shape import ShapeHints, read_shape
 from mimseg.networks.primus_settings import PrimusSettings
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr import UNETR
-from mimseg.training.transfer import TransferReport
+from mimseg.training.start.transfer import TransferReport
 
 HEADS = 6
 WINDOW = (32, 32, 32)

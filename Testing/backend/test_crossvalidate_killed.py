@@ -30,7 +30,7 @@ from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.budget import Budget, LoopSettings  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.losses import dice_and_cross_entropy  # noqa: E402
-from mimseg.training.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
+from mimseg.training.start.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
 
 SHAPE = UnetrSettings(window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2)
 STEPS = 3

@@ -15,7 +15,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from mimseg import importers  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
-from mimseg.training.initial_weights import read_initial_weights  # noqa: E402
+from mimseg.training.start.initial_weights import read_initial_weights  # noqa: E402
 
 WIDTH, HEADS, LAYERS, PATCH, GRID = 48, 4, 3, 8, (2, 2, 2)
 

@@ -21,7 +21,7 @@ from mimseg.importers.checkpoint_file import Checkpoint, read_checkpoint  # noqa
 from mimseg.importers.network_shape import ShapeHints, read_shape  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
-from mimseg.training.transfer import is_used_in  # noqa: E402
+from mimseg.training.start.transfer import is_used_in  # noqa: E402
 
 
 def scans(channels: int = 1) -> Any:

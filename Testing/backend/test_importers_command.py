@@ -31,8 +31,8 @@ from mimseg.commands.models import import_weights  # noqa: E402
 from mimseg.commands.models.import_settings import ImportSettings  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
-from mimseg.training.initial_weights import read_initial_weights  # noqa: E402
-from mimseg.training.transfer import transfer  # noqa: E402
+from mimseg.training.start.initial_weights import read_initial_weights  # noqa: E402
+from mimseg.training.start.transfer import transfer  # noqa: E402
 
 LABELS = [{"value": 3, "name": "ball"}, {"value": 8, "name": "block"}]
 PREPROCESSING = {

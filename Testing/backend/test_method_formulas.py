@@ -12,7 +12,7 @@ pytestmark = pytest.mark.train
 from method_tools import SHAPE, build  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from mimseg.cli.presets import METHOD_SETTINGS, PRETRAIN  # noqa: E402
+from mimseg.cli.options.presets import METHOD_SETTINGS, PRETRAIN  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.methods import load_method, method_settings  # noqa: E402
 from mimseg.networks.methods.simclr import nt_xent  # noqa: E402

@@ -18,8 +18,8 @@ from foreign_weights import nnssl_checkpoint, primus_encoder  # noqa: E402
 
 from mimseg.cli.main import main  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
-from mimseg.training.initial_weights import read_initial_weights  # noqa: E402
-from mimseg.training.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
+from mimseg.training.start.initial_weights import read_initial_weights  # noqa: E402
+from mimseg.training.start.pretrained_run import PretrainedRun, write_pretrained  # noqa: E402
 
 
 def run_command(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from conftest import RecordingReporter
 from volume_files import SIZE, ramp, write
 
-from mimseg.cli.reading_options import add_orientation_option
+from mimseg.cli.options.reading import add_orientation_option
 from mimseg.data.cases import load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap

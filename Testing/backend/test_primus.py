@@ -17,7 +17,7 @@ from method_tools import SMALL, build  # noqa: E402
 
 from mimseg.networks.methods import METHODS  # noqa: E402
 from mimseg.networks.primus_settings import PrimusSettings  # noqa: E402
-from mimseg.training.transfer import transfer  # noqa: E402
+from mimseg.training.start.transfer import transfer  # noqa: E402
 
 SHAPE = PrimusSettings(window=(16, 24, 16), channels=2, classes=3, hidden_size=48, heads=2, layers=3)
 

@@ -29,7 +29,7 @@ from mimseg.training.crops.cache import TrainingCase  # noqa: E402
 from mimseg.training.crops.draw import ahead, case_indices, draw_batch, generator_for  # noqa: E402
 from mimseg.training.optimiser.schedule import parameter_groups, warmup_cosine  # noqa: E402
 from mimseg.training.planning import plan_window  # noqa: E402
-from mimseg.training.transfer import transfer  # noqa: E402
+from mimseg.training.start.transfer import transfer  # noqa: E402
 
 SMALL = {"hidden_size": 24, "mlp_size": 24, "heads": 2, "feature_size": 2, "layers": 3, "patch_size": 8}
 OPTIONS = [

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.train
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
-from mimseg.training.transfer import (  # noqa: E402
+from mimseg.training.start.transfer import (  # noqa: E402
     is_used_in,
     resize_kernel,
     spread_channels,

@@ -18,7 +18,7 @@ import torch
 from label_efficiency_runs import ARMS, Arm, Run, Task
 from torch import nn
 
-from mimseg.cli.presets import FINETUNE, PRETRAIN
+from mimseg.cli.options.presets import FINETUNE, PRETRAIN
 from mimseg.commands.finetune.data import load_labelled_data
 from mimseg.commands.finetune.run import train
 from mimseg.commands.finetune.settings import FinetuneSettings

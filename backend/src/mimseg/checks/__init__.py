@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from mimseg.checks import appearance, channels, duplicates, flips, pieces, scale, sizes, spacing, subjects, values
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
-from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
@@ -52,7 +52,7 @@ def look_at(
 
     Args:
         cases: What to read.
-        load: Reads one, see `mimseg.checks.reading`.
+        load: Reads one, see `mimseg.checks.cases.reading`.
         checks: Of `CHECKS`; a case without an image gets only those of `CHECKS_WITHOUT_IMAGE`.
         context: What no single case says.
         reporter: Is told how far it is.

@@ -9,10 +9,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.comparison import unusual_cases
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.regions import Box
 
 # Brightness is the share of the surroundings that is darker, 0..1: at least 0.35 apart.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
-from mimseg.checks.loaded_case import LoadedCase
 
 _CONTRASTS = {"t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "pd", "adc", "dwi", "swi"}
 

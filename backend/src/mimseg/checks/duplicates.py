@@ -11,10 +11,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.checks.cases.loaded_case import LoadedCase
+from mimseg.checks.cases.low_resolution import ORIENTATIONS, coarse_image, orders, standardized
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
-from mimseg.checks.low_resolution import ORIENTATIONS, coarse_image, orders, standardized
 
 # Correlation of coarse cubes. Two sides or two visits of one person stay below 0.9; the same scan with other noise
 # or brightness lies above 0.99. Volumes registered to a template resemble each other anyway, therefore both bounds.

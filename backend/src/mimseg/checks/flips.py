@@ -13,10 +13,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mimseg.checks.cases.loaded_case import LoadedCase
+from mimseg.checks.cases.low_resolution import ORIENTATIONS, Fit, coarse_image, fit_to_others, shrink, standardized
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
-from mimseg.checks.low_resolution import ORIENTATIONS, Fit, coarse_image, fit_to_others, shrink, standardized
 
 FEWEST_CASES = 3
 # Correlations of what is asymmetric: of a case that is reported, of the median case, of what supports a suspicion.

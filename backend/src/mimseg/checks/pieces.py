@@ -9,10 +9,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.comparison import USUAL_SHARE, share_of_others, unusual_cases
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.regions import Box, bounding_box
 
 # Fewer than three cases cannot be compared; pieces below this share of the largest one are probably strays.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
 
 # CT in Hounsfield units nearly always contains air or fat; a volume without negative values is not in HU.
 HIGHEST_CT_MINIMUM = -50.0

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mimseg.checks.cases.loaded_case import LoadedCase, Structure
 from mimseg.checks.comparison import unusual_cases
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase, Structure
 
 TINY_VOXELS = 10
 # Volumes are compared on a logarithmic scale: a factor of nearly 4, more where the cases themselves vary (lesions).

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
-from mimseg.checks.loaded_case import LoadedCase
 
 SPACING_FACTOR = 2.0
 

@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding
-from mimseg.checks.loaded_case import LoadedCase
 
 # Ends of names that tell visits, sides or sequences of one person apart.
 _SUFFIX = re.compile(

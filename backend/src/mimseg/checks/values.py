@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.comparison import USUAL_SHARE, share_of_others
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
 
 # In fewer than this share of the other cases, a value that nothing names looks like a mistake.
 _RARE_SHARE = 0.2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mimseg.cli.options.reading import add_orientation_option
 from mimseg.cli.output import print_out
 from mimseg.cli.parser import settings_of
-from mimseg.cli.reading_options import add_orientation_option
 from mimseg.events import Reporter
 
 HELP = "look for problems in a labelled data set before training"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mimseg.cli.options.reading import add_orientation_option
 from mimseg.cli.parser import settings_of
-from mimseg.cli.reading_options import add_orientation_option
 from mimseg.events import Reporter
 
 HELP = "write labels in another format, for example a corrected segmentation as DICOM"

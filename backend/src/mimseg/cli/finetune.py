@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimseg.cli.presets import FINETUNE, METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
-from mimseg.cli.reading_options import add_orientation_option
-from mimseg.cli.training_options import add_network_options, add_run_options, shared_settings
+from mimseg.cli.options.presets import FINETUNE, METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
+from mimseg.cli.options.reading import add_orientation_option
+from mimseg.cli.options.training import add_network_options, add_run_options, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 

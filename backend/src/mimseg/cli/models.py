@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mimseg.cli.options.training import window_from
 from mimseg.cli.requirements import need_training_runtime
-from mimseg.cli.training_options import window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 

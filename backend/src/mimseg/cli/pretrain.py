@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimseg.cli.presets import METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
-from mimseg.cli.training_options import add_network_options, add_run_options, decoder_from, shared_settings
+from mimseg.cli.options.presets import METHOD_SCHEDULES, METHOD_SETTINGS, PRETRAIN, apply_preset
+from mimseg.cli.options.training import add_network_options, add_run_options, decoder_from, shared_settings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.methods import METHODS

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.cli.options.reading import add_orientation_option
 from mimseg.cli.parser import settings_of
-from mimseg.cli.reading_options import add_orientation_option
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 

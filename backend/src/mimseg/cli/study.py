@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mimseg.cli.training_options import add_network_options, decoder_from, network_from, spacing_from, window_from
+from mimseg.cli.options.training import add_network_options, decoder_from, network_from, spacing_from, window_from
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.networks.settings import pretrainable

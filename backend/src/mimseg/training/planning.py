@@ -11,7 +11,7 @@ from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import Intensity, Preprocessing
 from mimseg.data.preprocessing_presets import preset_or_file
 from mimseg.data.volume import Volume
-from mimseg.training.initial_weights import InitialWeights
+from mimseg.training.start.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
 # Cube root of the most voxels of a planned window, by device.

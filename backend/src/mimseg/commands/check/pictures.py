@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.checks.cases.loaded_case import LoadedCase
+from mimseg.checks.cases.reading import load_case
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
-from mimseg.checks.reading import load_case
 from mimseg.data.cases import Case
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.structures import Label, distinct_color

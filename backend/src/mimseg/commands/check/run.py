@@ -10,10 +10,10 @@ from typing import Any
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import open_bundle
 from mimseg.checks import CHECKS, look_at
+from mimseg.checks.cases.files import of_files
+from mimseg.checks.cases.reading import load_case
 from mimseg.checks.context import Context, Expected
-from mimseg.checks.files import of_files
 from mimseg.checks.finding import SEVERITIES, Finding, without_repetitions
-from mimseg.checks.reading import load_case
 from mimseg.commands.check.report import write_report
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.labels.scheme import LabelScheme, choose_scheme

@@ -15,7 +15,7 @@ from mimseg.commands.finetune.training_device import choose_device
 from mimseg.data.cases import Case, load_dataset
 from mimseg.events import Reporter
 from mimseg.training.folds import assign_folds
-from mimseg.training.initial_weights import read_initial_weights
+from mimseg.training.start.initial_weights import read_initial_weights
 
 # So many cases are read; the window of a larger data set may turn out a little different.
 MOST_CASES = 6

@@ -26,8 +26,8 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
 from mimseg.training.folds import assign_folds
-from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.run_folder import can_resume, check_run_folder, check_same_settings, write_json
+from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.validation import score_cases
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mimseg.checks import CHECKS_OF_LABELS, look_at
+from mimseg.checks.cases.files import of_files
+from mimseg.checks.cases.reading import load_labels
 from mimseg.checks.context import Context
-from mimseg.checks.files import of_files
 from mimseg.checks.finding import Finding, without_repetitions
-from mimseg.checks.reading import load_labels
 from mimseg.data.cases import Case, Dataset
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.errors import UserError

@@ -23,8 +23,8 @@ from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.training.crops.cache import TrainingCase, load_cases
-from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
+from mimseg.training.start.initial_weights import InitialWeights
 from mimseg.training.synthesis.label_extras import read_label_extras
 
 

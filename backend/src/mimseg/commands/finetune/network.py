@@ -18,13 +18,13 @@ from mimseg.networks.settings import NetworkSettings
 from mimseg.stopping import check
 from mimseg.training.crops.cache import usual_sizes
 from mimseg.training.crops.draw import draw_batch
-from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import Task
 from mimseg.training.losses import balance_offsets, dice_and_binary_cross_entropy, dice_and_cross_entropy
 from mimseg.training.optimiser.schedule import parameter_groups
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
-from mimseg.training.transfer import TransferReport, transfer
+from mimseg.training.start.initial_weights import InitialWeights
+from mimseg.training.start.transfer import TransferReport, transfer
 from mimseg.training.validation import mean_dice, predict_case
 
 # Crops that tell how many voxels each structure has in one.

@@ -31,10 +31,10 @@ from mimseg.commands.finetune.training_device import device_name, free_memory
 from mimseg.errors import OutOfMemory
 from mimseg.memory import is_out_of_memory
 from mimseg.training.crops.cache import count_cases
-from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.loop import make_fabric
 from mimseg.training.memory.cost import Cost, measure_cost, time_step
 from mimseg.training.planning import least_window, smaller_window
+from mimseg.training.start.initial_weights import InitialWeights
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -29,11 +29,11 @@ from mimseg.events import Reporter
 from mimseg.networks.settings import NetworkSettings
 from mimseg.training.budget import LoopSettings
 from mimseg.training.crops.cache import count_cases
-from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import Training, make_fabric
 from mimseg.training.memory.cost import Cost
 from mimseg.training.run_folder import CHECKPOINT, check_run_folder, check_same_settings, write_json
-from mimseg.training.transfer import TransferReport
+from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.start.transfer import TransferReport
 from mimseg.training.validation import score_cases
 
 if TYPE_CHECKING:

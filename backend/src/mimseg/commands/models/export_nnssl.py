@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mimseg.errors import UserError
 from mimseg.files import replacing
 from mimseg.networks.primus_settings import PrimusSettings
-from mimseg.training.pretrained_run import PretrainedRun, read_pretrained
+from mimseg.training.start.pretrained_run import PretrainedRun, read_pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,8 +27,8 @@ from mimseg.importers.source_files import SourceFiles, open_source
 from mimseg.networks.settings import NetworkSettings
 from mimseg.networks.unetr_settings import UnetrSettings
 from mimseg.networks.weights import weights_of
-from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
-from mimseg.training.transfer import TransferReport, transfer
+from mimseg.training.start.pretrained_run import PretrainedRun, write_pretrained
+from mimseg.training.start.transfer import TransferReport, transfer
 
 UNSTATED = "Not stated"
 _DEFAULTS = (

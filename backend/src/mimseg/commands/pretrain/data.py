@@ -17,8 +17,8 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
 from mimseg.training.crops.cache import TrainingCase, load_cases
-from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
+from mimseg.training.start.initial_weights import InitialWeights
 
 # Fewer volumes than this are all trained on: one held out would tell nothing and be missed.
 FEWEST_TO_HOLD_OUT = 10

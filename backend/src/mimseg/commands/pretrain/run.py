@@ -21,16 +21,16 @@ from mimseg.networks.methods.reconstruction import MaskedReconstruction
 from mimseg.networks.settings import PatchNetworkSettings, pretrainable
 from mimseg.training.crops.cache import TrainingCase
 from mimseg.training.crops.draw import draw_unlabelled_batch, fixed_crops, generator_for
-from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.loop import LoopSettings, Task, Training, make_fabric
 from mimseg.training.memory.cost import Cost, measure_cost
 from mimseg.training.optimiser.schedule import parameter_groups
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
-from mimseg.training.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.reconstruction import draw_reconstruction
 from mimseg.training.run_folder import check_run_folder, check_same_settings, data_hashes, write_json
-from mimseg.training.transfer import TransferReport, transfer
+from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.start.pretrained_run import PretrainedRun, write_pretrained
+from mimseg.training.start.transfer import TransferReport, transfer
 
 VALIDATION_CROPS = 16
 # Volumes in the step that cost is counted with; SimCLR needs two.

@@ -15,8 +15,8 @@ from mimseg.errors import UserError
 from mimseg.networks.settings import pretrainable
 from mimseg.stopping import check
 from mimseg.studies.given import GivenWeights
-from mimseg.training.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.planning import plan_preprocessing
+from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
 
 # Lists of files, by SHA-256, in what a run or a model says of its training.
 _LEARNED_FROM = ("data_sha256", "training_sha256", "validation_sha256")

@@ -27,9 +27,9 @@ from mimseg.studies.design import Design, Spacing, Variant
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Facts, Plan, labelled_key, make_runs, window_key
 from mimseg.studies.subsets import split, subject_numbers, subset
 from mimseg.training.budget import Budget
-from mimseg.training.initial_weights import InitialWeights
 from mimseg.training.planning import LARGEST_WINDOW, SPACING_SAMPLES, plan_preprocessing, plan_window
 from mimseg.training.run_folder import comparable
+from mimseg.training.start.initial_weights import InitialWeights
 
 
 def plan_study(settings: StudySettings, reporter: Reporter, initial: InitialWeights | None = None) -> Plan:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.finding import Finding, Spot
-from mimseg.checks.loaded_case import LoadedCase
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import count_frames, holds_channels, read_images
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names

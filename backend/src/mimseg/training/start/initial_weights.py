@@ -11,7 +11,7 @@ from torch import Tensor
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.networks.settings import NetworkSettings
-from mimseg.training.pretrained_run import read_pretrained
+from mimseg.training.start.pretrained_run import read_pretrained
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mimseg.cli.presets import NAMES, NETWORK
+from mimseg.cli.options.presets import NAMES, NETWORK
 from mimseg.errors import UserError
 from mimseg.networks.settings import PATCH_SIZES, NetworkSettings
 from mimseg.networks.table import full_name, named_settings, network_names
