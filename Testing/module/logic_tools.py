@@ -13,7 +13,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "MIMSegment"
-for folder in (MODULE, ROOT / "backend" / "src", ROOT / "Testing" / "backend"):
+for folder in (MODULE, ROOT / "backend" / "src", ROOT / "Testing" / "backend" / "tools"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

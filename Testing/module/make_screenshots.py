@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-for folder in (HERE, ROOT / "MIMSegment", ROOT / "Testing" / "backend", ROOT / "backend" / "src"):
+for folder in (HERE, ROOT / "MIMSegment", ROOT / "Testing" / "backend" / "tools", ROOT / "backend" / "src"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

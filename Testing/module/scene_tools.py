@@ -54,3 +54,18 @@ def add_result(tool, scan, folder):
         (7, "Größe", None): box(SHAPE, (7, 9), (3, 8), (4, 9)),
     }
     return str(folder / "ä.seg.nrrd"), write_result(folder / "ä.seg.nrrd", folder / "scan.nrrd", masks)
+
+
+def add_sequence(scene, scan, count=3):
+    logic = slicer.vtkSlicerSequencesLogic()
+    logic.SetMRMLScene(scene)
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Herz")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    for number in range(count):
+        slicer.util.updateVolumeFromArray(scan, np.full(SHAPE, number, np.int16))
+        sequence.SetDataNodeAtValue(scan, str(0.5 * number))
+    browser.AddSynchronizedSequenceNode(sequence)
+    logic.UpdateAllProxyNodes()
+    return logic, browser, sequence

@@ -1,4 +1,4 @@
-# Stand-in for the SlicerConfig.cmake of a Slicer build tree, for Testing/module/test_cmake.py.
+# Stand-in for the SlicerConfig.cmake of a Slicer build tree, for Testing/module/extension/test_cmake.py.
 # It defines what an extension of scripted modules uses and nothing else, so that an unknown macro or variable fails.
 # Like Slicer's own macros it refuses listed files that do not exist, and copies each file to
 # "destination/relative path" in the build tree and in the package.

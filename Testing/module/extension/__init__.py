@@ -1,0 +1,1 @@
+"""The extension as Slicer builds and lists it."""

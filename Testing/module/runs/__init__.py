@@ -1,0 +1,1 @@
+"""What the panel starts, and what comes of it."""
