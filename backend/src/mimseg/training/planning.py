@@ -11,6 +11,7 @@ from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import Intensity, Preprocessing
 from mimseg.data.preprocessing_presets import preset_or_file
 from mimseg.data.volume import Volume
+from mimseg.errors import UserError
 from mimseg.training.start.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
@@ -34,31 +35,40 @@ def choose_preprocessing(
     sample: Callable[[], Sequence[Volume]],
     drawn: bool = False,
 ) -> tuple[str, Preprocessing]:
-    """Modality and preprocessing: those of the start weights, else of the preset, else planned from the data.
+    """Modality and preprocessing: what is asked for, else those of the start weights, else planned from the data.
 
     Args:
         initial: What training starts from.
         preset: Name in `mimseg.data.preprocessing_presets`, or a JSON file, or the preprocessing itself.
-        modality: `CT`, `MR`, or None; only asked for where neither start weights nor a named preset decide.
+        modality: `CT`, `MR`, or None. A named preset has its own.
         spacing: Target spacing in mm; overrides the others' where given.
         sample: Reads some of the volumes.
         drawn: Images are drawn from labels: `sample` gives labelmaps, and the model is for scans of any kind.
 
     Raises:
-        UserError: There is no such preset.
+        UserError: There is no such preset, or the start weights are for another modality and nothing says how its
+            scans are to be scaled.
     """
     if initial is None and preset is None:
         modality, planned = plan_preprocessing(sample(), modality or ("MR" if drawn else None), spacing)
         if drawn and modality == "MR":
             planned = replace(planned, intensity=Intensity("robust", *HEAD_WINDOW))
         return modality, planned
-    if initial is not None:
-        modality, kept = initial.modality, initial.preprocessing
-    elif isinstance(preset, Preprocessing):
-        modality, kept = str(modality), preset
-    else:
-        chosen = preset_or_file(preset or "", modality)
+    usual = modality or (initial.modality if initial is not None else None)
+    if isinstance(preset, Preprocessing):
+        modality, kept = str(usual), preset
+    elif preset is not None:
+        chosen = preset_or_file(preset, usual)
         modality, kept = chosen.modality, chosen.preprocessing
+    else:
+        assert initial is not None
+        if modality not in (None, initial.modality):
+            raise UserError(
+                f"The start weights are for {initial.modality}, not for {modality}, whose scans are scaled otherwise.",
+                "Leave out --modality, or say by --preprocessing how scans are scaled.",
+                code="bad-usage",
+            )
+        modality, kept = initial.modality, initial.preprocessing
     return modality, replace(kept, spacing=spacing) if spacing else kept
 
 
