@@ -106,9 +106,10 @@ def test_the_share_of_recorded_lines_that_is_replayed(outcomes: list, capsys: py
 
 def test_every_entry_of_what_is_left_out_stands_for_lines_that_differ(outcomes: list) -> None:
     unused = []
-    for file, pattern, run, _ in left_out():
+    for file, pattern, run, reason in left_out():
         matching = [found for line, _, found in outcomes if matches(file, pattern, line)]
-        if not matching or (run and all(found.agrees for found in matching if found)):
+        compared = run and not reason.startswith("may agree")
+        if not matching or (compared and all(found.agrees for found in matching if found)):
             unused.append(f"{file}: {pattern.pattern}")
     assert not unused
 
