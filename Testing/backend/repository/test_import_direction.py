@@ -19,8 +19,9 @@ def part_of(path: Path) -> str:
 
 
 # Parts below commands and above errors, events, stopping; each may import what stands here, and itself.
-BASE = {"errors", "events", "files", "formats", "installation", "memory", "stopping"}
+BASE = {"cache", "errors", "events", "files", "formats", "installation", "memory", "stopping"}
 MAY_IMPORT = {
+    "cache": {"errors", "files"},
     "memory": {"errors"},
     "errors": set(),
     "installation": set(),

@@ -11,13 +11,13 @@ from tiny_model import LABELS, write_tiny_bundle
 from mimseg import stopping
 from mimseg.bundle.description import Description
 from mimseg.bundle.reader import open_bundle
+from mimseg.cache import MOST_ENTRIES, Cache, cache_folder
 from mimseg.commands.segment.run import segment
 from mimseg.data.labels.labelmaps import read_labelmap
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volumes import read_volume
 from mimseg.errors import Stopped, UserError
 from mimseg.inference import engines
-from mimseg.inference.engines.compiled_cache import MOST_ENTRIES, CompiledCache, cache_folder
 from mimseg.memory import is_out_of_memory, memory_errors_named
 from mimseg.networks.unetr_settings import UnetrSettings
 
@@ -153,7 +153,7 @@ def test_a_compiled_network_is_kept_and_taken_again(tmp_path, model, monkeypatch
     windows = np.random.default_rng(0).normal(size=(2, 1, 16, 16, 16)).astype(np.float32)
     bundle = open_bundle(model)
     first = engines.open_engine(bundle, "cpu", "openvino")(windows)
-    (entry,) = (tmp_path / "cache").iterdir()
+    (entry,) = (tmp_path / "cache" / "compiled").iterdir()
     network = bundle.onnx_path.read_bytes()
     bundle.onnx_path.unlink()  # Only the cache can serve now.
     assert np.array_equal(engines.open_engine(bundle, "cpu", "openvino")(windows), first)
@@ -169,14 +169,14 @@ def test_a_cache_that_cannot_be_used_is_no_error(tmp_path, model, monkeypatch):
     monkeypatch.setenv("MIMSEG_CACHE", str(tmp_path / "file"))
     engines.open_engine(open_bundle(model), "cpu", "openvino")
     monkeypatch.setenv("MIMSEG_CACHE", "off")
-    assert cache_folder() is None
-    CompiledCache(None).write(b"x", "key")
-    assert CompiledCache(None).read("key") is None
+    assert cache_folder("compiled") is None
+    Cache(None).write(b"x", "key")
+    assert Cache(None).read("key") is None
 
 
 def test_the_cache_keeps_few_and_no_large_entries(tmp_path, monkeypatch):
-    cache = CompiledCache(tmp_path)
-    monkeypatch.setattr("mimseg.inference.engines.compiled_cache.LARGEST_BYTES", 10)
+    cache = Cache(tmp_path)
+    monkeypatch.setattr("mimseg.cache.LARGEST_BYTES", 10)
     cache.write(b"12345678901", "large")
     assert cache.read("large") is None
     for number in range(MOST_ENTRIES + 2):

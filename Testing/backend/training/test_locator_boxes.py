@@ -34,7 +34,7 @@ from mimseg.data.volumes import read_volume  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.inference.engines import open_engine  # noqa: E402
-from mimseg.inference.locating import Middle, box_around, left_right_axis  # noqa: E402
+from mimseg.inference.locating import Middle, box_around, find_middles, left_right_axis  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.curves import Curves  # noqa: E402
 from mimseg.training.loop import Budget  # noqa: E402
@@ -248,3 +248,25 @@ def test_folds_score_the_boxes_of_a_case_as_one(tmp_path):
     assert (scores["summary"]["cases"], scores["summary"]["subjects"]) == (2, 2)
     settled = json.loads((tmp_path / "own.folds" / "fold-1-start.training" / "settings.json").read_text("utf-8"))
     assert settled["training_cases"] == 1
+
+
+def test_what_was_found_once_is_not_looked_for_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIMSEG_CACHE", str(tmp_path / "cache"))
+    looked = []
+
+    def find(*arguments):
+        looked.append(arguments[1])
+        return find_middles(*arguments)
+
+    monkeypatch.setattr("mimseg.commands.finetune.boxes.find_middles", find)
+    chosen = settings(write_scans(tmp_path / "data", 2), tmp_path)
+    first, again = boxes_of(chosen), boxes_of(chosen)
+    assert len(looked) == 1, "both scans are of the same voxels"
+    assert first[0] == again[0]
+    write_two_sides(tmp_path / "data" / "imagesTr" / "scan_1.nrrd", right=90.0)  # another scan of the same name
+    boxes_of(chosen)
+    assert len(looked) == 2
+    for entry in (tmp_path / "cache" / "located").iterdir():
+        entry.write_bytes(b"damaged")
+    boxes_of(chosen)
+    assert len(looked) == 4

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.locator import Locator, Place
 from mimseg.bundle.reader import open_bundle
+from mimseg.commands.finetune.found_before import find_again
 from mimseg.commands.finetune.locator import SMALL_SHARE
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case
@@ -160,7 +161,10 @@ def _look(
     for number, scan in enumerate(scans):
         check()
         reporter.progress(FINDING, number, len(scans))
-        middles = find_middles(read_images(scan.case), name, locator, bundle.description, predict, Reporter())
+        middles = find_again(
+            read_images(scan.case), locator, bundle.identity,
+            lambda volume: find_middles(volume, name, locator, bundle.description, predict, Reporter()),
+        )  # fmt: skip
         parts.append(_parts(scan, middles, locator.places))
     reporter.progress(FINDING, len(scans), len(scans))
     return parts

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import stopping
+from mimseg.cache import LARGEST_BYTES, Cache, cache_folder
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
-from mimseg.inference.engines.compiled_cache import LARGEST_BYTES, CompiledCache, cache_folder
 from mimseg.inference.engines.linear_head import LinearHead, split_head
 from mimseg.inference.engines.openvino_import import import_openvino
 from mimseg.memory import is_out_of_memory, memory_errors_named
@@ -138,7 +138,7 @@ def _compile(
     core: Any, onnx_path: Path, properties: dict[str, object], identity: str, version: str
 ) -> tuple[Any, LinearHead | None]:
     """The network compiled for one window, and its head if it was cut off; from the cache if they are there."""
-    cache = CompiledCache(cache_folder() if identity else None)
+    cache = Cache(cache_folder("compiled") if identity else None)
     abilities = (core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"))
     key = (identity, version, repr(sorted(properties.items())), *map(repr, abilities))
     kept = cache.read(*key)

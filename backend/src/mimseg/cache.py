@@ -1,8 +1,10 @@
-"""Compiled networks kept in the user's cache folder, so that a small model starts faster the next time.
+"""What is kept in the user's cache folder, so that it need not be computed again.
 
-OpenVINO's own `CACHE_DIR` is not used: it writes in place, so that a second process can read half a file, and grows
-without end. Measured with OpenVINO 2026.4 (processor seconds to load): the shipped hippocampus model 0.38 without and
-0.21 with the cache, 12 MB; UNETR-B/16 0.95 and 0.55, but 372 MB, which a run of minutes does not pay back.
+- `compiled`: networks as OpenVINO compiled them. Its own `CACHE_DIR` is not used: it writes in place, so that a second
+  process can read half a file, and grows without end. Measured with OpenVINO 2026.4 (processor seconds to load): the
+  hippocampus model 0.38 without and 0.21 with the cache, 12 MB; UNETR-B/16 0.95 and 0.55, but 372 MB, which a run of
+  minutes does not pay back.
+- `located`: where a locator found its structures in a scan, by the hash of its voxels.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from pathlib import Path
 from mimseg.errors import UserError
 from mimseg.files import write_bytes
 
-# A larger compiled network is not kept.
+# A larger entry is not kept.
 LARGEST_BYTES = 64 << 20
-# Of all models together; the ones unused for longest go first.
+# Of a folder; the ones unused for longest go first.
 MOST_ENTRIES = 8
 
 ENVIRONMENT_VARIABLE = "MIMSEG_CACHE"
@@ -26,16 +28,17 @@ _SUFFIX = ".blob"
 _DIGEST = hashlib.sha256().digest_size
 
 
-def cache_folder() -> Path | None:
-    """The folder of compiled networks (it need not exist).
+def cache_folder(kind: str) -> Path | None:
+    """The folder of what is kept of this kind (it need not exist).
 
-    `MIMSEG_CACHE` names another one, or `off`: None. Otherwise `mimseg/compiled` in the platform's cache folder.
+    `MIMSEG_CACHE` names the folder around it, or `off`: None. Otherwise that is `mimseg` in the platform's cache
+    folder.
     """
     chosen = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
     if chosen.lower() == "off":
         return None
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return Path(chosen).expanduser().absolute() / kind
     try:
         home = Path.home()
     except RuntimeError:  # A service account without a home folder.
@@ -46,21 +49,22 @@ def cache_folder() -> Path | None:
         base = home / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "mimseg" / "compiled"
+    return base / "mimseg" / kind
 
 
-class CompiledCache:
+class Cache:
     """Entries by key; every failure to read or write means no entry, never an error.
 
     An entry is its content's SHA-256 and the content, and appears by renaming: any number of processes may use the
-    folder at once, and half an entry is none. Names are hashes and tell nothing of the model.
+    folder at once, and half an entry is none. Names are hashes and tell nothing of what they are made of.
 
     Args:
         folder: Where entries lie; None keeps nothing.
+        most: So many entries stay.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, most: int = MOST_ENTRIES) -> None:
+        self._folder, self._most = folder, most
 
     def read(self, *key: str) -> bytes | None:
         """The content kept under `key`, or None."""
@@ -86,7 +90,7 @@ class CompiledCache:
         with contextlib.suppress(OSError, UserError):
             write_bytes(path, hashlib.sha256(content).digest() + content)
             entries = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda entry: entry.stat().st_mtime)
-            for entry in entries[:-MOST_ENTRIES]:
+            for entry in entries[: -self._most]:
                 entry.unlink(missing_ok=True)
 
     def drop(self, *key: str) -> None:
