@@ -54,14 +54,7 @@ def choose_preprocessing(
         if drawn and modality == "MR":
             planned = replace(planned, intensity=Intensity("robust", *HEAD_WINDOW))
         return modality, planned
-    usual = modality or (initial.modality if initial is not None else None)
-    if isinstance(preset, Preprocessing):
-        modality, kept = str(usual), preset
-    elif preset is not None:
-        chosen = preset_or_file(preset, usual)
-        modality, kept = chosen.modality, chosen.preprocessing
-    else:
-        assert initial is not None
+    if preset is None and initial is not None:
         if modality not in (None, initial.modality):
             raise UserError(
                 f"The start weights are for {initial.modality}, not for {modality}, whose scans are scaled otherwise.",
@@ -69,6 +62,13 @@ def choose_preprocessing(
                 code="bad-usage",
             )
         modality, kept = initial.modality, initial.preprocessing
+    else:
+        modality = modality or (initial.modality if initial is not None else None)
+        if isinstance(preset, Preprocessing):
+            modality, kept = str(modality), preset
+        else:
+            chosen = preset_or_file(preset or "", modality)
+            modality, kept = chosen.modality, chosen.preprocessing
     return modality, replace(kept, spacing=spacing) if spacing else kept
 
 
