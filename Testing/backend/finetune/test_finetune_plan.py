@@ -20,10 +20,18 @@ from mimseg.commands.crossvalidate.preview import preview_plan  # noqa: E402
 from mimseg.commands.crossvalidate.settings import CrossvalidationSettings  # noqa: E402
 from mimseg.commands.finetune import probe as finetune_probe  # noqa: E402
 from mimseg.commands.finetune import training_device  # noqa: E402
-from mimseg.commands.finetune.plan import FEWEST_STEPS, MANY_STEPS, TRAINING_SHARE, TrainingPlan, choose_batch  # noqa: E402
+from mimseg.commands.finetune.plan import (  # noqa: E402
+    FEWEST_STEPS,
+    MANY_STEPS,
+    TRAINING_SHARE,
+    TrainingPlan,
+    as_started,
+    choose_batch,
+)
 from mimseg.commands.finetune.run import train  # noqa: E402
 from mimseg.commands.finetune.settings import FinetuneSettings  # noqa: E402
 from mimseg.computer.graphics import GraphicsCard  # noqa: E402
+from mimseg.errors import UserError  # noqa: E402
 from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
@@ -163,6 +171,26 @@ def test_the_plan_is_kept_by_a_resumed_run(data: Path, tmp_path: Path) -> None:
     assert resumed.record["finetuning"]["budget"]["minutes"] == 0.005, "finishing has no budget of its own"
     assert again.started["plan"] == plan
     assert "cost" not in again.started, "finishing measures nothing"
+
+
+def test_a_run_is_resumed_with_its_own_preprocessing_only(data: Path, tmp_path: Path) -> None:
+    short = replace(settings(data, tmp_path / "m"), budget=Budget(1))
+    first = train(short, Listener())
+    assert first is not None
+    resumed = replace(short, resume=True, finish=True)
+    with pytest.raises(UserError, match="preprocessing"):
+        train(replace(resumed, spacing=(2.0, 2.0, 2.0)), Listener())
+    # An older mimseg did not record it, and passed over what was asked for where there were start weights.
+    file = tmp_path / "m.training" / "settings.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({key: value for key, value in stored.items() if key != "preprocessing"}))
+    assert train(resumed, Listener()) is not None
+    asked = replace(resumed, initial="start", preprocessing="btcv", modality="CT")
+    older, _ = as_started(asked, tmp_path / "m.training")
+    assert (older.preprocessing, older.modality) == (None, None)
+    file.write_text(json.dumps(stored))
+    now, _ = as_started(asked, tmp_path / "m.training")
+    assert (now.preprocessing, now.modality) == ("btcv", "CT")
 
 
 def test_only_the_clock_and_a_resumed_run_leave_the_batch_open() -> None:

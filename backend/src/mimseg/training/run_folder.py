@@ -102,6 +102,10 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+# An older mimseg did not record them.
+RECORDED_LATER = {"modality", "preprocessing"}
+
+
 def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> dict[str, Any]:
     """Refuse to resume a run with other settings than it was started with; the budget may change.
 
@@ -125,6 +129,8 @@ def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "set
     now = json.loads(json.dumps(settings))
     free = {"budget", "versions"}
     asked = {key: comparable(key, value) for key, value in now.items() if key not in free}
+    for key in RECORDED_LATER - set(started):
+        asked.pop(key, None)
     differing = [key for key, value in asked.items() if value != comparable(key, started.get(key))]
     if differing:
         raise UserError(

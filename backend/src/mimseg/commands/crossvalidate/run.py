@@ -15,7 +15,7 @@ from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, 
 from mimseg.commands.crossvalidate.whole_run import WholeRun
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.data import LabelledData, load_whole_data, scheme_of
-from mimseg.commands.finetune.plan import TrainingPlan, of_all_runs
+from mimseg.commands.finetune.plan import TrainingPlan, as_passed_over, of_all_runs
 from mimseg.commands.finetune.probe import plan_training
 from mimseg.commands.finetune.run import Trained, check_folders, pieces_of_model, train, training_folder, write_model
 from mimseg.commands.finetune.settings import FinetuneSettings
@@ -74,7 +74,12 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     own_network = settings.own_pretraining is not None and chosen.initial is None
     starts = _starts(settings, work, whole) if own_network else {START: chosen.initial}
     initial = read_initial_weights(str(starts[START])) if starts[START] else None
+    if chosen.resume and begun_before_preprocessing_was_recorded(work):
+        chosen = as_passed_over(chosen)
     data = load_whole_data(chosen, cases, initial, reporter)
+    layout = {**layout, "modality": data.modality, "preprocessing": data.preprocessing.to_json()}
+    if chosen.resume:
+        check_same_settings(work, layout, "folds.json")
     plan = _plan(settings, work, layout, initial, data, len(runs) + 1, reporter)
     _announce(plan, folds, data, reporter)
     starts = _starts(settings, work, whole)
@@ -103,6 +108,12 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         reporter.info(scores["verdict"])
     write_model(chosen, trained, scores, reporter, report=str(work / "report.html"))
     return chosen.output
+
+
+def begun_before_preprocessing_was_recorded(work: Path) -> bool:
+    """Whether the cross-validation in `work` was begun by a mimseg that did not yet record it beside the plan."""
+    stored = json.loads((work / "folds.json").read_text(encoding="utf-8"))
+    return "plan" in stored and "preprocessing" not in stored
 
 
 def folds_folder(output: Path) -> Path:

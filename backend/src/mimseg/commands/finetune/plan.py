@@ -213,4 +213,9 @@ def as_started(settings: FinetuneSettings, work: Path) -> tuple[FinetuneSettings
             f"The settings of the run in {work} cannot be read ({fault}).", "Start again.", "bad-run"
         ) from fault
     settings = replace(settings, batch=settings.batch or batch, window=settings.window or (x, y, z))
-    return settings, plan
+    return (settings if "preprocessing" in started else as_passed_over(settings)), plan
+
+
+def as_passed_over(settings: FinetuneSettings) -> FinetuneSettings:
+    """For a run begun by a mimseg that did not look at these options where there were start weights."""
+    return replace(settings, preprocessing=None, modality=None) if settings.initial else settings

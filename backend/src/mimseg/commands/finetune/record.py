@@ -23,6 +23,8 @@ def training_record(settings: FinetuneSettings, shape: NetworkSettings, data: La
     """Everything that made this model, without paths or names."""
     return {
         "network": shape.to_json(),
+        "modality": data.modality,
+        "preprocessing": data.preprocessing.to_json(),
         "budget": asdict(settings.budget),
         "batch": settings.batch,
         "crops_per_volume": settings.crops_per_volume,
