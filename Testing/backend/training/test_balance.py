@@ -141,3 +141,15 @@ def test_where_no_case_may_choose_nothing_is_taken_back(tmp_path: Path, monkeypa
     made = train(settings, Reporter())
     assert made is not None
     assert made.record["finetuning"]["balance_taken_back"] == 0
+
+
+def test_a_network_that_names_no_last_layer_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    monkeypatch.setattr(UnetrSettings, "output_layer", property(lambda self: ""))
+    settings = FinetuneSettings(
+        write_dataset(tmp_path / "data", 5), tmp_path / "my", Budget(1), None, NETWORKS[0], window=(16, 16, 16),
+        device="cpu", precision="32-true", batch=1, balance=True, validations=1,
+    )  # fmt: skip
+    made = train(settings, Reporter())
+    assert made is not None
+    assert made.record["finetuning"]["balance_taken_back"] == 0

@@ -161,6 +161,15 @@ def validation_dice(
     return float(np.mean(dice))
 
 
+def _output_bias(network: nn.Module, shape: NetworkSettings) -> Tensor | None:
+    """The bias of the last layer, if the network says which that is and it has one."""
+    for name, value in network.named_parameters():
+        own = bool(shape.output_layer) and name.startswith(shape.output_layer) and name.endswith("bias")
+        if own and value.shape == (shape.classes,):
+            return value.data
+    return None
+
+
 def take_back_balance(
     network: nn.Module, shape: NetworkSettings, settings: FinetuneSettings, data: LabelledData, reporter: Reporter
 ) -> float:
@@ -169,7 +178,7 @@ def take_back_balance(
     Cases that choose the best weights choose this, too: heads gained by it, abdomens would have lost.
 
     Returns:
-        The share of the weighing that was taken back; 0 also where no case may choose.
+        The share of the weighing that was taken back; 0 also where no case may choose, or no last layer is named.
 
     Raises:
         Stopped: The user asked to stop.
@@ -184,11 +193,9 @@ def take_back_balance(
         if labels is not None:
             own = torch.bincount(labels[labels < shape.classes].long(), minlength=shape.classes)
             voxels, crops = voxels + own, crops + (own > 0)
-    bias = next(
-        value
-        for name, value in network.named_parameters()
-        if name.startswith(shape.output_layer) and name.endswith("bias") and value.shape == (shape.classes,)
-    ).data
+    bias = _output_bias(network, shape)
+    if bias is None:
+        return 0.0
     offsets = balance_offsets(voxels / crops.clamp_min(1)).to(bias)
     own_bias, scores = bias.clone(), []
     for number, share in enumerate(SHARES_TAKEN_BACK):
