@@ -9,12 +9,21 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from label_maps import STRUCTURES, write_label_maps  # noqa: E402
+
 from mimseg.cli.main import main  # noqa: E402
+from mimseg.data.cases import load_dataset  # noqa: E402
+from mimseg.data.intensity import Intensity  # noqa: E402
+from mimseg.data.labels.scheme import choose_scheme  # noqa: E402
+from mimseg.data.labels.structures import labels_from_json  # noqa: E402
+from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
+from mimseg.events import Reporter  # noqa: E402
 from mimseg.training.augmentation import AugmentationSettings, cut_off  # noqa: E402
-from mimseg.training.crops.cache import TrainingCase  # noqa: E402
+from mimseg.training.crops.cache import TrainingCase, load_training_case  # noqa: E402
 from mimseg.training.crops.draw import draw_crop, generator_for  # noqa: E402
 from mimseg.training.run_folder import check_same_settings  # noqa: E402
+from mimseg.training.synthesis.label_extras import read_label_extras  # noqa: E402
 
 WINDOW = (12, 10, 8)
 
@@ -97,3 +106,23 @@ def test_runs_begun_before_go_on(tmp_path):
 def test_a_share_that_is_none_is_refused(share, capsys):
     assert main(["finetune", "cases", "-o", "model", "--cut-off", share]) != 0
     assert "--cut-off" in capsys.readouterr().err
+
+
+def test_crops_that_are_drawn_from_labels_end_early_too(tmp_path):
+    labels = labels_from_json(STRUCTURES, "the test")
+    cases, file = write_label_maps(tmp_path, 2)
+    dataset = load_dataset(cases, without_images=True)
+    scheme = choose_scheme(dataset, file, cases)
+    preprocessing = Preprocessing("RAS", (2.0, 2.0, 2.0), Intensity("robust", 0, 80))
+    extras = read_label_extras(file, labels)
+    case = load_training_case(dataset.cases[0], preprocessing, scheme, False, Reporter(), extras)
+    for seed in range(8):
+        full, full_label = draw_crop(case, WINDOW, AugmentationSettings(), 0.5, generator_for(seed))
+        image, read = draw_crop(case, WINDOW, AugmentationSettings(cut_off=1.0), 0.5, generator_for(seed))
+        changed = image != full
+        assert not image[changed].any()
+        assert torch.equal(read[~changed], full_label[~changed])
+        assert not read[changed].any()
+        if changed.any():
+            return
+    raise AssertionError("no crop was cut")

@@ -15,9 +15,9 @@ from mimseg.errors import UserError
 from mimseg.training.start.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
-# Cube root of the most voxels of a planned window, by device.
 # HU that show soft tissue: what a model for scans of any kind sees of a CT.
 HEAD_WINDOW = (0.0, 80.0)
+# Cube root of the most voxels of a planned window, by device.
 LARGEST_WINDOW = {"cpu": 64, "mps": 96, "cuda": 96}
 
 

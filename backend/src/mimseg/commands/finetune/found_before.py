@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-import mimseg
 from mimseg.bundle.locator import Locator
 from mimseg.cache import Cache, cache_folder
 from mimseg.data.volume import Volume
@@ -16,12 +15,14 @@ from mimseg.inference.locating import Middle
 
 # Of a hundred bytes each.
 MOST_SCANS = 2000
+# To be raised when `find_middles` finds something else in the same voxels by the same model.
+LOOK_VERSION = "1"
 
 
 def find_again(
     volume: Volume, locator: Locator, identity: str, find: Callable[[Volume], Sequence[Middle]]
 ) -> Sequence[Middle]:
-    """What `find` finds in a scan, or found there before: in the same voxels, by the same model and program.
+    """What `find` finds in a scan, or found there before: in the same voxels, by the same model.
 
     Args:
         volume: The scan.
@@ -30,7 +31,7 @@ def find_again(
         find: Gives the middles; whatever it raises is raised.
     """
     cache = Cache(cache_folder("located"), MOST_SCANS)
-    key = (mimseg.__version__, identity, json.dumps(locator.to_json()), _fingerprint(volume))
+    key = (LOOK_VERSION, identity, json.dumps(locator.to_json()), _fingerprint(volume))
     kept = cache.read(*key)
     if kept is not None:
         try:

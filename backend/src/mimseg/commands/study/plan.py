@@ -166,13 +166,14 @@ def _recipes(design: Design) -> dict[str, dict[str, Any]]:
         FINETUNING: FinetuneSettings(nowhere, nowhere, budget, None, design.network),
     }
     rates = {PRETRAINING: design.pretrain_learning_rate, FINETUNING: design.learning_rate}
-    return {
-        kind: {
-            "schedule": replace(settings.schedule, learning_rate=rates[kind]).to_json(),
-            "augmentation": replace(settings.augmentation, flip_left_right=design.flip_left_right).to_json(),
-        }
-        for kind, settings in defaults.items()
-    }
+    recipes = {}
+    for kind, settings in defaults.items():
+        augmentation = replace(settings.augmentation, flip_left_right=design.flip_left_right).to_json()
+        # No study has it; without the entry, runs of earlier studies are found.
+        del augmentation["cut_off"]
+        schedule = replace(settings.schedule, learning_rate=rates[kind])
+        recipes[kind] = {"schedule": schedule.to_json(), "augmentation": augmentation}
+    return recipes
 
 
 def _digest(cases: Sequence[Case]) -> str:

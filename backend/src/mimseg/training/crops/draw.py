@@ -99,6 +99,7 @@ def _read(
     points = sampling_points(window, centre, augmentation, generator)
     if case.source is not None:
         image, label = draw(case.source, points, generator)
+        cut_off(image, label, augmentation.cut_off, generator)
         return _mirrored(image, label, case, augmentation, generator)
     image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
     read = None if case.label is None else sample_labels(case.label, points)
