@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ class RecordingReporter(Reporter):
 
 
 @pytest.fixture(autouse=True)
-def no_stop_from_before() -> None:
-    """A wish to stop that an earlier test left behind is not this one's."""
+def no_stop_from_before() -> Iterator[None]:
+    """A wish to stop that a test leaves behind is not the next one's."""
+    stopping.clear()
+    yield
     stopping.clear()
 
 
