@@ -44,6 +44,8 @@ def main() -> int:
                 truth = sitk.GetArrayFromImage(label[:, :, slices])
                 voxel = float(np.prod(label.GetSpacing())) / 1000
                 shown = [value for value in np.unique(truth) if value and (truth == value).sum() * voxel >= LEAST_ML]
+                if not shown:
+                    continue
                 for model in options.models:
                     result.unlink(missing_ok=True)
                     command = [

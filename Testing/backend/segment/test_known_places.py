@@ -13,7 +13,7 @@ from mimseg.bundle.description import read_description
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.inference import known_places, known_volumes
-from mimseg.inference.known_places import LIKE, extents_of, likeness, places_record
+from mimseg.inference.known_places import LIKE, extents_of, likeness, places_record, seen_in
 from mimseg.inference.known_places import known_places as places_of
 from mimseg.inference.known_volumes import finds_nothing_known, volumes_record
 
@@ -111,3 +111,20 @@ def test_a_turned_body_with_missing_and_displaced_structures_is_known(known):
     classes[classes == 3] = 0
     classes[classes == 8] = 0
     assert not finds_nothing_known(classes, known, grid)
+
+
+def test_a_slab_is_judged_by_the_axes_that_it_shows(known):
+    """Twenty slices show parts of many organs, all with their middles in the slab."""
+    upright, straight = PLACES * (0.6, 0.6, 2.0), np.eye(3)
+    training = {**known.training, known_places.ENTRY: places_record(NAMES, [upright] * 3)}
+    description = replace(known, training=training)
+    classes, grid = scan_of(upright * (1, 1, 0.05), straight, (2.0, 2.0, 2.0))
+    lowest = grid.to_point(np.array([[0.0, 0.0, 24.0]]))[0]
+    slab, thin = np.ascontiguousarray(classes[:, :, 24:36]), replace(grid, size=(70, 48, 12), origin=tuple(lowest))
+    places, found = np.array(list(places_of(description).values())), extents_of(slab, 11, thin).middles[1:]
+    assert likeness(places, found) < LIKE < likeness(seen_in(places, thin), found)
+    assert not finds_nothing_known(slab, description, thin)
+    # A scan that is as long as they reach is judged as before, and a slab in which they lie anyhow is refused.
+    assert np.array_equal(seen_in(PLACES, grid), PLACES)
+    anyhow = np.concatenate([[0], np.random.default_rng(1).permutation(10) + 1])[slab].astype(np.uint8)
+    assert finds_nothing_known(anyhow, description, thin)

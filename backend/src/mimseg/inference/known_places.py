@@ -98,6 +98,17 @@ def known_places(description: Description) -> dict[int, NDArray[np.float64]]:
     return found
 
 
+def seen_in(known: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+    """Places `(n, 3)` as a scan of this grid shows them.
+
+    A scan that is shorter than they reach shows a slab of what is there, and what it cuts has its middle in the slab:
+    along such an axis places are moved together until they fit, so that the other axes decide.
+    """
+    field = np.abs(np.asarray(grid.direction, float)) @ (np.asarray(grid.size, float) * np.asarray(grid.spacing, float))
+    reach = np.maximum(np.ptp(known, axis=0), 1e-6)
+    return known * np.minimum(1.0, field / reach)
+
+
 def likeness(known: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """Share of the spread of places `(n, 3)` that is explained by known ones, turned, moved and scaled to fit best.
 

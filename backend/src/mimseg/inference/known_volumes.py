@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mimseg.bundle.description import Description
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
-from mimseg.inference.known_places import LIKE, extents_of, known_places, likeness
+from mimseg.inference.known_places import LIKE, extents_of, known_places, likeness, seen_in
 
 # In a description's `training`: what `volumes_record` gives.
 ENTRY = "volumes_ml"
@@ -82,7 +82,8 @@ def finds_nothing_known(classes: NDArray[np.integer], description: Description, 
     placed = [index for index in present if index in places]
     if len(placed) < FEWEST_STRUCTURES:
         return False
-    return likeness(np.array([places[index] for index in placed]), extents.middles[placed]) < LIKE
+    known_ones = seen_in(np.array([places[index] for index in placed]), grid)
+    return likeness(known_ones, extents.middles[placed]) < LIKE
 
 
 def known_volumes(description: Description) -> dict[int, tuple[float, float]]:
