@@ -22,7 +22,9 @@ import stages
 from stages import HERE
 
 SHARED = ["--modality", "CT", "--window", "96,80,64"]
-FURTHER_MINUTES = "122"
+# Folder in WORK of the model that ships.
+FINAL = "short-scans"
+FURTHER_MINUTES, SHORT_SCANS_MINUTES = "122", "108"
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on cases of the MICCAI challenge Multi-Atlas "
     "Labeling Beyond the Cranial Vault (BTCV; Landman et al. 2015, Synapse syn3193805): portal-venous abdominal CT "
@@ -40,7 +42,10 @@ OF_THE_MODEL = [
 
 def main() -> int:
     """Run the asked stages."""
-    own = {"pretrain": pretrain, "finetune": finetune, "further": further, "measure": measure, "ship": ship}
+    own = {
+        "pretrain": pretrain, "finetune": finetune, "further": further, "short-scans": short_scans, "measure": measure,
+        "ship": ship,
+    }  # fmt: skip
     heads = {"heads": "folder with the label maps of SynthSeg"}
     return stages.run_stages(__doc__, "abdomen-ct", own, "22", "108", heads)
 
@@ -62,9 +67,6 @@ def further(options: argparse.Namespace) -> None:
     """On from that model with heads among the cases; organs that are small count more in the loss."""
     from abdomen_ct_heads import draw_heads  # it needs scipy, the other stages do not
 
-    model = options.work / "abdomen-ct"
-    if (model / "segmentation.json").is_file():
-        return
     splits = json.loads((options.data / "splits.json").read_text(encoding="utf-8"))
     cases = options.work / "cases.json"
     if not cases.is_file():
@@ -77,24 +79,37 @@ def further(options: argparse.Namespace) -> None:
             for case in (*splits["pool"], *splits["validation"])
         ]  # fmt: skip
         cases.write_text(json.dumps(listed), encoding="utf-8")
+    train_on(options, "further", "first", FURTHER_MINUTES, "1")
+
+
+def short_scans(options: argparse.Namespace) -> None:
+    """On again with crops that end early, as scans of few slices do."""
+    train_on(options, FINAL, "further", SHORT_SCANS_MINUTES, "3", "--cut-off", "0.3")
+
+
+def train_on(options: argparse.Namespace, folder: str, start: str, minutes: str, seed: str, *own: str) -> None:
+    """From the model `start` in WORK to another one, with the cases that `further` listed."""
+    model, splits = options.work / folder, json.loads((options.data / "splits.json").read_text(encoding="utf-8"))
+    if (model / "segmentation.json").is_file():
+        return
     stages.mimseg(
-        "finetune", str(cases), "-o", str(model), "--init", str(options.work / "first"), *OF_THE_MODEL,
-        "--validation", ",".join(splits["validation"]), "--minutes", FURTHER_MINUTES, "--warmup", "0.03", "--balance",
-        "--seed", "1", *stages.resumed(options.work / "abdomen-ct.training"),
+        "finetune", str(options.work / "cases.json"), "-o", str(model), "--init", str(options.work / start),
+        *OF_THE_MODEL, "--validation", ",".join(splits["validation"]), "--minutes", minutes, "--warmup", "0.03",
+        "--balance", "--seed", seed, *own, *stages.resumed(options.work / f"{folder}.training"),
     )  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> None:
     """Overlap, quick mode and 16-bit arithmetic on the validation cases."""
     cases = f"{options.data / 'splits.json'}:validation"
-    stages.mimseg("measure", str(options.work / "abdomen-ct"), str(options.data), "--cases", cases)
+    stages.mimseg("measure", str(options.work / FINAL), str(options.data), "--cases", cases)
 
 
 def ship(options: argparse.Namespace) -> None:
     """Copy the model to where it ships."""
     if options.output.exists():
         shutil.rmtree(options.output)
-    shutil.copytree(options.work / "abdomen-ct", options.output)
+    shutil.copytree(options.work / FINAL, options.output)
 
 
 if __name__ == "__main__":

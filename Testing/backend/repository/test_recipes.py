@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from mimseg.cli.main import build_parser
+from mimseg.data.preprocessing_presets import read_preprocessing
 
 RECIPES = Path(__file__).parents[3] / "Resources" / "Recipes"
 
@@ -92,8 +93,12 @@ def test_the_recipe_of_abdomens_goes_on_with_heads_that_have_no_organs(
     for number in (1, 2, 3):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(maps / f"training_seg_{number:02d}.nii.gz"))
     abdomen.further(Namespace(data=data, work=work, heads=maps))
-    (finetune,) = asked
-    assert (finetune.init, finetune.output, finetune.validation) == (str(work / "first"), work / "abdomen-ct", "c")
+    abdomen.short_scans(Namespace(data=data, work=work))
+    finetune, last = asked
+    assert (finetune.init, finetune.output, finetune.validation) == (str(work / "first"), work / "further", "c")
+    assert (last.init, last.output, last.validation) == (str(work / "further"), work / "short-scans", "c")
+    assert (finetune.cut_off, last.cut_off) == (0, 0.3)
+    assert finetune.data == last.data == work / "cases.json"
     listed = json.loads((work / "cases.json").read_text(encoding="utf-8"))
     assert [case["id"] for case in listed] == ["head1", "head2", "head3", "a", "b", "c"]
     assert listed[-1]["label"] == str((data / "labelsTr" / "c.nii.gz").resolve())
@@ -109,27 +114,28 @@ def test_the_recipe_of_heads_asks_what_mimseg_takes(
     head = importlib.import_module("head")
     for number in range(1, 21):
         (tmp_path / f"training_seg_{number:02d}.nii.gz").touch()
-    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128", finish=False)
+    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128,72", finish=False)
     head.train_all(options)
-    first, second, third = asked
     for finetune in asked:
         assert finetune.validation == "head19,head20"
         assert finetune.labels.is_file()
         assert Path(finetune.preprocessing).is_file()
         assert not finetune.resume
-    made = [tmp_path / folder for folder in ("training1", "training2", "head")]
+    made = [tmp_path / folder for folder in ("training1", "training2", "training3", "training4")]
     assert [one.output for one in asked] == made
-    assert [one.minutes for one in asked] == [125, 118, 128]
-    assert [first.init, second.init, third.init] == ["none", str(made[0]), str(made[1])]
+    assert [one.minutes for one in asked] == [125, 118, 128, 72]
+    assert [one.init for one in asked] == ["none", *(str(folder) for folder in made[:3])]
+    assert [one.spacing for one in asked] == ["2,2,2", "2,2,2", "2,2,2", None]
+    assert read_preprocessing(Path(asked[-1].preprocessing)).spacing == (1.5, 1.5, 1.5)
 
     asked.clear()
-    begun = tmp_path / "head.training" / "checkpoint.pt"
-    for file in (*(folder / "segmentation.json" for folder in made[:2]), begun):
+    begun = tmp_path / "training4.training" / "checkpoint.pt"
+    for file in (*(folder / "segmentation.json" for folder in made[:3]), begun):
         file.parent.mkdir()
         file.touch()
     head.train_all(options)
-    (third,) = asked
-    assert third.resume
+    (last,) = asked
+    assert last.resume
     options.finish = True
     head.train_all(options)
     assert asked[-1].finish
