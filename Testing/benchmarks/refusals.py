@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-# What each scan shows. `part` is too little of a head to say what must happen.
+# What each scan shows. `part` is too little of a head, or of an abdomen below a chest, to say what must happen.
 SCANS = {
     "mr/mni152_2009a/t1.nii.gz": "head",
     "mr/itk_kmeans_t1/image.nii.gz": "head",
@@ -42,7 +42,7 @@ SCANS = {
     "ct/msd_spleen2/ct.nii.gz": "abdomen",
     "dicom/ct_totalseg_j2k": "abdomen",
     "ct/ts_aorta/ct.nii.gz": "chest",
-    "ct/ts_pulmonary/ct.nii.gz": "chest",
+    "ct/ts_pulmonary/ct.nii.gz": "part",
     "dicom/ct_philips_phantom_flat": "phantom",
 }
 SERIES = {"abdomen_ct/imagesTr": "abdomen", "spine_mr/imagesTr": "spine"}

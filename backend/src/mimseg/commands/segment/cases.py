@@ -19,6 +19,7 @@ from mimseg.data.volume import Volume
 from mimseg.data.volumes import read_volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.inference.known_volumes import known_volumes
 from mimseg.inference.locating import is_larger_than_trained
 from mimseg.memory import memory_errors_named
 from mimseg.reports.pictures import write_png
@@ -123,6 +124,8 @@ def check_fit(volume: Volume, job: Job, description: Description, has_region: bo
     if description.modality == "CT" and lowest >= 0:
         if description.preprocessing.intensity.kind == "window":
             _refuse_shifted(volume, job, description)
+            if not has_region and known_volumes(description):
+                _refuse_without_air(job, description)
         reporter.warning(
             "modality",
             f"{job.inputs[0]} has no negative value, but {description.name} wants CT in Hounsfield units, where air "
@@ -150,6 +153,17 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
             "subtract that.",
             "not-hounsfield",
         )
+
+
+def _refuse_without_air(job: Job, description: Description) -> None:
+    """Raise UserError: a whole body shows air and fat. Into MR of heads a model of the abdomen painted organs."""
+    raise UserError(
+        f"{job.inputs[0]} has no negative value, so it is no CT in Hounsfield units, where air is about -1000 and fat "
+        f"about -100. {description.name} knows nothing else.",
+        "Choose a model for such scans, or load the scan again from its original DICOM files. If only its negative "
+        "values were cut off, give a box around what is to be segmented.",
+        "not-hounsfield",
+    )
 
 
 def _millimetres(extent: Sequence[float]) -> str:
