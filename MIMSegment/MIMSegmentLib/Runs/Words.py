@@ -131,7 +131,10 @@ def _table():
             "not-hounsfield",
             Words(
                 _("The scan's values are not Hounsfield units."),
-                _("Load it again from its original DICOM files. If 1024 was added to all values, subtract it."),
+                _(
+                    "If it is not CT, choose another model. Otherwise load it again from its original DICOM files; if "
+                    "1024 was added to all values, subtract it."
+                ),
             ),
         ),
         (
