@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +14,12 @@ from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
 from mimseg.data.preprocessing_presets import PRESETS  # noqa: E402
 from mimseg.errors import UserError  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training.planning import choose_preprocessing  # noqa: E402
+from mimseg.training.start.initial_weights import InitialWeights  # noqa: E402
 
 KNOWN = Preprocessing("RAS", (3.0, 3.0, 3.0), Intensity("window", -175.0, 250.0))
-START: Any = SimpleNamespace(modality="CT", preprocessing=KNOWN)
+START = InitialWeights("start", {}, UnetrSettings(), KNOWN, "CT", {})
 
 
 def chosen(preset: Any = None, modality: str | None = None, spacing: Any = None) -> tuple[str, Preprocessing]:

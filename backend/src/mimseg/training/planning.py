@@ -11,7 +11,6 @@ from mimseg.data.orientation import turn_to
 from mimseg.data.preprocessing import Intensity, Preprocessing
 from mimseg.data.preprocessing_presets import preset_or_file
 from mimseg.data.volume import Volume
-from mimseg.errors import UserError
 from mimseg.training.start.initial_weights import InitialWeights
 
 SPACING_SAMPLES = 20
@@ -55,12 +54,7 @@ def choose_preprocessing(
             planned = replace(planned, intensity=Intensity("robust", *HEAD_WINDOW))
         return modality, planned
     if preset is None and initial is not None:
-        if modality not in (None, initial.modality):
-            raise UserError(
-                f"The start weights are for {initial.modality}, not for {modality}, whose scans are scaled otherwise.",
-                "Leave out --modality, or say by --preprocessing how scans are scaled.",
-                code="bad-usage",
-            )
+        initial.check_modality(modality, "Leave out --modality, or say by --preprocessing how scans are scaled.")
         modality, kept = initial.modality, initial.preprocessing
     else:
         modality = modality or (initial.modality if initial is not None else None)

@@ -74,7 +74,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     own_network = settings.own_pretraining is not None and chosen.initial is None
     starts = _starts(settings, work, whole) if own_network else {START: chosen.initial}
     initial = read_initial_weights(str(starts[START])) if starts[START] else None
-    if chosen.resume and begun_before_preprocessing_was_recorded(work):
+    if chosen.resume and _begun_before_preprocessing_was_recorded(work):
         chosen = as_passed_over(chosen)
     data = load_whole_data(chosen, cases, initial, reporter)
     layout = {**layout, "modality": data.modality, "preprocessing": data.preprocessing.to_json()}
@@ -110,7 +110,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     return chosen.output
 
 
-def begun_before_preprocessing_was_recorded(work: Path) -> bool:
+def _begun_before_preprocessing_was_recorded(work: Path) -> bool:
     """Whether the cross-validation in `work` was begun by a mimseg that did not yet record it beside the plan."""
     stored = json.loads((work / "folds.json").read_text(encoding="utf-8"))
     return "plan" in stored and "preprocessing" not in stored

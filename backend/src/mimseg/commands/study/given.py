@@ -32,11 +32,7 @@ def read_given(settings: StudySettings) -> tuple[StudySettings, InitialWeights]:
     design = settings.design
     initial = read_initial_weights(str(settings.initial), design.network if settings.network_asked else None)
     network = pretrainable(initial.network)
-    if design.modality not in (None, initial.modality):
-        raise UserError(
-            f"The start weights are for {initial.modality}, not for {design.modality}.", "Leave out --modality.",
-            code="bad-usage",
-        )  # fmt: skip
+    initial.check_modality(design.modality, "Leave out --modality.")
     origin = _origin(initial.provenance)
     learned_from = set(_learned_from(initial.provenance))
     given = GivenWeights(

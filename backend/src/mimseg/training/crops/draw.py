@@ -97,14 +97,14 @@ def _read(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
     points = sampling_points(window, centre, augmentation, generator)
+    label: Tensor | None
     if case.source is not None:
         image, label = draw(case.source, points, generator)
-        cut_off(image, label, augmentation.cut_off, generator)
-        return _mirrored(image, label, case, augmentation, generator)
-    image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
-    read = None if case.label is None else sample_labels(case.label, points)
-    cut_off(image, read, augmentation.cut_off, generator)
-    return (image, None) if read is None else _mirrored(image, read, case, augmentation, generator)
+    else:
+        image = change_intensity(sample(case.image, points, "bilinear"), augmentation, generator)
+        label = None if case.label is None else sample_labels(case.label, points)
+    cut_off(image, label, augmentation.cut_off, generator)
+    return (image, None) if label is None else _mirrored(image, label, case, augmentation, generator)
 
 
 def _mirrored(

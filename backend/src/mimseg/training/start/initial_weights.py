@@ -34,6 +34,23 @@ class InitialWeights:
     modality: str
     provenance: dict[str, Any]
 
+    def check_modality(self, asked: str | None, remedy: str) -> None:
+        """Refuse scans of another modality than these weights know.
+
+        Args:
+            asked: `CT`, `MR`, or None for nothing asked.
+            remedy: What to do.
+
+        Raises:
+            UserError: It is another one.
+        """
+        if asked not in (None, self.modality):
+            raise UserError(
+                f"The start weights are for {self.modality}, not for {asked}, whose scans are scaled otherwise.",
+                remedy,
+                "bad-usage",
+            )
+
 
 def read_initial_weights(source: str, asked: NetworkSettings | None = None) -> InitialWeights:
     """Read a pre-training run or a model.
