@@ -11,7 +11,7 @@ was taken back, as each training now does at its end, after the third and fourth
 850 steps of the second drew bright air in one image of ten, now drawn more seldom. WORK keeps everything: a stopped
 training goes on, `--finish` ends it and makes the model of its best weights. The network is a small DynUNet, which no
 pre-training precedes; a step took about 4 s of one core with AVX2 (first and second training), about 1 s with AMX
-(third) and 3.3 s with AVX-512 (fourth).
+(third) and 2.1 s with AVX-512 (fourth).
 """
 
 from __future__ import annotations
