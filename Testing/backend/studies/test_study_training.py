@@ -318,3 +318,9 @@ def test_a_stop_leaves_a_study_that_says_what_is_missing_and_how_it_goes_on(
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "3 of 3 runs are missing" in page
     assert sum(run.kind == FINETUNING for run in read_plan(report / "plan.json").runs) == 2
+
+
+def test_given_weights_of_another_modality_are_refused(data: Path, given: Path, tmp_path: Path) -> None:
+    asked = settings_of("labels", data, tmp_path, *STEPS, "--sizes", "1", "--modality", "CT")
+    with pytest.raises(UserError, match="for MR, not for CT"):
+        read_given(replace(asked, initial=str(given)))
