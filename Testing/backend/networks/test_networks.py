@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
-from mimseg.networks.positions import patchify, resize_positions, unpatchify  # noqa: E402
+from mimseg.networks.positions import patchify, project_patches, resize_positions, unpatchify  # noqa: E402
 from mimseg.networks.settings import PATCH_SIZES  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
@@ -82,6 +84,19 @@ def test_hidden_voxels_never_reach_the_encoder(stem: str) -> None:
     assert volume.grad is not None
     touched = patchify(volume.grad, 8).abs().amax(dim=-1)[0] > 0
     assert torch.equal(touched, ~hidden[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_visible_patches_alone_are_embedded_as_the_convolution_embeds_all(channels: int) -> None:
+    settings = UnetrSettings(window=(16, 24, 32), patch_size=8, channels=channels, layers=3, stem="patch", **SMALL)
+    encoder = ViT(settings).eval()
+    volume, hidden = torch.randn(2, channels, *settings.window), torch.zeros(2, settings.tokens, dtype=torch.bool)
+    projection: Any = encoder.patch_embedding.get_submodule("patch_embeddings")
+    every = projection(volume).flatten(2).transpose(1, 2)
+    visible = torch.rand(2, settings.tokens) < 0.4
+    assert torch.allclose(project_patches(projection, volume, visible), every[visible], atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(encoder.encode_visible(volume, hidden), encoder(volume)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(

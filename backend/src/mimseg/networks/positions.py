@@ -33,6 +33,22 @@ def patchify(volume: Tensor, patch_size: int) -> Tensor:
     return cut.permute(0, 2, 4, 6, 3, 5, 7, 1).reshape(batch, -1, p * p * p * channels)
 
 
+def project_patches(projection: torch.nn.Conv3d, volume: Tensor, chosen: Tensor) -> Tensor:
+    """What a convolution as wide as its stride makes of some patches: the others cost nothing.
+
+    Args:
+        projection: Kernel and stride are the patch's edge, no padding.
+        volume: `(B, C, X, Y, Z)`.
+        chosen: `(B, N)`, True for the patches wanted.
+
+    Returns:
+        `(patches wanted, hidden)`, in the order of `chosen`.
+    """
+    patches = patchify(volume, projection.kernel_size[0])[chosen]
+    weight = projection.weight.movedim(1, -1).flatten(1)
+    return torch.nn.functional.linear(patches, weight, projection.bias)
+
+
 def unpatchify(patches: Tensor, patch_size: int, grid: tuple[int, int, int], channels: int) -> Tensor:
     """Inverse of `patchify`: `(B, N, patch_size^3 * C)` to `(B, C, X, Y, Z)`."""
     batch, p = patches.shape[0], patch_size

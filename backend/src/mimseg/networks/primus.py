@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mimseg.networks.positions import project_patches
+
 if TYPE_CHECKING:
     from mimseg.networks.primus_settings import PrimusSettings
 
@@ -148,9 +150,10 @@ class PrimusEncoder(nn.Module):
 
     def encode_visible(self, volume: Tensor, hidden: Tensor, final_norm: bool = True) -> Tensor:
         """Encode only the visible patches, `(B, visible, hidden)`; `hidden`: `(B, N)`, True where hidden."""
-        tokens, count = self.embed(volume), len(hidden)
-        tokens = tokens[~hidden].reshape(count, -1, tokens.shape[-1])
-        rotation = self._rotation.expand(count, -1, -1)[~hidden].reshape(count, 1, tokens.shape[1], -1)
+        count, visible = len(hidden), ~hidden
+        tokens = project_patches(self.down_projection["proj"], volume, visible)  # type: ignore[arg-type]
+        tokens = (tokens + self.eva.pos_embed.expand(count, -1, -1)[visible]).reshape(count, -1, tokens.shape[-1])
+        rotation = self._rotation.expand(count, -1, -1)[visible].reshape(count, 1, tokens.shape[1], -1)
         return self._encode(tokens, rotation, final_norm)
 
     def encode_masked(self, volume: Tensor, hidden: Tensor, mask_token: Tensor, final_norm: bool = True) -> Tensor:

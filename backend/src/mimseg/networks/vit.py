@@ -6,7 +6,7 @@ Parameter names equal MONAI's `ViT` where MONAI has them. Attention is torch's s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
@@ -15,7 +15,7 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mimseg.networks.positions import mask_volume
+from mimseg.networks.positions import mask_volume, project_patches
 
 if TYPE_CHECKING:
     from mimseg.networks.unetr_settings import UnetrSettings
@@ -171,8 +171,14 @@ class ViT(nn.Module):
         Returns:
             `(B, visible, hidden)`, the visible patches in their order.
         """
-        tokens = self._embed_masked(volume, hidden)
-        tokens = tokens[~hidden].reshape(hidden.shape[0], -1, tokens.shape[-1])
+        count, visible = len(hidden), ~hidden
+        if self.settings.stem == "convolution":
+            tokens = self._embed_masked(volume, hidden)[visible]
+        else:
+            positions = self.patch_embedding.get_parameter("position_embeddings").expand(count, -1, -1)
+            projection: Any = self.patch_embedding.get_submodule("patch_embeddings")
+            tokens = project_patches(projection, volume, visible) + positions[visible]
+        tokens = tokens.reshape(count, -1, tokens.shape[-1])
         return self._encode(tokens, final_norm)
 
     def encode_masked(self, volume: Tensor, hidden: Tensor, mask_token: Tensor, final_norm: bool = True) -> Tensor:
