@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.train
 from mimseg.bundle.description import Description  # noqa: E402
 from mimseg.bundle.documents.monai_inference import inference_configuration  # noqa: E402
 from mimseg.bundle.documents.monai_metadata import metadata  # noqa: E402
-from mimseg.bundle.reader import Bundle  # noqa: E402
+from mimseg.bundle.reader import Bundle, open_bundle  # noqa: E402
+from mimseg.cli.main import main  # noqa: E402
 from mimseg.commands.segment.run import SegmentSettings, segment  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.labels.connected import keep_main_piece  # noqa: E402
@@ -122,14 +124,22 @@ def test_monai_misses_no_property(bundle: Bundle, tmp_path: Path) -> None:
     assert workflow.channel_def == {"0": "background", "1": "left", "2": "right|hand"}
 
 
-def test_monai_loads_the_checkpoint_of_the_bundle(bundle: Bundle) -> None:
+def test_a_model_exported_for_monai_loads_there_and_stays_a_model_of_ours(bundle: Bundle, tmp_path: Path) -> None:
     import torch
     from monai.bundle import load
+    from safetensors.torch import load_file
 
-    state = load(name=bundle.path.name, bundle_dir=bundle.path.parent)
+    name = bundle.description.name
+    assert main(["models", "export", str(bundle.path), str(tmp_path / "m.zip"), "--format", "monai", "--quiet"]) == 0
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        archive.extractall(tmp_path)
+    assert open_bundle(tmp_path / name).description == bundle.description
+    state = load(name=name, bundle_dir=tmp_path)
     # monai.bundle.load returns the network with its weights, or the weights where it cannot build one.
     state = state.state_dict() if isinstance(state, torch.nn.Module) else state
-    assert "out.conv.conv.weight" in state
+    stored = load_file(bundle.weights_path)
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(state[name], stored[name].float()) for name in stored)
 
 
 def test_metadata_has_every_key_of_the_specification(bundle: Bundle) -> None:

@@ -1,24 +1,20 @@
 """Writing a model: one safetensors file with the weights, and everything that refers to it.
 
 `models/model.safetensors` holds the weights as plain tensors; `models/model.onnx` points into it (onnx_export.py),
-so what OpenVINO computes on a CPU and torch on a GPU comes from the same bytes. `models/model.pt` repeats them as a
-`state_dict` only because MONAI wants it there: its CheckpointLoader, `monai.bundle load` and MONAI Label know no
-safetensors. mimseg itself never opens that file, so it never runs a pickle.
+so what OpenVINO computes on a CPU and torch, here and in MONAI's hands, on a GPU comes from the same bytes.
 """
 
 from __future__ import annotations
 
 import copy
 import importlib.metadata
-import io
 import os
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimseg import __version__
-from mimseg.bundle.checked_folder import CHECKPOINT_FILE, ONNX_FILE, WEIGHTS_FILE, Bundle, describe_folder
+from mimseg.bundle.checked_folder import ONNX_FILE, WEIGHTS_FILE, Bundle, describe_folder
 from mimseg.bundle.description import Description
 from mimseg.bundle.documents import write_documents, write_hashes
 from mimseg.bundle.folders import refuse_foreign_folder, replace_folder, temporary_sibling
@@ -66,29 +62,9 @@ def _write_network(folder: Path, network: torch.nn.Module, description: Descript
     load_weights(network, tensors)
     save_file(tensors, folder / WEIGHTS_FILE)
     os.chmod(folder / WEIGHTS_FILE, 0o644)
-    _save_packed(_by_every_name(network, tensors), folder / CHECKPOINT_FILE)
     window = description.window
     shape = (len(description.channels), window[0], window[1], window[2])
     export_onnx(network, shape, folder / WEIGHTS_FILE, folder / ONNX_FILE)
-
-
-def _save_packed(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """What `torch.save` writes, a zip, with its entries packed: `torch.load` takes it, and it is smaller by a tenth."""
-    import torch
-
-    plain = io.BytesIO()
-    torch.save(tensors, plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        for entry in source.infolist():
-            target.writestr(
-                zipfile.ZipInfo(entry.filename, (1980, 1, 1, 0, 0, 0)), source.read(entry), zipfile.ZIP_DEFLATED
-            )
-
-
-def _by_every_name(network: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What MONAI's strict loader expects: tensors that the network knows by several names under each of them."""
-    names = {id(tensor): name for name, tensor in reversed(network.state_dict(keep_vars=True).items())}
-    return {name: tensors[names[id(tensor)]] for name, tensor in network.state_dict(keep_vars=True).items()}
 
 
 def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:

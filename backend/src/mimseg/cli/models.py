@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("zip", "onnx", "nnssl"),
+        choices=("zip", "onnx", "monai", "nnssl"),
         default="zip",
-        help="export: a model as zip; for other programs, as ONNX with a README of all around it; or the encoder of a "
-        "pre-trained Primus for nnU-Net (default: %(default)s)",
+        help="export: a model as zip; for other programs, as ONNX with a README of all around it, or with MONAI's "
+        "models/model.pt for MONAI Label; the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
     )
     parser.add_argument(
         "--classes",
@@ -112,6 +112,11 @@ def _export(arguments: argparse.Namespace) -> Path:
         from mimseg.commands.models.export_nnssl import export_nnssl
 
         return export_nnssl(Path(arguments.model), arguments.output, arguments.classes)
+    if arguments.format == "monai":
+        need_training_runtime()
+        from mimseg.commands.models.export_monai import export_monai
+
+        return export_monai(arguments.model, arguments.output)
     if arguments.format == "onnx":
         from mimseg.commands.models.export_onnx import export_onnx
 

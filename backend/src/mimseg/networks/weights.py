@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 
@@ -26,3 +30,18 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
     absent = sorted(set(weights_of(network)) & set(missing))
     if absent or unknown:
         raise RuntimeError(f"missing: {absent}; unknown: {sorted(unknown)}")
+
+
+def read_weights(file: str | Path) -> dict[str, Tensor]:
+    """The weights in a model's safetensors file, as float32."""
+    return {name: tensor.float() for name, tensor in load_file(file).items()}
+
+
+def with_weights(network: nn.Module, file: str | Path, device: torch.device | str) -> nn.Module:
+    """`network` on `device` with the weights of a model's safetensors file: what `configs/inference.json` calls.
+
+    Raises:
+        RuntimeError: A tensor is missing, unknown or of another shape.
+    """
+    load_weights(network, read_weights(file))
+    return network.to(device)

@@ -31,7 +31,12 @@ def inference_configuration(description: Description) -> dict[str, Any]:
             "_target_": "mimseg.networks.settings.build_network",
             "values": description.network_settings.to_json(),
         },
-        "network": "$@network_def.to(@device)",
+        "network": {
+            "_target_": "mimseg.networks.weights.with_weights",
+            "network": "@network_def",
+            "file": "$@bundle_root + '/models/model.safetensors'",
+            "device": "@device",
+        },
         "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(description)},
         "dataset": {
             "_target_": "Dataset",
@@ -64,13 +69,7 @@ def inference_configuration(description: Description) -> dict[str, Any]:
             "val_handlers": "@handlers",
             "amp": False,
         },
-        "checkpointloader": {
-            "_target_": "CheckpointLoader",
-            "load_path": "$@bundle_root + '/models/model.pt'",
-            "load_dict": {"model": "@network"},
-            "map_location": "@device",
-        },
-        "initialize": ["$monai.utils.set_determinism(seed=0)", "$@checkpointloader(@evaluator)"],
+        "initialize": ["$monai.utils.set_determinism(seed=0)"],
         "run": ["$@evaluator.run()"],
     }
 

@@ -82,12 +82,10 @@ def check_device(device: str) -> None:
 
 
 def _load_network(bundle: Bundle) -> Any:
-    from safetensors.torch import load_file
-
-    from mimseg.networks.weights import load_weights
+    from mimseg.networks.weights import load_weights, read_weights
 
     network = bundle.description.network_settings.build()
-    weights = {name: tensor.float() for name, tensor in load_file(str(bundle.weights_path)).items()}
+    weights = read_weights(bundle.weights_path)
     try:
         load_weights(network, weights)
     except RuntimeError as fault:

@@ -85,17 +85,15 @@ def _read(source: str) -> InitialWeights:
             f"Take in weights of other programs first: mimseg models import {source} OUT; then start from OUT.",
             "not-a-model",
         )
-    from safetensors.torch import load_file
-
     from mimseg.bundle.locations import find_bundle
     from mimseg.bundle.reader import open_bundle
+    from mimseg.networks.weights import read_weights
 
     bundle = open_bundle(find_bundle(source))
     description = bundle.description
-    weights = {name: value.float() for name, value in load_file(bundle.weights_path).items()}
     return InitialWeights(
         f"the model {description.name}",
-        weights,
+        read_weights(bundle.weights_path),
         description.network_settings,
         description.preprocessing,
         description.modality,
