@@ -171,24 +171,27 @@ def test_ct_that_was_shifted_is_refused_instead_of_painted(tmp_path, modality, k
 
 
 @pytest.mark.parametrize(
-    ("knows_volumes", "boxed", "refused"), [(True, False, True), (True, True, False), (False, False, False)]
+    ("knows_volumes", "boxed", "low", "refused"),
+    [(True, False, 0, True), (True, False, -20, True), (True, True, 0, False), (False, False, 0, False)],
 )
-def test_a_model_of_whole_bodies_in_hounsfield_units_takes_no_scan_without_air(tmp_path, knows_volumes, boxed, refused):
-    """MR of a head, of which little is brighter than a body in CT."""
+def test_a_model_of_whole_bodies_in_hounsfield_units_takes_no_scan_without_air(
+    tmp_path, knows_volumes, boxed, low, refused
+):
+    """MR of a head, of which little is brighter than a body in CT; resampled, it falls a little below 0."""
     record = {ENTRY: {LABELS[0].name: {"least": 0.1, "largest": 9.0}}} if knows_volumes else {}
     model = write_tiny_bundle(
         tmp_path / "model", preprocessing=Preprocessing(intensity=Intensity("window", -125, 275)), training=record,
         modality="CT",
     )  # fmt: skip
     assert bool(known_volumes(open_bundle(model).description)) == knows_volumes
-    write_scan(tmp_path / "scan.nrrd", low=0)
+    write_scan(tmp_path / "scan.nrrd", low=low)
     more = {"regions": ((-500.0, 500.0) * 3,)} if boxed else {}
     settings, recorder = settings_for(model, tmp_path / "scan.nrrd", tmp_path / "a.nrrd", **more), Recorder()
     if not refused:
         segment(settings, recorder)
         assert "modality" in recorder.warnings
         return
-    with pytest.raises(UserError, match="no negative value") as refusal:
+    with pytest.raises(UserError, match="no value below -50") as refusal:
         segment(settings, recorder)
     assert refusal.value.code == "not-hounsfield"
 

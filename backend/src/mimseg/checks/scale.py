@@ -10,9 +10,8 @@ import numpy as np
 from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM
 
-# CT in Hounsfield units nearly always contains air or fat; a volume without negative values is not in HU.
-HIGHEST_CT_MINIMUM = -50.0
 _AIR = -500.0
 _AIR_SHARE = 0.01
 # Factor between the brightest and the darkest volume from which the difference is worth a note.
@@ -95,7 +94,7 @@ def _mixed(measured: Mapping[str, Scale]) -> list[Finding]:
     if not ct or not rest:
         return []
     if len(rest) <= len(ct):
-        # Some parts of the body have no air in view: only missing negative values are a sign.
+        # Some parts of the body have no air in view: only missing low values are a sign.
         odd = [name for name in rest if measured[name].lowest > HIGHEST_CT_MINIMUM]
         text = "Is not in Hounsfield units as {count} other cases are: the lowest value is {lowest:.4g}."
         remedy = "Leave it out if it is another modality; export CT again with rescale slope and intercept applied."

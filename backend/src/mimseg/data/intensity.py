@@ -16,6 +16,8 @@ KINDS = ("window", "percentile", "zscore", "robust")
 ZSCORE_LIMIT = 5.0
 # `robust` takes a scan for CT if so many of its voxels are air in HU; percentiles come from so many voxels.
 AIR_BELOW, AIR_SHARE, SAMPLED_VOXELS = -500.0, 0.01, 1_000_000
+# CT in HU nearly always shows air or fat. A lowest value just below 0 is interpolation's overshoot in any scan.
+HIGHEST_CT_MINIMUM = -50.0
 
 
 @dataclass(frozen=True)

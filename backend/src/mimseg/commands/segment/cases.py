@@ -12,6 +12,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.segment.outputs import Job
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
@@ -121,15 +122,15 @@ def check_fit(volume: Volume, job: Job, description: Description, has_region: bo
     if description.preprocessing.intensity.kind == "robust":  # for scans of any kind
         return
     lowest = float(volume.array.min())
-    if description.modality == "CT" and lowest >= 0:
+    if description.modality == "CT" and lowest > HIGHEST_CT_MINIMUM:
         if description.preprocessing.intensity.kind == "window":
             _refuse_shifted(volume, job, description)
             if not has_region and known_volumes(description):
                 _refuse_without_air(job, description)
         reporter.warning(
             "modality",
-            f"{job.inputs[0]} has no negative value, but {description.name} wants CT in Hounsfield units, where air "
-            "is about -1000.",
+            f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, but {description.name} wants CT in Hounsfield "
+            "units, where air is about -1000.",
         )
     if description.modality == "MR" and lowest <= -900:
         reporter.warning(
@@ -138,7 +139,7 @@ def check_fit(volume: Volume, job: Job, description: Description, has_region: bo
 
 
 def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
-    """Raise UserError for CT without negative values of which much is brighter than soft tissue ever is.
+    """Raise UserError for CT without air and fat of which much is brighter than soft tissue ever is.
 
     Often 1000 or 1024 was added. A model that looks at a window of Hounsfield units would see a body of one grey and
     paint organs into it.
@@ -147,8 +148,8 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
     bright = float((volume.array > limit).mean())
     if bright > BRIGHT_SHARE:
         raise UserError(
-            f"{job.inputs[0]} is not in Hounsfield units: no value is negative, and {bright:.0%} of them are above "
-            f"{limit:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
+            f"{job.inputs[0]} is not in Hounsfield units: none of its values is below {HIGHEST_CT_MINIMUM:.0f}, and "
+            f"{bright:.0%} of them are above {limit:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
             "Load the scan again from its original DICOM files. If it is shifted (air is 0 and water 1000 or 1024), "
             "subtract that.",
             "not-hounsfield",
@@ -158,10 +159,10 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
 def _refuse_without_air(job: Job, description: Description) -> None:
     """Raise UserError: a whole body shows air and fat. Into MR of heads a model of the abdomen painted organs."""
     raise UserError(
-        f"{job.inputs[0]} has no negative value, so it is no CT in Hounsfield units, where air is about -1000 and fat "
-        f"about -100. {description.name} knows nothing else.",
-        "Choose a model for such scans, or load the scan again from its original DICOM files. If only its negative "
-        "values were cut off, give a box around what is to be segmented.",
+        f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, so it is no CT in Hounsfield units, where air is "
+        f"about -1000 and fat about -100. {description.name} knows nothing else.",
+        "Choose a model for such scans, or load the scan again from its original DICOM files. If only its low values "
+        "were cut off, give a box around what is to be segmented.",
         "not-hounsfield",
     )
 
