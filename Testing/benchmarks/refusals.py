@@ -11,8 +11,6 @@ else goes wrong is no refusal. Scans cut from others are written to WORK, a temp
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from segment_once import segment
 
 # What each scan shows. `part` is too little of a head, or of an abdomen below a chest, to say what must happen.
 SCANS = {
@@ -71,6 +73,8 @@ def main() -> int:
         work.mkdir(parents=True, exist_ok=True)
         wrong = 0
         for number, (name, shown, scan) in enumerate(scans(options.data, work)):
+            if not scan.exists():
+                raise SystemExit(f"{scan} is missing.")
             code = segment(scan, work / f"result{number}.nii.gz", options.model)
             right = code == "taken" if shown == options.shows else code in REFUSALS
             decided = shown == "part" or right
@@ -104,19 +108,6 @@ def scans(data: Path, work: Path) -> Iterator[tuple[str, str, Path]]:
 def written(image: sitk.Image, path: Path) -> Path:
     sitk.WriteImage(image, str(path))
     return path
-
-
-def segment(scan: Path, output: Path, model: str) -> str:
-    """`taken` if a result was written, else the code of the error."""
-    if not scan.exists():
-        raise SystemExit(f"{scan} is missing.")
-    output.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "mimseg", "segment", str(scan), "-o", str(output), "--model", model]
-    done = subprocess.run([*command, "--json-lines"], capture_output=True, text=True, encoding="utf-8")
-    errors = [event["code"] for event in map(json.loads, done.stdout.splitlines()) if event["event"] == "error"]
-    if errors:
-        return errors[0]
-    return "taken" if done.returncode == 0 and output.is_file() else f"exit code {done.returncode}"
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ def check_fit(volume: Volume, job: Job, description: Description, has_region: bo
                 _refuse_without_air(job, description)
         reporter.warning(
             "modality",
-            f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, but {description.name} wants CT in Hounsfield "
-            "units, where air is about -1000.",
+            f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, but {description.name} wants CT in "
+            "Hounsfield units, where air is about -1000.",
         )
     if description.modality == "MR" and lowest <= -900:
         reporter.warning(
@@ -149,7 +149,8 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
     if bright > BRIGHT_SHARE:
         raise UserError(
             f"{job.inputs[0]} is not in Hounsfield units: none of its values is below {HIGHEST_CT_MINIMUM:.0f}, and "
-            f"{bright:.0%} of them are above {limit:.0f}, as only bone is. {description.name} knows air as -1000 and water as 0.",
+            f"{bright:.0%} of them are above {limit:.0f}, as only bone is. {description.name} knows air as -1000 and "
+            "water as 0.",
             "Load the scan again from its original DICOM files. If it is shifted (air is 0 and water 1000 or 1024), "
             "subtract that.",
             "not-hounsfield",
@@ -159,8 +160,8 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
 def _refuse_without_air(job: Job, description: Description) -> None:
     """Raise UserError: a whole body shows air and fat. Into MR of heads a model of the abdomen painted organs."""
     raise UserError(
-        f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, so it is no CT in Hounsfield units, where air is "
-        f"about -1000 and fat about -100. {description.name} knows nothing else.",
+        f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, so it is no CT in Hounsfield units, where air "
+        f"is about -1000 and fat about -100. {description.name} knows nothing else.",
         "Choose a model for such scans, or load the scan again from its original DICOM files. If only its low values "
         "were cut off, give a box around what is to be segmented.",
         "not-hounsfield",
