@@ -69,8 +69,8 @@ def make_plan(task: Task, data: Path, work: Path, options: Mapping[str, Any]) ->
             torch.set_num_threads(1)
             shapes = {ARMS[name].shape: ARMS[name] for name in task.arms}
             networks = {shape: settings_of(task, arm).build() for shape, arm in shapes.items()}
-            optimizers = {shape: _optimizer(networks[shape], settings_of(task, arm)) for shape, arm in shapes.items()}
-            seconds = _seconds_per_step(task, networks, optimizers)
+            settings = {shape: settings_of(task, arm) for shape, arm in shapes.items()}
+            seconds = _seconds_per_step(task, networks, settings)
             crops = _seconds_of_crops(task, data, work)
             least = {name: min(own.values()) + crops for name, own in seconds.items()}
             minutes = (
@@ -105,31 +105,38 @@ def _augmentation(task: Task) -> AugmentationSettings:
 
 
 def _seconds_per_step(
-    task: Task, networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+    task: Task, networks: dict[str, nn.Module], settings: dict[str, NetworkSettings]
 ) -> dict[str, dict[str, float]]:
     """CPU seconds of a step by network and precision: the least of several rounds, networks in turns."""
     compute_loss = dice_and_cross_entropy()
     images = torch.randn(BATCH, 1, *task.window)
     classes = torch.randint(0, task.classes, (BATCH, 1, *task.window)).float()
     least: dict[str, dict[str, float]] = {name: {} for name in networks}
+    precisions = possible_precisions(torch.device("cpu"))
+    optimizers = {
+        (name, precision): _optimizer(network, settings[name], precision)
+        for name, network in networks.items()
+        for precision in precisions
+    }
     for _ in range(PROBE_ROUNDS):
         for name, network in networks.items():
-            for precision in possible_precisions(torch.device("cpu")):
+            for precision in precisions:
                 began = time.process_time()
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
                     logits = network(images)
                 compute_loss(logits.float(), classes).backward()
-                optimizers[name].step()
+                optimizers[name, precision].step()
                 network.zero_grad()
                 own = time.process_time() - began
                 least[name][precision] = min(own, least[name].get(precision, own))
     return least
 
 
-def _optimizer(network: nn.Module, shape: NetworkSettings) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, shape: NetworkSettings, precision: str) -> torch.optim.Optimizer:
     plan = schedule()
     groups = parameter_groups(network, plan.learning_rate, plan.weight_decay, shape, 1.0, set(), plan.optimizer)
-    return make_optimizer(groups, plan.betas)
+    dtype = torch.float32 if precision == "32-true" else torch.bfloat16  # as a training's
+    return make_optimizer(groups, plan.betas, dtype=dtype)
 
 
 def _seconds_of_crops(task: Task, data: Path, work: Path) -> float:

@@ -119,7 +119,8 @@ def network_pass(network: torch.nn.Module, example: torch.Tensor, half: bool) ->
 def our_step(network: torch.nn.Module, case: TrainingCase, window: tuple[int, int, int], half: bool) -> Step:
     """A whole step as `finetune` takes it."""
     groups = parameter_groups(network, 1e-3, 0.05, named_settings("unetr-small"), 0.9, set(), "muon")
-    optimizer, average = make_optimizer(groups, (0.9, 0.98)), AveragedWeights(network, 0.995)
+    optimizer = make_optimizer(groups, (0.9, 0.98), dtype=torch.bfloat16 if half else torch.float32)
+    average = AveragedWeights(network, 0.995)
     compute = dice_and_cross_entropy()
 
     def step() -> None:

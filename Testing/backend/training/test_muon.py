@@ -16,17 +16,21 @@ from mimseg.training.optimiser.muon import Muon, make_optimizer, orthogonalized 
 from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("shape", [(8, 8), (4, 60), (60, 4)])
-def test_orthogonalized_keeps_directions_and_levels_their_sizes(shape: tuple[int, int]) -> None:
+def test_orthogonalized_keeps_directions_and_levels_their_sizes(
+    shape: tuple[int, int], dtype: torch.dtype, error: float
+) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(shape) * 7
     u, sizes, v = torch.linalg.svd(matrix, full_matrices=False)
-    result = orthogonalized(matrix)
-    inner = u.T @ result @ v.T
+    result = orthogonalized(matrix, dtype)
+    assert result.dtype == dtype
+    inner = u.T @ result.float() @ v.T
     kept = sizes > 0.1 * sizes.max()
     assert (inner.diagonal()[kept] > 0.6).all()
     assert (inner.diagonal() < 1.3).all()
-    assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-3
+    assert (inner - torch.diag(inner.diagonal())).abs().max() < error
 
 
 def groups_of(kernel: torch.Tensor, bias: torch.Tensor, decay: float = 0.0) -> list[dict]:

@@ -132,7 +132,9 @@ class Training:
             self._average.load(content["average"])
             self.state, self._best = LoopState(**content["state"]), content["best"]
             self._curves.restore(content["curves"])
-        optimizer = make_optimizer(task.groups, settings.schedule.betas, fabric.device.type)
+        half = fabric.strategy.precision.precision == "bf16-mixed"
+        dtype = torch.bfloat16 if half else torch.float32
+        optimizer = make_optimizer(task.groups, settings.schedule.betas, fabric.device.type, dtype)
         self._module, self._optimizer = fabric.setup(task.network, optimizer)
         self._ladder = MemoryLadder(
             fabric, task.network, task.compute_loss, task.divisible, reporter, self.state.extra.get("memory")

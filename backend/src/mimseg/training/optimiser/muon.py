@@ -26,7 +26,10 @@ _EPSILON = 1e-8
 
 
 def make_optimizer(
-    groups: Sequence[dict[str, Any]], betas: tuple[float, float], device_type: str = "cpu"
+    groups: Sequence[dict[str, Any]],
+    betas: tuple[float, float],
+    device_type: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> torch.optim.Optimizer:
     """The optimiser of these parameter groups: AdamW, or Muon where groups have a true `muon`.
 
@@ -37,9 +40,10 @@ def make_optimizer(
         groups: With `params`, `lr`, `weight_decay` and perhaps `muon`.
         betas: AdamW's.
         device_type: `cpu`, `cuda` or `mps`: where the training runs.
+        dtype: What Muon multiplies matrices in; bfloat16 where the training found it faster.
     """
     if any(group.get("muon") for group in groups):
-        return Muon(groups, betas)
+        return Muon(groups, betas, dtype)
     return torch.optim.AdamW(groups, betas=betas, fused=device_type == "cpu")
 
 
@@ -49,9 +53,16 @@ class Muon(torch.optim.Optimizer):
     Args:
         groups: Parameter groups; parameters of Muon's have two or more dimensions.
         betas: AdamW's.
+        dtype: What matrices are multiplied in; bfloat16 is Jordan et al.'s own choice.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.98)) -> None:
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        betas: tuple[float, float] = (0.9, 0.98),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._dtype = dtype
         super().__init__(groups, {"lr": 1e-3, "betas": betas, "weight_decay": 0.0, "muon": False})
 
     @torch.no_grad()
@@ -64,34 +75,35 @@ class Muon(torch.optim.Optimizer):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 state = self.state[parameter]
                 if group["muon"]:
-                    parameter.add_(_muon_step(parameter.grad, state), alpha=-group["lr"])
+                    parameter.add_(_muon_step(parameter.grad, state, self._dtype), alpha=-group["lr"])
                 else:
                     _adam_step(parameter, parameter.grad, state, group["lr"], group["betas"])
 
 
-def orthogonalized(matrix: Tensor) -> Tensor:
+def orthogonalized(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """About the nearest matrix `(rows, columns)` whose singular values are all 1; they come out as 0.7 to 1.2.
 
-    Where there are singular values near 0 they stay below that.
+    Where there are singular values near 0 they stay below that. Matrices are multiplied, and the result comes, in
+    `dtype`.
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     values = matrix.mT if tall else matrix
-    values = values / (values.norm() + 1e-7)
+    values = (values / (values.norm() + 1e-7)).to(dtype)
     for _ in range(_ITERATIONS):
         gram = values @ values.mT
-        values = a * values + (b * gram + c * gram @ gram) @ values
+        values = torch.addmm(values, torch.addmm(gram, gram, gram, beta=b, alpha=c), values, beta=a)
     return values.mT if tall else values
 
 
-def _muon_step(gradient: Tensor, state: dict[str, Any]) -> Tensor:
+def _muon_step(gradient: Tensor, state: dict[str, Any], dtype: torch.dtype) -> Tensor:
     if "momentum" not in state:
         state["momentum"] = torch.zeros_like(gradient)
     momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
     update = gradient.lerp(momentum, _MOMENTUM)  # Nesterov's
     flat = update.reshape(len(update), -1).float()
     scale = 0.2 * max(flat.shape) ** 0.5
-    return (orthogonalized(flat) * scale).reshape(gradient.shape).to(gradient.dtype)
+    return (orthogonalized(flat, dtype).float() * scale).reshape(gradient.shape).to(gradient.dtype)
 
 
 def _adam_step(
