@@ -114,23 +114,24 @@ def test_the_recipe_of_heads_asks_what_mimseg_takes(
     head = importlib.import_module("head")
     for number in range(1, 21):
         (tmp_path / f"training_seg_{number:02d}.nii.gz").touch()
-    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128,72", finish=False)
+    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128,72,105", finish=False)
     head.train_all(options)
     for finetune in asked:
         assert finetune.validation == "head19,head20"
         assert finetune.labels.is_file()
         assert Path(finetune.preprocessing).is_file()
         assert not finetune.resume
-    made = [tmp_path / folder for folder in ("training1", "training2", "training3", "training4")]
+    made = [tmp_path / f"training{number}" for number in range(1, 6)]
     assert [one.output for one in asked] == made
-    assert [one.minutes for one in asked] == [125, 118, 128, 72]
-    assert [one.init for one in asked] == ["none", *(str(folder) for folder in made[:3])]
-    assert [one.spacing for one in asked] == ["2,2,2", "2,2,2", "2,2,2", None]
+    assert [one.minutes for one in asked] == [125, 118, 128, 72, 105]
+    assert [one.init for one in asked] == ["none", *(str(folder) for folder in made[:-1])]
+    assert [one.spacing for one in asked] == ["2,2,2", "2,2,2", "2,2,2", None, None]
+    assert asked[-1].seed != asked[-2].seed
     assert read_preprocessing(Path(asked[-1].preprocessing)).spacing == (1.5, 1.5, 1.5)
 
     asked.clear()
-    begun = tmp_path / "training4.training" / "checkpoint.pt"
-    for file in (*(folder / "segmentation.json" for folder in made[:3]), begun):
+    begun = tmp_path / "training5.training" / "checkpoint.pt"
+    for file in (*(folder / "segmentation.json" for folder in made[:-1]), begun):
         file.parent.mkdir()
         file.touch()
     head.train_all(options)
