@@ -10,8 +10,8 @@ themselves come back with a Dice of 0.89 only (at 1.5 mm 0.93). What ships was m
 was taken back, as each training now does at its end, after the third and later ones only; and the first training and
 850 steps of the second drew bright air in one image of ten, now drawn more seldom. WORK keeps everything: a stopped
 training goes on, `--finish` ends it and makes the model of its best weights. The network is a small DynUNet, which no
-pre-training precedes; a step took about 4 s of one core with AVX2 (first and second training), about 1 s with AMX
-(third) and 2.1 s with AVX-512 (fourth), and at 1.5 mm 1.7 s with AMX (fifth).
+pre-training precedes; a step took about 4 s of one core with AVX2 (first and second training) and 1 s with AMX
+(third); at 1.5 mm 2.1 s with AVX-512 (fourth) and 1.7 s with AMX (fifth).
 """
 
 from __future__ import annotations

@@ -11,11 +11,10 @@ the ICBM152 template, an average of heads, left and right ought to be about equa
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -24,11 +23,11 @@ from segment_once import segment
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import open_bundle
 from mimseg.data.labels.labelmaps import read_labelmap
+from mimseg.data.volume import Volume
 
 SIDES = {"Left-": "L", "Right-": "R"}
-# Our structure and the atlas's.
-SAME = {"Thalamus": "Thalamus", "Putamen": "Putamen", "Caudate": "Caudate", "Pallidum": "Pallidum",
-        "Hippocampus": "Hippocampus", "Amygdala": "Amygdala"}  # fmt: skip
+# Named alike by the atlas.
+SHARED = ("Thalamus", "Putamen", "Caudate", "Pallidum", "Hippocampus", "Amygdala")
 
 
 def main() -> int:
@@ -50,33 +49,36 @@ def main() -> int:
     return 0
 
 
-def labels_of(scan: Path, output: Path, model: str) -> np.ndarray:
+def labels_of(scan: Path, output: Path, model: str) -> Volume:
     """What the model finds."""
     told = segment(scan, output, model)
     if told != "taken":
         sys.exit(f"{scan.name}: {told}")
-    return read_labelmap(output).array
+    return read_labelmap(output)
 
 
-def beside_atlas(found: np.ndarray, templates: Path, names: dict[str, int]) -> None:
+def beside_atlas(found: Volume, templates: Path, names: dict[str, int]) -> None:
     """Dice of each structure, left and right."""
     lines = (templates / "aal.nii.txt").read_text(encoding="utf-8").splitlines()
     values = {line.split()[1]: int(line.split()[0]) for line in lines if line.strip()}
-    truth = read_labelmap(templates / "aal.nii.gz").array
-    for ours, theirs in SAME.items():
-        pairs = [(found == names[side + ours], truth == values[f"{theirs}_{letter}"]) for side, letter in SIDES.items()]
+    truth = read_labelmap(templates / "aal.nii.gz", like=found.grid).array
+    for name in SHARED:
+        pairs = [
+            (found.array == names[side + name], truth == values[f"{name}_{letter}"]) for side, letter in SIDES.items()
+        ]
         both = [2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]
-        print(f"Colin27 beside AAL, {ours}: left {both[0]:.3f}, right {both[1]:.3f}", flush=True)
+        print(f"Colin27 beside AAL, {name}: left {both[0]:.3f}, right {both[1]:.3f}", flush=True)
 
 
-def beside_each_other(own: np.ndarray, names: dict[str, int]) -> None:
-    """Volumes of both sides, in voxels of the template (1 mm), and their difference as a share of the mean."""
+def beside_each_other(own: Volume, names: dict[str, int]) -> None:
+    """Volumes of both sides, and their difference as a share of the mean."""
+    voxel = math.prod(own.grid.spacing) / 1000
     for name in names:
         if not name.startswith("Left-"):
             continue
-        left, right = (int((own == names[name.replace("Left-", side)]).sum()) for side in SIDES)
-        share = abs(left - right) / max((left + right) / 2, 1)
-        print(f"ICBM152, {name.removeprefix('Left-')}: {left / 1000:.2f} and {right / 1000:.2f} mL, {share:.1%} apart")
+        left, right = (voxel * (own.array == names[name.replace("Left-", side)]).sum() for side in SIDES)
+        share = abs(left - right) / max((left + right) / 2, voxel)
+        print(f"ICBM152, {name.removeprefix('Left-')}: {left:.2f} and {right:.2f} mL, {share:.1%} apart")
 
 
 if __name__ == "__main__":

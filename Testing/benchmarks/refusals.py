@@ -21,7 +21,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from segment_once import segment
+from segment_once import REFUSALS, segment
 
 # What each scan shows. `part` is too little of a head, or of an abdomen below a chest, to say what must happen.
 SCANS = {
@@ -49,7 +49,6 @@ SCANS = {
 }
 SERIES = {"abdomen_ct/imagesTr": "abdomen", "spine_mr/imagesTr": "spine"}
 OF_EACH_SERIES = 3
-REFUSALS = {"nothing-known", "not-hounsfield"}
 # Cut from the head of the first entry above: shares of the axes x, y and z that are kept.
 PARTS = {
     "upper two thirds": ((0, 1), (0, 1), (0.33, 1)),

@@ -1,4 +1,4 @@
-"""`mimseg segment` on one scan, as `refusals.py` and `short_scans.py` run it: a process of its own, as a user's."""
+"""`mimseg segment` on one scan, as the benchmarks of whole scans run it: a process of its own, as a user's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+# Codes of the errors that say "another part of the body" and "not in Hounsfield units".
+REFUSALS = {"nothing-known", "not-hounsfield"}
 
 
 def segment(scan: Path, output: Path, model: str) -> str:

@@ -21,7 +21,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from segment_once import segment
+from segment_once import REFUSALS, segment
 
 MIDDLES = (0.25, 0.5, 0.75)
 LEAST_ML = 5.0
@@ -50,7 +50,10 @@ def main() -> int:
                 if not shown:
                     continue
                 for model in options.models:
-                    refused[model] += segment(scan, result, model) != "taken"
+                    told = segment(scan, result, model)
+                    if told not in {"taken", *REFUSALS}:
+                        sys.exit(f"{model} on {case}: {told}")
+                    refused[model] += told != "taken"
                     found = sitk.GetArrayFromImage(sitk.ReadImage(str(result))) if result.is_file() else truth * 0
                     scores[model].append(float(np.mean([dice(found == value, truth == value) for value in shown])))
                 print(case, middle, *(f"{own[-1]:.3f}" for own in scores.values()), flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from bundle_files import describe, settings, shared_bundle
+from bundle_files import describe, make_bundle_of_bytes, settings, shared_bundle
 
 pytest.importorskip("torch")
 pytest.importorskip("monai")
@@ -106,7 +106,9 @@ def test_monai_run_and_mimseg_segment_give_the_same_labels(bundle: Bundle, tmp_p
 
 
 def test_monai_misses_no_property(bundle: Bundle, tmp_path: Path) -> None:
+    import torch
     from monai.bundle import ConfigWorkflow
+    from safetensors.torch import load_file
 
     write_scan(tmp_path / "case.nii.gz")
     workflow = ConfigWorkflow(
@@ -120,11 +122,16 @@ def test_monai_misses_no_property(bundle: Bundle, tmp_path: Path) -> None:
     )
     workflow.initialize()
     assert workflow.check_properties() == []
+    stored = load_file(bundle.weights_path)
+    network = workflow.parser.get_parsed_content("network")
+    assert all(torch.equal(value, stored[name].float()) for name, value in network.state_dict().items())
     assert workflow.spatial_shape == list(bundle.description.window)
     assert workflow.channel_def == {"0": "background", "1": "left", "2": "right|hand"}
 
 
-def test_a_model_exported_for_monai_loads_there_and_stays_a_model_of_ours(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_model_exported_for_monai_loads_there_and_stays_a_model_of_ours(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from monai.bundle import load
     from safetensors.torch import load_file
@@ -134,12 +141,24 @@ def test_a_model_exported_for_monai_loads_there_and_stays_a_model_of_ours(bundle
     with zipfile.ZipFile(tmp_path / "m.zip") as archive:
         archive.extractall(tmp_path)
     assert open_bundle(tmp_path / name).description == bundle.description
+    monkeypatch.setenv("MIMSEG_MODELS", str(tmp_path / "models"))
+    assert main(["models", "import", str(tmp_path / "m.zip"), "--quiet"]) == 0
+    imported = open_bundle(tmp_path / "models" / name)
+    assert not (imported.path / "models" / "model.pt").exists(), "no program of ours wants the weights twice"
+    assert imported.weights_path.read_bytes() == bundle.weights_path.read_bytes()
     state = load(name=name, bundle_dir=tmp_path)
     # monai.bundle.load returns the network with its weights, or the weights where it cannot build one.
     state = state.state_dict() if isinstance(state, torch.nn.Module) else state
     stored = load_file(bundle.weights_path)
     assert state.keys() == stored.keys()
-    assert all(torch.equal(state[name], stored[name].float()) for name in stored)
+    assert all(torch.equal(state[name], stored[name]) for name in stored)
+
+
+def test_weights_that_do_not_fit_are_not_exported_for_monai(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = make_bundle_of_bytes(tmp_path / "model")
+    assert main(["models", "export", str(model), str(tmp_path / "m.zip"), "--format", "monai"]) == 2
+    assert "do not fit its network" in capsys.readouterr().err
+    assert not (tmp_path / "m.zip").exists()
 
 
 def test_metadata_has_every_key_of_the_specification(bundle: Bundle) -> None:

@@ -90,7 +90,7 @@ def test_a_report_that_cannot_be_written_is_an_error(data: Path, tmp_path: Path)
         check(CheckSettings(data, report=tmp_path / "file" / "report"), Reporter())
 
 
-def test_volumes_without_negative_values_are_no_ct(data: Path) -> None:
+def test_volumes_without_low_values_are_no_ct(data: Path) -> None:
     assert codes(data, modality="CT") == {(f"case_{n}", "not-hounsfield") for n in range(4)}
     assert codes(data, modality="MR") == set()
 

@@ -97,6 +97,9 @@ def test_visible_patches_alone_are_embedded_as_the_convolution_embeds_all(channe
     assert torch.allclose(project_patches(projection, volume, visible), every[visible], atol=1e-5)
     with torch.no_grad():
         assert torch.allclose(encoder.encode_visible(volume, hidden), encoder(volume)[0], atol=1e-5)
+        hidden[0, [0, 3, 7]], hidden[1, [1, 3, 11]] = True, True
+        tokens = encoder.embed(volume)[0][~hidden].reshape(2, -1, 48)
+        assert torch.allclose(encoder.encode_visible(volume, hidden), encoder._encode(tokens, True), atol=1e-5)
 
 
 @pytest.mark.parametrize(

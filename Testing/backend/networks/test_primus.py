@@ -63,6 +63,12 @@ def test_visible_patches_alone_are_encoded_as_in_the_whole_if_none_is_hidden() -
         whole = encoder(volume)[0]
         assert torch.allclose(encoder.encode_visible(volume, hidden), whole, atol=1e-5)
         assert torch.allclose(encoder.encode_masked(volume, hidden, torch.zeros(1, 1, 48)), whole, atol=1e-5)
+        hidden[0, 0], hidden[1, 5] = True, True  # others in each row: every patch keeps its own position
+        tokens = encoder.embed(volume)[~hidden].reshape(2, -1, 48)
+        turned = encoder.get_buffer("rotation").expand(2, -1, -1)[~hidden].reshape(2, 1, tokens.shape[1], -1)
+        expected = encoder._encode(tokens, turned, True)
+        assert torch.allclose(encoder.encode_visible(volume, hidden), expected, atol=1e-5)
+        hidden[:] = False
         hidden[:, 3] = True
         moved = volume.clone()
         moved[:, :, :8, 8:16, 8:16] += 5  # the hidden patch: 3 = (0, 1, 1)

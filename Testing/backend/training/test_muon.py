@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,11 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.errors import UserError  # noqa: E402
+from mimseg.events import Reporter  # noqa: E402
 from mimseg.networks.unetr import UNETR  # noqa: E402
 from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
+from mimseg.training.loop import Budget, LoopSettings, Task, Training, make_fabric  # noqa: E402
+from mimseg.training.optimiser import muon  # noqa: E402
 from mimseg.training.optimiser.muon import Muon, make_optimizer, orthogonalized  # noqa: E402
 from mimseg.training.optimiser.schedule import Schedule, parameter_groups  # noqa: E402
 
@@ -48,6 +52,37 @@ def test_a_step_of_a_kernel_has_the_size_of_adams() -> None:
     assert kernel.detach().square().mean().sqrt() == pytest.approx(0.2 * 0.01, rel=0.25)
     assert bias.detach().abs().tolist() == pytest.approx([0.01] * 6, rel=1e-3)
     assert (kernel.detach() * kernel.grad).sum() < 0, "it goes downhill"
+
+
+def test_a_step_in_bfloat16_is_about_the_same() -> None:
+    torch.manual_seed(0)
+    gradient, made = torch.randn(24, 40), []
+    for dtype in (torch.float32, torch.bfloat16):
+        kernel, bias = torch.nn.Parameter(torch.zeros(24, 40)), torch.nn.Parameter(torch.zeros(24))
+        kernel.grad = gradient.clone()
+        make_optimizer(groups_of(kernel, bias), (0.9, 0.98), dtype=dtype).step()
+        made.append(kernel.detach())
+    difference = float((made[0] - made[1]).norm() / made[0].norm())
+    assert 0 < difference < 0.03
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_a_training_multiplies_as_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, dtype: torch.dtype
+) -> None:
+    seen = set()
+    monkeypatch.setattr(
+        muon, "orthogonalized", lambda matrix, dtype: seen.add(dtype) or torch.zeros_like(matrix, dtype=dtype)
+    )
+    network = torch.nn.Linear(4, 4)
+    group = {"params": [network.weight], "muon": True, "peak_lr": 0.1, "lr": 0.1, "weight_decay": 0.0}
+    task = Task(
+        network, [group], lambda step: (torch.ones(2, 4), None), lambda module, batch: module(batch[0]).square().mean(),
+        lambda average, step: {}, "none", False,
+    )  # fmt: skip
+    settings = LoopSettings(Budget(1), Schedule(warmup=0, floor=1), 0)
+    Training(make_fabric("cpu", precision), task, settings, tmp_path, Reporter(), False).run()
+    assert seen == {dtype}
 
 
 def test_the_adam_part_is_torchs() -> None:

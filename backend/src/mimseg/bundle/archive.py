@@ -137,7 +137,9 @@ def take_in(source: Path, folder: Path) -> str:
     check_safetensors(folder / WEIGHTS_FILE)
     check_onnx(folder / ONNX_FILE, PurePosixPath(WEIGHTS_FILE).name)
     if (folder / CHECKPOINT_FILE).exists():
+        # For other programs: the same weights once more. Damage and malice are told all the same.
         check_checkpoint(folder / CHECKPOINT_FILE)
+        (folder / CHECKPOINT_FILE).unlink()
     shutil.rmtree(folder / "configs", ignore_errors=True)
     write_configuration(folder, description)
     write_hashes(folder, {name: value for name, value in known.items() if name.startswith(NETWORK_FOLDER)})

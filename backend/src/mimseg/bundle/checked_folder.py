@@ -16,7 +16,7 @@ HASH_FILE = "sha256.json"
 NETWORK_FOLDER = "models/"
 ONNX_FILE = "models/model.onnx"
 WEIGHTS_FILE = "models/model.safetensors"
-# Only where `models export --format monai` or an older mimseg wrote it; mimseg itself never opens it.
+# Only where `models export --format monai` or an older mimseg wrote it; mimseg never loads it.
 CHECKPOINT_FILE = "models/model.pt"
 # File managers leave these behind merely by showing a folder.
 IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})

@@ -102,7 +102,7 @@ def check_checkpoint(path: Path) -> None:
 def unpacks_within_bounds(archive: zipfile.ZipFile, path: Path) -> bool:
     """Say whether what a checkpoint unpacks to is in proportion to its file, so that no small file fills the memory.
 
-    torch stores tensors as they are, this program packs them; the values of weights pack by a tenth.
+    torch stores tensors as they are, earlier versions of this program packed them; values of weights pack by a tenth.
     """
     return sum(entry.file_size for entry in archive.infolist()) <= _LARGEST_RATIO * path.stat().st_size
 

@@ -1,7 +1,7 @@
 """Writing a model: one safetensors file with the weights, and everything that refers to it.
 
 `models/model.safetensors` holds the weights as plain tensors; `models/model.onnx` points into it (onnx_export.py),
-so what OpenVINO computes on a CPU and torch, here and in MONAI's hands, on a GPU comes from the same bytes.
+so OpenVINO on a CPU and torch on a GPU, called by mimseg or by MONAI, compute from the same bytes.
 """
 
 from __future__ import annotations

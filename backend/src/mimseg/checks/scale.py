@@ -10,10 +10,8 @@ import numpy as np
 from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.data.intensity import HIGHEST_CT_MINIMUM
+from mimseg.data.intensity import AIR_BELOW, AIR_SHARE, HIGHEST_CT_MINIMUM
 
-_AIR = -500.0
-_AIR_SHARE = 0.01
 # Factor between the brightest and the darkest volume from which the difference is worth a note.
 _WILD_FACTOR = 50.0
 
@@ -37,7 +35,7 @@ class Scale:
     @property
     def looks_like_ct(self) -> bool:
         """True if it can only be CT in Hounsfield units."""
-        return self.air >= _AIR_SHARE and self.lowest >= -20000
+        return self.air >= AIR_SHARE and self.lowest >= -20000
 
 
 def measure(case: LoadedCase) -> Scale:
@@ -47,7 +45,7 @@ def measure(case: LoadedCase) -> Scale:
     return Scale(
         float(case.volume.array[0].min()),
         float(np.percentile(image, 99.5)),
-        float((image < _AIR).mean()),
+        float((image < AIR_BELOW).mean()),
         float(np.median(image[image >= median])),
     )
 
@@ -82,7 +80,7 @@ def _not_hounsfield(name: str, scale: Scale) -> Finding:
 
 
 def _is_ct(name: str, scale: Scale, source: str) -> Finding:
-    text = f"Looks like CT ({scale.air:.0%} of its voxels are below {_AIR:g}), but {source} is for MR."
+    text = f"Looks like CT ({scale.air:.0%} of its voxels are below {AIR_BELOW:g}), but {source} is for MR."
     remedy = "Choose a CT model, or leave the case out."
     return Finding(name, "error", "not-mr", text, remedy, _evidence(scale), (Spot(name, "the volume"),))
 

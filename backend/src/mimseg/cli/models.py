@@ -22,6 +22,7 @@ examples:
   mimseg models show hippocampus-mr
   mimseg models export hippocampus-mr hippocampus-mr.zip
   mimseg models export hippocampus-mr hippocampus-onnx.zip --format onnx
+  mimseg models export my-model my-model-monai.zip --format monai
   mimseg models export my-pretraining encoder.pth --format nnssl
   mimseg models import hippocampus-mr.zip
   mimseg models import PrimusM-OpenMind-MAE.pth my-encoder

@@ -1,8 +1,8 @@
 """`configs/inference.json`: the same computation as `mimseg segment`, in the words of MONAI's bundle configuration.
 
-Follows MONAI's bundle specification and the form that MONAI Label and the model zoo expect. Written from the
-checked description alone; what an imported model brought as its configuration is thrown away, since such a file
-can run any code (MONAI advisory GHSA-873f-pvrv-4x83).
+Follows MONAI's bundle specification, but for `models/model.pt`, which `models export --format monai` adds. Written
+from the checked description alone; what an imported model brought as its configuration is thrown away, since such a
+file can run any code (MONAI advisory GHSA-873f-pvrv-4x83).
 """
 
 from __future__ import annotations

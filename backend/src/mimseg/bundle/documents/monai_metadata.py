@@ -10,7 +10,7 @@ from mimseg.data.intensity import ZSCORE_LIMIT
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 # Versions this configuration was tested with; used where a description does not tell its own.
 _TESTED = {"monai": "1.6.1", "torch": "2.13.0", "numpy": "2.4.6", "mimseg": "0.1.0"}
-_REQUIRED = {"nibabel": "5.4.2", "pytorch-ignite": "0.5.5", "einops": "0.8.2"}
+_REQUIRED = {"nibabel": "5.4.2", "pytorch-ignite": "0.5.5", "einops": "0.8.2", "safetensors": "0.8.0"}
 # Of the pre-training.
 REFERENCES = (
     "He K. et al. Masked Autoencoders Are Scalable Vision Learners. CVPR 2022.",

@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from mimseg.bundle.archive import write_zip
-from mimseg.bundle.checked_folder import CHECKPOINT_FILE, HASH_FILE, list_files
+from mimseg.bundle.checked_folder import CHECKPOINT_FILE, HASH_FILE, Bundle, list_files
+from mimseg.bundle.torch_network import torch_network
 from mimseg.commands.models.collection import show_model
-from mimseg.networks.weights import with_weights
 
 
 def export_monai(model: str, target: Path) -> Path:
@@ -28,15 +29,21 @@ def export_monai(model: str, target: Path) -> Path:
     bundle = show_model(model)
     description = bundle.description
     files = {name: path.read_bytes() for name, path in list_files(bundle.path).items()}
-    files[CHECKPOINT_FILE] = _checkpoint(with_weights(description.network_settings.build(), bundle.weights_path, "cpu"))
+    files[CHECKPOINT_FILE] = _checkpoint(bundle)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != HASH_FILE}
     files[HASH_FILE] = (json.dumps(dict(sorted(hashes.items())), indent=2) + "\n").encode()
     named = ((f"{description.name}/{name}", content) for name, content in sorted(files.items()))
     return write_zip(target, f"{description.name}-{description.version}-monai.zip", named)
 
 
-def _checkpoint(network: torch.nn.Module) -> bytes:
-    """A `state_dict` as `torch.save` writes it; `torch.load` with `weights_only` takes it."""
+def _checkpoint(bundle: Bundle) -> bytes:
+    """A `state_dict` of the stored numbers, each tensor under every name that the network knows it by.
+
+    MONAI loads strictly, and safetensors hold such a tensor once.
+    """
+    stored = load_file(bundle.weights_path)
+    named = torch_network(bundle).state_dict(keep_vars=True)
+    first = {id(tensor): stored[name] for name, tensor in named.items() if name in stored}
     stream = io.BytesIO()
-    torch.save(dict(network.state_dict()), stream)
+    torch.save({name: first[id(tensor)] for name, tensor in named.items()}, stream)
     return stream.getvalue()

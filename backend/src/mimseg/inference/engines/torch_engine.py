@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class TorchEngine:
     def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None, precision: str = "f32") -> None:
         import torch
 
+        from mimseg.bundle.torch_network import torch_network
+
         check_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -42,7 +44,7 @@ class TorchEngine:
         self.precision = precision
         self._layout = torch.channels_last_3d if precision == "bf16" else torch.contiguous_format
         with memory_errors_named("load the network"):
-            network = _load_network(bundle).eval().to(self.device)
+            network = torch_network(bundle).eval().to(self.device)
             self._network = network.to(memory_format=self._layout) if precision == "bf16" else network
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -79,19 +81,3 @@ def check_device(device: str) -> None:
         )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UserError("No Apple GPU can be used.", "Use --device cpu.", code="no-device")
-
-
-def _load_network(bundle: Bundle) -> Any:
-    from mimseg.networks.weights import load_weights, read_weights
-
-    network = bundle.description.network_settings.build()
-    weights = read_weights(bundle.weights_path)
-    try:
-        load_weights(network, weights)
-    except RuntimeError as fault:
-        raise UserError(
-            f"The weights of the model {bundle.path} do not fit its network.",
-            "The model is damaged: import it again.",
-            code="model-damaged",
-        ) from fault
-    return network

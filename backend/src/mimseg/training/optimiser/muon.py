@@ -40,7 +40,7 @@ def make_optimizer(
         groups: With `params`, `lr`, `weight_decay` and perhaps `muon`.
         betas: AdamW's.
         device_type: `cpu`, `cuda` or `mps`: where the training runs.
-        dtype: What Muon multiplies matrices in; bfloat16 where the training found it faster.
+        dtype: What Muon multiplies matrices in; bfloat16 where the training computes in it.
     """
     if any(group.get("muon") for group in groups):
         return Muon(groups, betas, dtype)
