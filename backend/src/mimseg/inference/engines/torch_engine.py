@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class TorchEngine:
         self.precision = precision
         self._layout = torch.channels_last_3d if precision == "bf16" else torch.contiguous_format
         with memory_errors_named("load the network"):
-            network = torch_network(bundle).eval().to(self.device)
+            network: Any = torch_network(bundle).eval().to(self.device)
             self._network = network.to(memory_format=self._layout) if precision == "bf16" else network
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
