@@ -7,9 +7,6 @@ import io
 import json
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
-
 from mimseg.bundle.archive import write_zip
 from mimseg.bundle.checked_folder import CHECKPOINT_FILE, HASH_FILE, Bundle, list_files
 from mimseg.bundle.torch_network import torch_network
@@ -41,6 +38,9 @@ def _checkpoint(bundle: Bundle) -> bytes:
 
     MONAI loads strictly, and safetensors hold such a tensor once.
     """
+    import torch
+    from safetensors.torch import load_file
+
     stored = load_file(bundle.weights_path)
     named = torch_network(bundle).state_dict(keep_vars=True)
     first = {id(tensor): stored[name] for name, tensor in named.items() if name in stored}
