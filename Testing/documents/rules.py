@@ -40,8 +40,8 @@ SHORTER = (
      {r"$": " --hidden-size 24 --mlp-size 24 --layers 3 --heads 2 --feature-size 4"}, "a tiny network"),
 )  # fmt: skip
 
-# What trains, and what needs the result of that in the same document.
-TRAINS = re.compile(r"^mimseg (pretrain|finetune|study)\b")
+# What needs the training runtime, and what needs the result of that in the same document.
+TRAINS = re.compile(r"^mimseg (pretrain|finetune|study|models export .* --format monai)\b")
 
 
 def reason_not_to_run(text: str) -> str:
