@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("zip", "onnx", "monai", "nnssl"),
         default="zip",
-        help="export: a model as zip; for other programs, as ONNX with a README of all around it, or with MONAI's "
-        "models/model.pt for MONAI Label; the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
+        help="export: a model as zip; for other programs, as ONNX with a README of all around it, or with "
+        "MONAI's own models/model.pt; the encoder of a pre-trained Primus for nnU-Net (default: %(default)s)",
     )
     parser.add_argument(
         "--classes",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import shutil
+import tempfile
 from pathlib import Path
 
 from mimseg.bundle.archive import write_zip
-from mimseg.bundle.checked_folder import CHECKPOINT_FILE, HASH_FILE, Bundle, list_files
+from mimseg.bundle.checked_folder import CHECKPOINT_FILE, Bundle, list_files
+from mimseg.bundle.documents import write_hashes
 from mimseg.bundle.torch_network import torch_network
 from mimseg.commands.models.collection import show_model
 
@@ -25,15 +25,16 @@ def export_monai(model: str, target: Path) -> Path:
     """
     bundle = show_model(model)
     description = bundle.description
-    files = {name: path.read_bytes() for name, path in list_files(bundle.path).items()}
-    files[CHECKPOINT_FILE] = _checkpoint(bundle)
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != HASH_FILE}
-    files[HASH_FILE] = (json.dumps(dict(sorted(hashes.items())), indent=2) + "\n").encode()
-    named = ((f"{description.name}/{name}", content) for name, content in sorted(files.items()))
-    return write_zip(target, f"{description.name}-{description.version}-monai.zip", named)
+    with tempfile.TemporaryDirectory(prefix="mimseg-model-") as temporary:
+        folder = Path(temporary) / description.name
+        shutil.copytree(bundle.path, folder)
+        _write_checkpoint(bundle, folder / CHECKPOINT_FILE)
+        write_hashes(folder)
+        files = ((f"{description.name}/{name}", path.read_bytes()) for name, path in list_files(folder).items())
+        return write_zip(target, f"{description.name}-{description.version}-monai.zip", files)
 
 
-def _checkpoint(bundle: Bundle) -> bytes:
+def _write_checkpoint(bundle: Bundle, path: Path) -> None:
     """A `state_dict` of the stored numbers, each tensor under every name that the network knows it by.
 
     MONAI loads strictly, and safetensors hold such a tensor once.
@@ -44,6 +45,4 @@ def _checkpoint(bundle: Bundle) -> bytes:
     stored = load_file(bundle.weights_path)
     named = torch_network(bundle).state_dict(keep_vars=True)
     first = {id(tensor): stored[name] for name, tensor in named.items() if name in stored}
-    stream = io.BytesIO()
-    torch.save({name: first[id(tensor)] for name, tensor in named.items()}, stream)
-    return stream.getvalue()
+    torch.save({name: first[id(tensor)] for name, tensor in named.items()}, path)
