@@ -37,7 +37,7 @@ class MIMSegment(ScriptedLoadableModule):
 
 def onStartup():
     """Offer the demo volume; remove what runs of a Slicer that was killed have left: it holds scans of patients."""
-    from MIMSegmentLib.Runs.BackendRun import removeLeftOvers
+    from MIMSegmentLib.Process.BackendRun import removeLeftOvers
 
     registerSampleData()
     removeLeftOvers()

@@ -4,12 +4,12 @@ import os
 import slicer
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs import Command
-from MIMSegmentLib.Runs.Backend import Backend
-from MIMSegmentLib.Runs.BackendRun import removeLeftOvers
+from MIMSegmentLib.Process import Command
+from MIMSegmentLib.Process.Backend import Backend
+from MIMSegmentLib.Process.BackendRun import removeLeftOvers
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Runs.CheckRuns import CheckRuns
 from MIMSegmentLib.Runs.PlanRuns import PlanRuns
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Runs.Questions import Questions
 from MIMSegmentLib.Runs.RankRuns import RankRuns
 from MIMSegmentLib.Runs.RunSlot import RunSlot
@@ -285,7 +285,7 @@ class Logic:
         """Path of the picture of the running or last pre-training, or None."""
         return self._trainings.reconstructionPicture()
 
-    # -- Models and computer: callback(Answer), see Runs/Answer
+    # -- Models and computer: callback(Answer), see Process/Answer
 
     def listModels(self, callback):
         """answer.result["models"]: list of {name, path, shipped, title, version, modality, labels} or {.., fault}."""

@@ -112,7 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "temporary").mkdir()
     write_tiny_bundle(path / "models" / "tiny")
     monkeypatch.setenv("MIMSEG_MODELS", str(path / "models"))
-    monkeypatch.setattr("MIMSegmentLib.Runs.BackendRun.temporaryParent", lambda: str(path / "temporary"))
+    monkeypatch.setattr("MIMSegmentLib.Process.BackendRun.temporaryParent", lambda: str(path / "temporary"))
     return path
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from logic_tools import read_json, scripted_backend, wait_until
-from MIMSegmentLib.Runs.Install import Install
+from MIMSegmentLib.Process.Install import Install
 
 # The doctor tells what the file says; pip makes it so.
 DOCTOR = """

@@ -151,21 +151,21 @@ def add_cases(logic, scene, count=3, shape=(16, 16, 16)):
 
 def segment(logic, volumes, model, rois=(), **options):
     """Segment one volume or several with `SegmentOptions`."""
-    from MIMSegmentLib.Runs.Command import SegmentOptions
+    from MIMSegmentLib.Process.Command import SegmentOptions
 
     logic.segment(volumes if isinstance(volumes, list) else [volumes], SegmentOptions(model, **options), rois)
 
 
 def finetune(logic, title, minutes, initial="none", device="auto", more=(), **options):
     """Start a training with `FinetuneOptions`."""
-    from MIMSegmentLib.Runs.Command import FinetuneOptions
+    from MIMSegmentLib.Process.Command import FinetuneOptions
 
     logic.startFinetuning(FinetuneOptions(title, float(minutes), initial, device, more=more, **options))
 
 
 def pretrain(logic, folders, title, minutes, device="auto", more=()):
     """Start a pre-training with `PretrainOptions`."""
-    from MIMSegmentLib.Runs.Command import PretrainOptions
+    from MIMSegmentLib.Process.Command import PretrainOptions
 
     data = tuple(folders) if isinstance(folders, list) else (folders,)
     logic.startPretraining(PretrainOptions(title, data, float(minutes), device, more=more))
@@ -214,7 +214,7 @@ ARGUMENTS = sys.argv[1:]
 
 def scripted_backend(folder, script):
     """A Backend whose `mimseg` is `script`, run as a real child process."""
-    from MIMSegmentLib.Runs.Backend import Backend
+    from MIMSegmentLib.Process.Backend import Backend
 
     package = Path(folder) / "Resources" / "backend" / "mimseg"
     package.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def main():
     import harness
 
     harness.install()
-    from MIMSegmentLib.Runs.Backend import Backend
+    from MIMSegmentLib.Process.Backend import Backend
     from panel_tools import FakeDesktop, wait
     from tiny_model import write_tiny_bundle
 

@@ -44,7 +44,7 @@ def open_panel(monkeypatch, folder, open_module, backend=None):
 
     :param backend: a `Backend` instead of the real one.
     """
-    from MIMSegmentLib.Runs.Backend import Backend
+    from MIMSegmentLib.Process.Backend import Backend
 
     if backend is not None:
         monkeypatch.setattr("MIMSegmentLib.Logic.Backend", lambda: backend)

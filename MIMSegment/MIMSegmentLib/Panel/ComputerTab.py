@@ -8,7 +8,7 @@ from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.Setup import Setup
-from MIMSegmentLib.Runs.Words import inPanelWords
+from MIMSegmentLib.Process.Words import inPanelWords
 
 
 class ComputerTab:

@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs.Words import actionOf
+from MIMSegmentLib.Process.Words import actionOf
 from MIMSegmentLib.Scene.ResultFiles import DICOM
 from MIMSegmentLib.Signal import Signal
 

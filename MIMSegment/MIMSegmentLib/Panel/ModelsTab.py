@@ -5,7 +5,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Runs.Words import inPanelWords
+from MIMSegmentLib.Process.Words import inPanelWords
 
 
 class ModelsTab:

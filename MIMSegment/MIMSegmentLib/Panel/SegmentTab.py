@@ -8,7 +8,7 @@ from MIMSegmentLib.Panel.ModelFit import bestFor, doubtsOf, needsBox
 from MIMSegmentLib.Panel.ResultSection import ResultSection
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
-from MIMSegmentLib.Runs.Command import SegmentOptions, chosen
+from MIMSegmentLib.Process.Command import SegmentOptions, chosen
 from MIMSegmentLib.Scene.RegionBox import RegionBox
 from MIMSegmentLib.Scene.VolumeFacts import factsOf
 from MIMSegmentLib.Signal import Signal

@@ -12,8 +12,8 @@ from MIMSegmentLib.Panel.Setup import Setup
 from MIMSegmentLib.Panel.Training.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Panel.Training.PretrainTab import PretrainTab
 from MIMSegmentLib.Panel.Training.RankSection import RankSection
-from MIMSegmentLib.Runs.Install import Install
-from MIMSegmentLib.Runs.Words import actionOf
+from MIMSegmentLib.Process.Install import Install
+from MIMSegmentLib.Process.Words import actionOf
 
 PAGES = ("segment", "finetune", "pretrain", "models", "computer")
 # What packages are installed for, by the action of a remedy.

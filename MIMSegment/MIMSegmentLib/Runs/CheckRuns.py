@@ -2,7 +2,7 @@ import json
 import os
 import shutil
 
-from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Process import Command
 
 
 class CheckRuns:

@@ -1,7 +1,7 @@
 import os
 import shutil
 
-from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Process import Command
 
 
 class PlanRuns:

@@ -1,4 +1,4 @@
-from MIMSegmentLib.Runs.BackendRun import BackendRun
+from MIMSegmentLib.Process.BackendRun import BackendRun
 from MIMSegmentLib.Signal import Signal
 
 

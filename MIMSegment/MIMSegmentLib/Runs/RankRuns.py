@@ -7,8 +7,8 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs import Command
-from MIMSegmentLib.Runs.Words import warningInPanelWords
+from MIMSegmentLib.Process import Command
+from MIMSegmentLib.Process.Words import warningInPanelWords
 from MIMSegmentLib.Scene.RankedScene import RankedScene
 
 REPORT = "report"

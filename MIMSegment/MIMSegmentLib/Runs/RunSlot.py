@@ -3,9 +3,9 @@ import logging
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs.BackendRun import BackendRun
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
-from MIMSegmentLib.Runs.Words import warningInPanelWords
+from MIMSegmentLib.Process.BackendRun import BackendRun
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Process.Words import warningInPanelWords
 from MIMSegmentLib.Signal import Signal
 
 SIGNALS = (

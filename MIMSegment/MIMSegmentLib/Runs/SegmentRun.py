@@ -6,7 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs.Command import SegmentRequest
+from MIMSegmentLib.Process.Command import SegmentRequest
 from MIMSegmentLib.Runs.Trainings import BEST_MODEL, TRAINING
 
 OUTPUT = "results"

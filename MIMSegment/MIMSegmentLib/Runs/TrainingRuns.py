@@ -1,6 +1,6 @@
 import os
 
-from MIMSegmentLib.Runs import Command
+from MIMSegmentLib.Process import Command
 
 # A training that is stopped finishes its step, which may take long without a GPU, and writes a checkpoint.
 CHECKPOINT_MILLISECONDS = 30000

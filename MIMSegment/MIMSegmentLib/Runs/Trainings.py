@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs.Command import FinetuneRequest, PretrainRequest
+from MIMSegmentLib.Process.Command import FinetuneRequest, PretrainRequest
 
 REQUEST = "request.json"
 # Beside the model: where it is trained, with the best one so far below, and where the trainings of its folds lie.

@@ -1,1 +1,1 @@
-"""What runs: the backend in child processes, what it is asked and answers, trainings, installations. Imports Scene."""
+"""What runs: segmentations, trainings, rankings and checks, one at a time or side by side. Imports Process, Scene."""

@@ -76,7 +76,7 @@ def test_scans_that_a_killed_slicer_left_are_removed_when_slicer_starts(slicer, 
     for folder in (left, others):
         folder.mkdir()
         (folder / "scan.nrrd").write_text("a patient")
-    monkeypatch.setattr("MIMSegmentLib.Runs.BackendRun.temporaryParent", lambda: str(tmp_path))
+    monkeypatch.setattr("MIMSegmentLib.Process.BackendRun.temporaryParent", lambda: str(tmp_path))
     MIMSegment.onStartup()
     assert not left.exists()
     assert others.exists()

@@ -39,7 +39,7 @@ def test_only_a_model_with_a_quick_mode_offers_it_and_says_what_is_lost(panel):
 
 
 def test_an_option_that_only_the_parameters_and_the_command_know_is_passed_on(panel, scene, monkeypatch):
-    from MIMSegmentLib.Runs.Command import SegmentRequest
+    from MIMSegmentLib.Process.Command import SegmentRequest
 
     asked = []
     real = SegmentRequest.arguments
@@ -52,7 +52,7 @@ def test_an_option_that_only_the_parameters_and_the_command_know_is_passed_on(pa
 
 
 def test_it_is_passed_on_when_it_is_checked_and_the_model_has_it(panel, scene, monkeypatch):
-    from MIMSegmentLib.Runs.Command import SegmentRequest
+    from MIMSegmentLib.Process.Command import SegmentRequest
 
     asked = []
     real = SegmentRequest.arguments

@@ -9,8 +9,8 @@ from logic_tools import ROOT, add_volume, scripted_backend
 from panel_tools import open_panel, run_to_end
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
-from MIMSegmentLib.Runs.Answer import problemText
-from MIMSegmentLib.Runs.Words import actionOf, hasCommandWords, inPanelWords, warningInPanelWords, wordsOf
+from MIMSegmentLib.Process.Answer import problemText
+from MIMSegmentLib.Process.Words import actionOf, hasCommandWords, inPanelWords, warningInPanelWords, wordsOf
 
 BACKEND = ROOT / "backend" / "src" / "mimseg"
 # Calls that carry a code: its place among the arguments.
@@ -42,7 +42,7 @@ def test_the_codes_of_the_backend_are_found():
 @pytest.mark.parametrize("code", codes_of_the_backend())
 def test_every_code_of_the_backend_has_a_sentence_and_a_remedy_without_a_command(code):
     words = wordsOf(code)
-    assert words is not None, f"{code} has no words in MIMSegmentLib/Runs/Words.py"
+    assert words is not None, f"{code} has no words in MIMSegmentLib/Process/Words.py"
     for text in (words.sentence, words.remedy):
         assert text.endswith(".")
         assert not hasCommandWords(text)

@@ -8,7 +8,7 @@ import pytest
 from logic_tools import add_volume, is_alive, nodes, scripted_backend, segment, smooth_values, wait, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
-from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Process.Backend import Backend
 
 posix = pytest.mark.skipif(os.name == "nt", reason="kills processes as Linux and macOS do")
 
@@ -245,7 +245,7 @@ def test_lines_that_are_no_events_go_to_the_log(make_logic, scene, folder):
 
 @posix
 def test_a_backend_that_ignores_the_stop_is_killed_with_its_children(make_logic, scene, folder, monkeypatch):
-    monkeypatch.setattr("MIMSegmentLib.Runs.ProcessRunner.ProcessRunner.killAfterMilliseconds", 300)
+    monkeypatch.setattr("MIMSegmentLib.Process.ProcessRunner.ProcessRunner.killAfterMilliseconds", 300)
     script = (
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "tell('metric', name='child', value=child.pid)\ntime.sleep(60)"

@@ -10,7 +10,7 @@ pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
 import slicer
 import vtk
-from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Process.Backend import Backend
 from tiny_model import write_tiny_bundle
 
 from mimseg.data.intensity import Intensity

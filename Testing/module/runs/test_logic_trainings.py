@@ -7,7 +7,7 @@ from logic_tools import add_cases, finetune, pretrain, wait, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from fake_backend import arguments_of, fake_backend
-from MIMSegmentLib.Runs.Command import FinetuneOptions
+from MIMSegmentLib.Process.Command import FinetuneOptions
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.Training.TrainingTexts import fewCasesText, foldsOf
-from MIMSegmentLib.Runs.Command import FinetuneOptions
+from MIMSegmentLib.Process.Command import FinetuneOptions
 from MIMSegmentLib.Signal import Signal
 
 

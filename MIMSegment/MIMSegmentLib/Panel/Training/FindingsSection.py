@@ -4,8 +4,8 @@ from html import escape
 import qt
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Process.Words import hasCommandWords
 from MIMSegmentLib.Runs.CheckReport import picturesOf
-from MIMSegmentLib.Runs.Words import hasCommandWords
 
 # Of a picture, in pixels: a tab that was never shown has no width of its own yet.
 LEAST_WIDTH = 360

@@ -10,7 +10,7 @@ from MIMSegmentLib.Panel.Training.LocatorSection import LocatorSection
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
 from MIMSegmentLib.Panel.Training.TrainingTexts import doneText, planText
-from MIMSegmentLib.Runs.Command import FinetuneOptions, chosen
+from MIMSegmentLib.Process.Command import FinetuneOptions, chosen
 
 FROM_NOTHING = "none"
 

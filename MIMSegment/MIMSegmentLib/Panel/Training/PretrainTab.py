@@ -5,7 +5,7 @@ from MIMSegmentLib.Panel.Fields import connectPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
-from MIMSegmentLib.Runs.Command import PretrainOptions, chosen
+from MIMSegmentLib.Process.Command import PretrainOptions, chosen
 
 DEFAULT_METHOD = "mae"
 

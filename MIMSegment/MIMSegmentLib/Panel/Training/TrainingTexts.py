@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Runs.Words import hasCommandWords
+from MIMSegmentLib.Process.Words import hasCommandWords
 
 # As the backend chooses folds: each subject is left out once up to so many subjects, above there are USUAL_FOLDS.
 LEAVE_ONE_OUT_UP_TO = 6

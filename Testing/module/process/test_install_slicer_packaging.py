@@ -9,7 +9,7 @@ from logic_tools import FOLDER, read_json
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
 from install_tools import SLICER, Computer, package
-from MIMSegmentLib.Runs.Install import Install
+from MIMSegmentLib.Process.Install import Install
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
 from MIMSegmentLib.Panel.Training.TrainingTexts import foldsOf, numberOfTrainings
-from MIMSegmentLib.Runs import Answer, Command
-from MIMSegmentLib.Runs.Answer import parseLine, problemText
-from MIMSegmentLib.Runs.Command import FinetuneRequest, PretrainRequest, SegmentRequest
+from MIMSegmentLib.Process import Answer, Command
+from MIMSegmentLib.Process.Answer import parseLine, problemText
+from MIMSegmentLib.Process.Command import FinetuneRequest, PretrainRequest, SegmentRequest
 
 
 def parse(arguments):

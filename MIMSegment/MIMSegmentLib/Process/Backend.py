@@ -112,7 +112,7 @@ class Backend:
 
 def _moduleFolder():
     folder = os.path.abspath(__file__)
-    for _level in ("Runs", "MIMSegmentLib", "the module"):
+    for _level in ("Process", "MIMSegmentLib", "the module"):
         folder = os.path.dirname(folder)
     return folder
 

@@ -11,7 +11,7 @@ from logic_tools import FOLDER, ROOT
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib.Runs.Backend import Backend
+from MIMSegmentLib.Process.Backend import Backend
 
 
 def make_backend(folder):

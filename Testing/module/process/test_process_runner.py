@@ -12,8 +12,8 @@ from logic_tools import ROOT, is_alive, wait, wait_until
 
 pytest.importorskip("qt", reason="needs 3D Slicer or the harness")
 
-from MIMSegmentLib.Runs.Backend import Backend
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner, descendants
+from MIMSegmentLib.Process.Backend import Backend
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner, descendants
 from MIMSegmentLib.Signal import Signal
 
 PYTHON = Backend().python()
@@ -205,8 +205,8 @@ SLICER = """
 import os, sys
 sys.path[:0] = {paths!r}
 import {starter}
-from MIMSegmentLib.Runs.Backend import Backend
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Process.Backend import Backend
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
 import slicer
 runner = ProcessRunner()
 runner.line.connect(lambda line: print(line, flush=True))

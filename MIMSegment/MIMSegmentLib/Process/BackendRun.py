@@ -8,7 +8,7 @@ import time
 
 import slicer
 
-from MIMSegmentLib.Runs.Answer import (
+from MIMSegmentLib.Process.Answer import (
     EXIT_BUG,
     EXIT_DONE,
     EXIT_KILLED,
@@ -18,7 +18,7 @@ from MIMSegmentLib.Runs.Answer import (
     parseLine,
     problemText,
 )
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Signal import Signal
 
 PREFIX = "MIMSegment-"

@@ -9,7 +9,7 @@ from logic_tools import FOLDER, is_alive, scripted_backend, wait, wait_until
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 
 from install_tools import DOCTOR, SLICER, Computer, package, training
-from MIMSegmentLib.Runs.Install import Install
+from MIMSegmentLib.Process.Install import Install
 
 
 @pytest.fixture

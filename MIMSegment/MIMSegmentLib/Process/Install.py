@@ -6,10 +6,10 @@ import tempfile
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Runs import Command
-from MIMSegmentLib.Runs.BackendRun import BackendRun
-from MIMSegmentLib.Runs.Pip import Pip
-from MIMSegmentLib.Runs.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Process import Command
+from MIMSegmentLib.Process.BackendRun import BackendRun
+from MIMSegmentLib.Process.Pip import Pip
+from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Signal import Signal
 
 USABLE = ("works", "installed")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Runs.Words import inPanelWords
+from MIMSegmentLib.Process.Words import inPanelWords
 
 EXIT_DONE = 0
 EXIT_BUG = 1
