@@ -23,14 +23,16 @@ def install() -> None:
     global _app
     if _app is not None or inside_slicer.running():
         return
-    from harness import ctk, parameter_node, qt, qt_additions, scripted_module
-    from harness.api import SPECS
-    from harness.application import start
-    from harness.dicom import ctkDICOMDatabase
+    from harness import ctk, qt
+    from harness.program import parameter_node, scripted_module
+    from harness.widgets import qt_additions
+    from harness.pythonqt.api import SPECS
+    from harness.program.application import start
+    from harness.program.dicom import ctkDICOMDatabase
     from harness.errors import keep_uncaught
-    from harness.modules import build_modules, qSlicerScriptedLoadableModule
-    from harness.subject_hierarchy import observe
-    from harness.wrapping import class_for
+    from harness.program.modules import build_modules, qSlicerScriptedLoadableModule
+    from harness.program.subject_hierarchy import observe
+    from harness.pythonqt.wrapping import class_for
 
     sys.modules["qt"], sys.modules["ctk"] = qt, ctk
     import slicer
@@ -108,8 +110,8 @@ def openModule(path: Path | str) -> Any:
     if inside_slicer.running():
         return inside_slicer.open_module(path)
     import slicer
-    from harness.modules import qSlicerScriptedLoadableModule
-    from harness.scripted_module import ModuleParent
+    from harness.program.modules import qSlicerScriptedLoadableModule
+    from harness.program.scripted_module import ModuleParent
 
     path = Path(path).resolve()
     name = path.stem

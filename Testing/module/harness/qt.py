@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.api import SPECS
-from harness.signals import DeclaredSignal as Signal  # noqa: F401 - qt.Signal
+from harness.pythonqt.api import SPECS
+from harness.pythonqt.signals import DeclaredSignal as Signal  # noqa: F401 - qt.Signal
 
 
 class Slot:
@@ -30,6 +30,6 @@ def qVersion() -> str:
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name not in SPECS or SPECS[name].module != "qt":
         raise AttributeError(f"module 'qt' has no attribute '{name}'")
-    from harness.wrapping import class_for
+    from harness.pythonqt.wrapping import class_for
 
     return class_for(name)

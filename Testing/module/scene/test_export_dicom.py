@@ -10,7 +10,7 @@ from panel_tools import FakeDesktop, wait
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 pytest.importorskip("pydicom")
-import harness.dicom
+import harness.program.dicom
 import slicer
 import vtk
 from MIMSegmentLib.Problem import Problem
@@ -24,7 +24,7 @@ SIZE = (20, 14, 9)
 @pytest.fixture
 def database(monkeypatch):
     """An empty DICOM database, also inside Slicer."""
-    monkeypatch.setattr(slicer, "dicomDatabase", harness.dicom.ctkDICOMDatabase())
+    monkeypatch.setattr(slicer, "dicomDatabase", harness.program.dicom.ctkDICOMDatabase())
     return slicer.dicomDatabase
 
 

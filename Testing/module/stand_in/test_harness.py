@@ -32,7 +32,7 @@ def class_of(module, name):
 
 @pytest.mark.parametrize(("module", "name"), recorded_classes())
 def test_names_that_slicer_does_not_have_raise_on_every_class(module, name):
-    from harness.api import SPECS
+    from harness.pythonqt.api import SPECS
 
     cls = class_of(module, name)
     if name in NOT_MADE:
@@ -50,7 +50,7 @@ def test_names_that_slicer_does_not_have_raise_on_every_class(module, name):
 
 @pytest.mark.parametrize(("module", "name"), recorded_classes())
 def test_properties_are_values_and_signals_connect_on_every_class(module, name):
-    from harness.api import SPECS
+    from harness.pythonqt.api import SPECS
     from harness.errors import NotOffered
 
     spec = SPECS[name]
@@ -74,7 +74,7 @@ def test_properties_are_values_and_signals_connect_on_every_class(module, name):
 
 
 def test_an_enum_is_read_by_a_process_that_never_named_it():
-    read = "import harness.properties\nfrom PySide6 import QtWidgets\napp = QtWidgets.QApplication([])\n"
+    read = "import harness.pythonqt.properties\nfrom PySide6 import QtWidgets\napp = QtWidgets.QApplication([])\n"
     read += "print(QtWidgets.QWidget().property('contextMenuPolicy'))"
     done = subprocess.run([sys.executable, "-c", read], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert "DefaultContextMenu" in done.stdout, done.stderr
@@ -91,7 +91,7 @@ def test_a_static_function_that_waits_for_a_user_raises_until_patched(monkeypatc
 
 def test_a_dialog_that_nothing_closes_fails(monkeypatch):
     import qt
-    from harness import qt_additions
+    from harness.widgets import qt_additions
 
     monkeypatch.setattr(qt_additions, "DIALOG_SECONDS", 0.1)
     dialog = qt.QDialog()

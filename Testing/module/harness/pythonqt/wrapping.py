@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 import shiboken6
-from harness import signals
-from harness.api import SPECS, Spec
-from harness.calling import is_wrapper
-from harness.enums import enum_type, wrap_enum
+from harness.pythonqt import signals
+from harness.pythonqt.api import SPECS, Spec
+from harness.pythonqt.calling import is_wrapper
+from harness.pythonqt.enums import enum_type, wrap_enum
 from harness.errors import NotOffered
-from harness.natives import (
+from harness.pythonqt.natives import (
     ALIASES,
     EXTRA_METHODS,
     SPELLINGS,
@@ -30,8 +30,8 @@ from harness.natives import (
     is_python_subclass,
     unwrap,
 )
-from harness.properties import is_method_too, read_property, write_property
-from harness.slots import builtin_qt_slot, call
+from harness.pythonqt.properties import is_method_too, read_property, write_property
+from harness.pythonqt.slots import builtin_qt_slot, call
 from PySide6 import QtCore
 
 _classes: dict[str, type] = {}

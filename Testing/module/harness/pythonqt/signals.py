@@ -52,7 +52,7 @@ def call_slot(slot: Any, arguments: tuple) -> None:
 
 def connect(sender: Any, signature: str, slot: Any) -> bool:
     """Connect a signal, named with its arguments, to a callable; False when there is no such signal."""
-    from harness.wrapping import wrap
+    from harness.pythonqt.wrapping import wrap
 
     if not isinstance(signature, (str, bytes)):
         raise ValueError(f"Could not find matching overload for given arguments:\n{(signature, slot)!r}\n")
@@ -135,7 +135,7 @@ class BoundSignal:
 
     def emit(self, *arguments: Any) -> None:
         """Emit the signal; a bool that is left out is False."""
-        from harness.natives import unwrap
+        from harness.pythonqt.natives import unwrap
 
         signature = self._signatures[0]
         own = getattr(type(self._sender._qt), "ownSignals", {}).get(signature)

@@ -15,8 +15,8 @@ from typing import Any
 import slicer
 import vtk
 from harness.errors import NotOffered
-from harness.parameter_connectors import Connector, connector
-from harness.parameter_fields import Choice, Decimals, Default, Field, Maximum, Minimum, SingleStep, WithinRange
+from harness.program.parameter_connectors import Connector, connector
+from harness.program.parameter_fields import Choice, Decimals, Default, Field, Maximum, Minimum, SingleStep, WithinRange
 
 __all__ = [
     "Choice",

@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import shiboken6
-from harness import natives, signals, wrapping
-from harness.calling import is_wrapper
+from harness.pythonqt import natives, signals, wrapping
+from harness.pythonqt.calling import is_wrapper
 from harness.errors import guarded
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
@@ -272,9 +272,9 @@ def plain(value: Any) -> Any:
 
 def apply() -> None:
     """Give the classes their additions."""
-    from harness import ctk_widgets, node_selector, widgets
+    from harness.widgets import ctk_widgets, mrml_widgets, node_selector
 
-    for one in (*ctk_widgets.IMPLEMENTED, *widgets.IMPLEMENTED, *node_selector.IMPLEMENTED):
+    for one in (*ctk_widgets.IMPLEMENTED, *mrml_widgets.IMPLEMENTED, *node_selector.IMPLEMENTED):
         natives.IMPLEMENTATIONS[one.__name__] = one
     natives.EXTRA_METHODS.update(METHODS)
     type.__setattr__(wrapping.class_for("QTimer"), "singleShot", staticmethod(single_shot))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from harness.calling import choose, is_wrapper, signatures
-from harness.natives import SPELLINGS, alive, extra_method, unwrap
+from harness.pythonqt.calling import choose, is_wrapper, signatures
+from harness.pythonqt.natives import SPELLINGS, alive, extra_method, unwrap
 
 
 class builtin_qt_slot:
@@ -34,7 +34,7 @@ class builtin_qt_slot:
             raise ValueError(
                 f"Called {self._name}(...) with keyword arguments, but called slot does not support kwargs."
             )
-        from harness.wrapping import wrap
+        from harness.pythonqt.wrapping import wrap
 
         name = self._name
         extra = extra_method(self._cls, name)

@@ -6,8 +6,8 @@ import weakref
 from typing import Any
 
 import shiboken6
-from harness.calling import is_wrapper
-from harness.enums import is_enum_value
+from harness.pythonqt.calling import is_wrapper
+from harness.pythonqt.enums import is_enum_value
 from harness.errors import NotOffered
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 

@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import wrapping
+from harness.pythonqt import wrapping
 from harness.errors import NotOffered
-from harness.file_io import qSlicerIOManager
-from harness.modules import qSlicerModuleManager
-from harness.natives import IMPLEMENTATIONS
-from harness.widgets import qMRMLWidget
+from harness.program.file_io import qSlicerIOManager
+from harness.program.modules import qSlicerModuleManager
+from harness.pythonqt.natives import IMPLEMENTATIONS
+from harness.widgets.mrml_widgets import qMRMLWidget
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from harness.calling import Unfit, property_value
-from harness.enums import is_enum_value
+from harness.pythonqt.calling import Unfit, property_value
+from harness.pythonqt.enums import is_enum_value
 from harness.errors import NotOffered
-from harness.natives import alive
+from harness.pythonqt.natives import alive
 from PySide6 import QtCore
 
 # PySide makes its enums when they are first named; a property whose enum nobody has named yet cannot be read.
@@ -32,7 +32,7 @@ def read_property(wrapper: Any, name: str) -> Any:
         ValueError: the object is destroyed.
         NotOffered: Qt 6 or this harness has no such property.
     """
-    from harness.wrapping import wrap
+    from harness.pythonqt.wrapping import wrap
 
     if not alive(wrapper):
         kind = type(wrapper).__name__

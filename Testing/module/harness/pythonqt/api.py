@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RECORDED = Path(__file__).parent.parent / "recorded" / "widget-api.json"
+RECORDED = Path(__file__).parents[2] / "recorded" / "widget-api.json"
 
 # Classes whose names were not recorded: the methods and constants that may be used. What is missing here raises.
 UNRECORDED: dict[str, tuple[str | None, str]] = {

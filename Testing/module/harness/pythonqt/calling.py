@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from harness.enums import is_enum_value, value_of
+from harness.pythonqt.enums import is_enum_value, value_of
 from PySide6 import QtCore, QtGui
 from shibokensupport.signature import get_signature
 
@@ -58,7 +58,7 @@ def fit(value: Any, wanted: Any) -> tuple[int, Any]:
     Raises:
         Unfit: PythonQt would refuse the value.
     """
-    from harness.natives import unwrap
+    from harness.pythonqt.natives import unwrap
 
     if wanted in (Any, object, inspect.Parameter.empty) or isinstance(wanted, (typing.TypeVar, str)):
         return CLOSE, unwrap(value)
@@ -93,7 +93,7 @@ def fit_union(value: Any, options: tuple) -> tuple[int, Any]:
 
 def fit_container(value: Any, origin: Any, inner: tuple) -> tuple[int, Any]:
     """Fit a list, tuple, dictionary or callable."""
-    from harness.natives import unwrap
+    from harness.pythonqt.natives import unwrap
 
     if origin in (dict, collections.abc.Mapping):
         if isinstance(value, dict):
@@ -209,7 +209,7 @@ def property_value(value: Any, kind: str) -> Any:
     Raises:
         Unfit: Slicer refuses the value.
     """
-    from harness.natives import unwrap
+    from harness.pythonqt.natives import unwrap
 
     if kind in PROPERTY_TYPES:
         return SCALARS[PROPERTY_TYPES[kind]](value)[1]

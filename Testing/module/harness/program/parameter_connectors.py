@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from harness.parameter_fields import Choice, Decimals, Field, SingleStep
+from harness.program.parameter_fields import Choice, Decimals, Field, SingleStep
 
 
 class Connector:
