@@ -24,15 +24,15 @@ def install() -> None:
     if _app is not None or inside_slicer.running():
         return
     from harness import ctk, qt
+    from harness.errors import keep_uncaught
     from harness.program import parameter_node, scripted_module
-    from harness.widgets import qt_additions
-    from harness.pythonqt.api import SPECS
     from harness.program.application import start
     from harness.program.dicom import ctkDICOMDatabase
-    from harness.errors import keep_uncaught
     from harness.program.modules import build_modules, qSlicerScriptedLoadableModule
     from harness.program.subject_hierarchy import observe
+    from harness.pythonqt.api import SPECS
     from harness.pythonqt.wrapping import class_for
+    from harness.widgets import qt_additions
 
     sys.modules["qt"], sys.modules["ctk"] = qt, ctk
     import slicer

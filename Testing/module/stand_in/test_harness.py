@@ -50,8 +50,8 @@ def test_names_that_slicer_does_not_have_raise_on_every_class(module, name):
 
 @pytest.mark.parametrize(("module", "name"), recorded_classes())
 def test_properties_are_values_and_signals_connect_on_every_class(module, name):
-    from harness.pythonqt.api import SPECS
     from harness.errors import NotOffered
+    from harness.pythonqt.api import SPECS
 
     spec = SPECS[name]
     if name in NOT_MADE or name == "QSizePolicy":

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.pythonqt import wrapping
 from harness.errors import NotOffered
 from harness.program.file_io import qSlicerIOManager
 from harness.program.modules import qSlicerModuleManager
+from harness.pythonqt import wrapping
 from harness.pythonqt.natives import IMPLEMENTATIONS
 from harness.widgets.mrml_widgets import qMRMLWidget
 from PySide6 import QtCore, QtWidgets

@@ -6,9 +6,9 @@ import weakref
 from typing import Any
 
 import shiboken6
+from harness.errors import NotOffered
 from harness.pythonqt.calling import is_wrapper
 from harness.pythonqt.enums import is_enum_value
-from harness.errors import NotOffered
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 # Written in this harness instead of PySide: class name -> class or {attribute: function}.

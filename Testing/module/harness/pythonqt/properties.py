@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from harness.errors import NotOffered
 from harness.pythonqt.calling import Unfit, property_value
 from harness.pythonqt.enums import is_enum_value
-from harness.errors import NotOffered
 from harness.pythonqt.natives import alive
 from PySide6 import QtCore
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import shiboken6
+from harness.errors import NotOffered
 from harness.pythonqt import signals
 from harness.pythonqt.api import SPECS, Spec
 from harness.pythonqt.calling import is_wrapper
 from harness.pythonqt.enums import enum_type, wrap_enum
-from harness.errors import NotOffered
 from harness.pythonqt.natives import (
     ALIASES,
     EXTRA_METHODS,

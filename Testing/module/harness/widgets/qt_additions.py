@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import shiboken6
+from harness.errors import guarded
 from harness.pythonqt import natives, signals, wrapping
 from harness.pythonqt.calling import is_wrapper
-from harness.errors import guarded
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 DIALOG_SECONDS = 10
