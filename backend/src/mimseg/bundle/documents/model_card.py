@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mimseg.bundle.description import Description
+from mimseg.bundle.documents.card_tables import rendered, table
+from mimseg.bundle.documents.card_training import models_before, training_tables
 from mimseg.bundle.quick_mode import spacing_in_words
 
 _URLS = {
@@ -35,18 +37,18 @@ def licence_text(description: Description) -> str:
 
 
 def model_card(description: Description) -> str:
-    """Content of `docs/README.md`, in Markdown."""
+    """Content of `docs/README.md`, in Markdown: what a user must know first, how it was trained last."""
     sections = [
         f"# {description.title}",
         f"**{description.intended_use}**",
         description.description,
         _facts(description),
-        "## Structures\n\n" + _labels(description),
         "## Use\n\n" + _use(description),
-        *_scores(description.scores),
-        "## Training\n\n" + (_training(description.training) or "Not stated."),
         "## Limits\n\n" + _limits(description),
+        "## Structures\n\n" + _labels(description),
+        *_scores(description.scores),
         "## Licence and sources\n\n" + _sources(description),
+        "## Training\n\n" + (training_tables(description.training) or "Not stated."),
     ]
     return "\n\n".join(section for section in sections if section.strip()) + "\n"
 
@@ -64,7 +66,7 @@ def _facts(description: Description) -> str:
         "Afterwards": description.pieces_in_words(),
         "Made with": ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items())),
     }
-    return _table(["", ""], [[name, value] for name, value in rows.items() if value])
+    return table(["", ""], [[name, value] for name, value in rows.items() if value])
 
 
 def _labels(description: Description) -> str:
@@ -73,7 +75,7 @@ def _labels(description: Description) -> str:
         codes = [code for code in (label.type, label.modifier) if code]
         meaning = ", ".join(f"{code.meaning} ({code.scheme} {code.value})" for code in codes)
         rows.append([label.value, label.name, "#{:02x}{:02x}{:02x}".format(*label.color), meaning or "-"])
-    return _table(["Value", "Name", "Colour", "Code"], rows)
+    return table(["Value", "Name", "Colour", "Code"], rows)
 
 
 def _use(description: Description) -> str:
@@ -87,12 +89,7 @@ def _use(description: Description) -> str:
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:
-    return ["## Scores\n\n" + _rendered(scores)] if scores else []
-
-
-def _training(training: dict[str, Any]) -> str:
-    """One table per step; hashes and lists stay in `segmentation.json`."""
-    return _rendered({name: value for name, value in training.items() if value})
+    return ["## Scores\n\n" + rendered(scores)] if scores else []
 
 
 def _limits(description: Description) -> str:
@@ -115,57 +112,11 @@ def _sources(description: Description) -> str:
     lines = [f"Licence: {description.licence}."]
     lines += [description.attribution] if description.attribution else []
     lines += [f"Please cite: {description.citation}"] if description.citation else []
+    own = {description.licence, description.attribution, description.citation}
+    for model in models_before(description.training):
+        told = [str(model[name]) for name in ("licence", "attribution", "citation") if model.get(name)]
+        earlier = model["model"] == description.name and {model.get("licence"), model.get("citation")} <= own
+        if not earlier and not own.issuperset(told):
+            sentences = " ".join(f"{text.rstrip('.')}." for text in told)
+            lines.append(f"It was trained further from {model['model']} {model.get('version', '')}: {sentences}")
     return "\n\n".join(lines)
-
-
-def _rendered(value: dict[str, Any], level: int = 3) -> str:
-    """Nested results as tables: numbers together, like records as rows, everything else under its own heading."""
-    plain = {name: _joined(item) for name, item in value.items() if _joined(item) is not None}
-    parts = []
-    if plain:
-        parts.append(_table(["", ""], [[_words(name), item] for name, item in plain.items()]))
-    # Long tables of single cases come last.
-    for name, item in sorted(value.items(), key=lambda entry: isinstance(entry[1], list)):
-        heading = f"{'#' * level} {_words(name)[:1].upper()}{_words(name)[1:]}"
-        if isinstance(item, dict) and item:
-            complete = all(isinstance(inner, dict) for inner in item.values())
-            records = _records([{"": key, **inner} for key, inner in item.items()]) if complete else ""
-            body = records or _rendered(item, min(level + 1, 6))
-        elif isinstance(item, list) and item and all(isinstance(inner, dict) for inner in item):
-            body = _records(item)
-        else:
-            continue
-        if body:
-            parts.append(f"{heading}\n\n{body}")
-    return "\n\n".join(parts)
-
-
-def _joined(value: Any) -> Any:
-    """A simple value, or a few numbers (an interval, a size) in one text; None for everything else."""
-    if isinstance(value, list) and 0 < len(value) <= 4 and all(type(item) in (int, float) for item in value):
-        return ", ".join(_cell(item) for item in value)
-    return None if isinstance(value, (dict, list)) else value
-
-
-def _records(records: list[dict[str, Any]]) -> str:
-    """Records of simple values as one table, or nothing if some value is not simple."""
-    if not records or any(isinstance(value, (dict, list)) for record in records for value in record.values()):
-        return ""
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    return _table([_words(name) for name in columns], [[record.get(name) for name in columns] for record in records])
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _words(name: str) -> str:
-    return str(name).replace("_", " ")
