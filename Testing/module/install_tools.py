@@ -3,6 +3,8 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from logic_tools import read_json, scripted_backend, wait_until
 from MIMSegmentLib.Process.Install import Install
@@ -97,7 +99,7 @@ class PyTorch:
         torchvisionVersionRequirement=None,
     ):
         self.calls.append(torchVersionRequirement)
-        self.constraints = Path(os.environ["PIP_CONSTRAINT"]).read_text(encoding="utf-8").split()
+        self.constraints = "\n".join(map(_constraintsOfPip, os.environ["PIP_CONSTRAINT"].split())).split()
         if isinstance(self.answer, Exception):
             raise self.answer
         packages = read_json(self.computer.path)["packages"]
@@ -106,6 +108,12 @@ class PyTorch:
                 entry.update(state="works", version="2.13.0+cpu")
         self.computer.set(packages=packages)
         return self.answer
+
+
+def _constraintsOfPip(file):
+    """What pip reads of one entry of its list of files, which may be an address."""
+    path = url2pathname(urlsplit(file).path) if file.startswith("file:") else file
+    return Path(path).read_text(encoding="utf-8")
 
 
 SLICER = [package("numpy", version="2.4.6"), package("SimpleITK", version="2.5.5")]

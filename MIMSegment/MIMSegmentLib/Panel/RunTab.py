@@ -1,4 +1,8 @@
+from dataclasses import replace
+
 from slicer.i18n import tr as _
+
+from MIMSegmentLib.Panel import Texts
 
 
 class RunTab:
@@ -25,6 +29,19 @@ class RunTab:
     def deviceChoice(self):
         """Which device the user chose on the Segment tab: "auto", "cpu" or "gpu"."""
         return self.parameters.device if self.parameters is not None else "auto"
+
+    def whenInstalled(self, purpose, action, options):
+        """Call `action` with the options as they are now, once the packages for "segment" or "train" are there.
+
+        They may be installed while another module is shown, whose panel has no parameters of ours. Only what the
+        device is called is known afterwards.
+        """
+        choice = self.deviceChoice
+
+        def go():
+            action(replace(options, device=Texts.deviceArgument(choice, self.catalog.examination)))
+
+        self.setup.ensure(purpose, go)
 
     def onStarted(self, command):
         """A run of this part begins."""

@@ -31,6 +31,8 @@ class SegmentTab(RunTab):
         # The user chose the model: it stays, whatever the volume.
         self._picked = False
         self._why = ""
+        # A result that came while another module was shown.
+        self._late = None
         for text in (_("Automatic"), _("Processor (CPU)"), _("Graphics card (GPU)")):
             ui.deviceSelector.addItem(text)
         ui.inputVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChanged)
@@ -56,6 +58,9 @@ class SegmentTab(RunTab):
             return
         self.ui.deviceSelector.setCurrentIndex(DEVICES.index(parameters.device) if parameters.device in DEVICES else 0)
         self.showModels()
+        node, self._late = self._late, None
+        if node is not None and self.logic.scene.contains(node):
+            self.result.choose(node)
         self.result.show()
         self.update()
 
@@ -228,10 +233,10 @@ class SegmentTab(RunTab):
         if impossible:
             self.status.fail(impossible[0], _("Choose a model that was made for such scans."), "models")
         elif not doubts or self.desktop.confirm(_questionOf(doubts)):
-            self.setup.ensure("segment", self.segment)
+            self.segment()
 
     def segment(self):
-        """Run with what is chosen."""
+        """Run with what is chosen, once it can."""
         checked = self.structures(checked=True)
         channels = len(self.catalog.channels(self.modelName))
         options = chosen(
@@ -244,12 +249,15 @@ class SegmentTab(RunTab):
             doubts=" ".join(doubt.sentence for doubt in self.doubts()),
         )
         volumes = [tuple(self.volumes())] if channels > 1 else self.volumes()
-        self.logic.segment(volumes, options, self.boxes())
+        boxes = self.boxes()
+        self.whenInstalled("segment", lambda options: self.logic.segment(volumes, options, boxes), options)
 
     def showResult(self, result):
         """A run is done: choose its first segmentation."""
         node = result["segmentations"][0] if result["segmentations"] else None
         self.result.choose(node)
+        # Without parameters nothing keeps the choice: those of the scene would bring back an older result.
+        self._late = node if self.parameters is None else None
         RegionBox.outline(self.boxes())
         name = node.GetName() if node is not None else ""
         if not name and result.get("sequences"):

@@ -16,11 +16,14 @@ class Setup:
         self._installer = installer
         self._desktop = desktop
         self._catalog = catalog
+        # What is to follow the installation, and whether that has ended well.
         self._next = None
+        self._ready = False
         self._purpose = ""
         installer.finished.connect(self._onInstalled)
         installer.failed.connect(self._onFailed)
         catalog.examined.connect(self._onExamined)
+        catalog.failed.connect(self._onUnknown)
 
     @property
     def running(self):
@@ -44,7 +47,7 @@ class Setup:
         """Install the packages for "segment", "dicom" or "train", then run `action`."""
         if self.running:
             return
-        self._next, self._purpose = action, purpose
+        self._next, self._ready, self._purpose = action, False, purpose
         if purpose == "segment":
             self._installer.installForSegmenting()
         elif purpose == "dicom":
@@ -64,15 +67,29 @@ class Setup:
         return what + " " + _("Nothing of Slicer's own is replaced. Install it now?")
 
     def _onInstalled(self, purpose):
+        self._ready = True
         self.installed.emit(purpose)
         # What can be done now is asked for before anything goes on.
         self._catalog.examine()
 
     def _onExamined(self):
-        action, self._next = self._next, None
-        if action is not None and not self.running and self.can(self._purpose):
+        # The user may have the computer examined while packages are still being installed.
+        if self.running or not self._ready:
+            return
+        action = self._forget()
+        if action is not None and self.can(self._purpose):
             action()
 
+    def _onUnknown(self, message, hint):
+        # Whether it can run is not known, and a later look at the computer must not start it unasked.
+        if self._ready:
+            self._forget()
+
     def _onFailed(self, message, hint):
-        self._next = None
+        self._forget()
         self.changed.emit(message, hint)
+
+    def _forget(self):
+        """What was to follow; it no longer is to."""
+        action, self._next, self._ready = self._next, None, False
+        return action

@@ -90,6 +90,7 @@ class Widget:
     def enter(self):
         """The panel is shown."""
         self.connectParameters()
+        self._onModels()
         if not self._entered:
             self._entered = True
             self.catalog.refresh()
@@ -207,8 +208,8 @@ class Widget:
         self.catalog.lookForBestModels()
 
     def _onModels(self):
-        """A model that was just trained is chosen for segmenting."""
-        if self._newModel:
+        """A model that was just trained is chosen for segmenting, once the choice can be kept."""
+        if self._newModel and self.parameters is not None:
             self.segmentTab.chooseModel(self._newModel)
             self._newModel = ""
 

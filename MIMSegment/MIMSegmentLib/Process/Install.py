@@ -1,5 +1,6 @@
 import importlib.metadata
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -226,7 +227,8 @@ class Install:
             )
             return False
         kept = os.environ.get("PIP_CONSTRAINT")
-        os.environ["PIP_CONSTRAINT"] = constraints
+        # As an address: pip takes what lies between two spaces of the variable for a file.
+        os.environ["PIP_CONSTRAINT"] = pathlib.Path(constraints).as_uri()
         try:
             if torch["state"] != "missing":
                 # Half-installed or too old: pip would take it for installed.

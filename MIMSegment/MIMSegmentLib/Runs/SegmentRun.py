@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Process.Command import SegmentRequest
 from MIMSegmentLib.Runs.Trainings import BEST_MODEL, TRAINING
+from MIMSegmentLib.Scene.VolumeFacts import geometryOf
 
 OUTPUT = "results"
 ENDING = "_segmentation.seg.nrrd"
@@ -68,6 +69,7 @@ class SegmentRun:
                     self._scene.exportVolume(self._timePoint(node, point), os.path.join(folder, file))
                     self._names[file] = shown
                     inputs.append(file)
+                case.remember(self._timePoint(case.volumes[0], point))
         os.makedirs(os.path.join(folder, OUTPUT), exist_ok=True)
         # A name with a comma cannot be passed on; what is not wanted is then dropped at the import.
         passed = () if any("," in name for name in self._options.labels) else self._options.labels
@@ -140,6 +142,11 @@ class SegmentRun:
         except BaseException:
             self._scene.remove(created)
             raise
+        if not result["segmentations"] and any(case.moved() for case in self._cases):
+            raise Problem(
+                _("The volume was moved or cropped while it was segmented, so the result no longer lies on it."),
+                _("Segment it again."),
+            )
         if not result["segmentations"]:
             raise Problem(
                 _("The volume was removed from the scene meanwhile, so the result has no place."),
@@ -152,6 +159,10 @@ class SegmentRun:
         for case in self._cases:
             missing = [stem for stem in case.stems if stem not in files]
             if len(missing) == len(case.stems) or not self._scene.contains(case.volumes[0]):
+                result["failures"].append(case.name)
+                continue
+            if case.moved():
+                # What was found would lie beside it.
                 result["failures"].append(case.name)
                 continue
             if missing:
@@ -196,6 +207,16 @@ class _Case:
         self.name = volumes[0].GetName() if volumes and volumes[0] is not None else ""
         self.sequence = None
         self.stems = []
+        # Of each time point: its node, and where its voxels lay when it was written to a file.
+        self.geometries = []
+
+    def remember(self, node):
+        """Keep where the voxels of a volume lie now."""
+        self.geometries.append((node, geometryOf(node)))
+
+    def moved(self):
+        """True if the voxels lie elsewhere by now, or are others."""
+        return any(geometryOf(node) != geometry for node, geometry in self.geometries)
 
 
 def _plain(name):

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+import vtk
 from slicer.util import arrayFromVolume
 
 # What MR sequences are called in the names of volumes; a T2 FLAIR is a FLAIR.
@@ -40,6 +41,14 @@ def factsOf(volumeNode):
     extent = tuple(sorted(count * step for count, step in sizes))
     said = _dicomModality(volumeNode)
     return VolumeFacts(name, extent, said or _modalityByValues(volumeNode), bool(said), sequenceIn(name))
+
+
+def geometryOf(volumeNode):
+    """Sizes, and the matrix from voxels to RAS below all transforms, for comparing."""
+    toRAS = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(toRAS)
+    image = volumeNode.GetImageData()
+    return image.GetDimensions() if image is not None else (), tuple(toRAS.GetData())
 
 
 def sequenceIn(name):

@@ -79,13 +79,19 @@ class FakeInstaller:
 
 
 @pytest.fixture
-def bare(monkeypatch, tmp_path, slicer, scene, open_module):
-    """A panel on a computer without OpenVINO and PyTorch."""
+def opened_bare(monkeypatch, tmp_path, slicer, scene, open_module):
+    """The module's widget on a computer without OpenVINO and PyTorch."""
     monkeypatch.setattr("MIMSegmentLib.Panel.Widget.Install", lambda backend: FakeInstaller())
-    panel = open_panel(monkeypatch, tmp_path, open_module).panel
-    show(panel, "computer")
-    tell_missing(panel)
-    return panel
+    opened = open_panel(monkeypatch, tmp_path, open_module)
+    show(opened.panel, "computer")
+    tell_missing(opened.panel)
+    return opened
+
+
+@pytest.fixture
+def bare(opened_bare):
+    """The panel of `opened_bare`."""
+    return opened_bare.panel
 
 
 def tell_missing(panel):
@@ -135,6 +141,56 @@ def test_segment_without_openvino_asks_once_installs_and_goes_on(bare, scene):
     bare.installer.running = ""
     bare.installer.finished.emit("segment")
     assert wait(lambda: scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1)
+
+
+def test_segment_goes_on_while_another_module_is_shown(bare, opened_bare, scene):
+    bare.ui.inputVolumeSelector.setCurrentNode(add_volume(scene))
+    FakeDesktop.answers["confirm"] = True
+    bare.ui.segmentButton.click()
+    opened_bare.exit()
+    bare.installer.running = ""
+    bare.installer.finished.emit("segment")
+    assert wait(lambda: scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1)
+
+
+def test_training_goes_on_with_what_was_chosen_when_it_was_started(bare, opened_bare, scene, monkeypatch):
+    begun = []
+    monkeypatch.setattr(bare.logic, "startFinetuning", begun.append)
+    scan = add_volume(scene, "Case")
+    segmentation = add_segmentation(scene, scan, {"Cyst": box((14, 16, 18), (2, 8), (3, 9), (4, 10))})
+    bare.ui.caseSegmentationSelector.setCurrentNode(segmentation)
+    bare.ui.addCaseButton.click()
+    bare.ui.mirroredCheckBox.checked = True
+    bare.ui.deviceSelector.setCurrentIndex(1)
+    FakeDesktop.answers["confirm"] = True
+    bare.ui.finetuneButton.click()
+    opened_bare.exit()
+    bare.installer.running = ""
+    bare.installer.finished.emit("train")
+    assert wait(lambda: begun)
+    assert begun[0].mirrored
+    assert begun[0].device == "cpu"
+
+
+def test_a_look_at_the_computer_during_an_installation_does_not_lose_what_was_to_follow(bare, scene):
+    bare.ui.inputVolumeSelector.setCurrentNode(add_volume(scene))
+    FakeDesktop.answers["confirm"] = True
+    bare.ui.segmentButton.click()
+    bare.catalog.examined.emit()
+    bare.installer.running = ""
+    bare.installer.finished.emit("segment")
+    assert wait(lambda: scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1)
+
+
+def test_what_was_to_follow_does_not_start_later_when_the_computer_could_not_be_examined(bare, monkeypatch):
+    begun = []
+    bare.setup.install("segment", lambda: begun.append("segment"))
+    monkeypatch.setattr(bare.catalog, "examine", lambda: bare.catalog.failed.emit("It ended.", ""))
+    bare.installer.running = ""
+    bare.installer.finished.emit("segment")
+    bare.catalog.examination["can"]["segment"] = ["cpu"]
+    bare.catalog.examined.emit()
+    assert begun == []
 
 
 def test_training_asks_for_its_packages_when_it_is_first_used(bare, scene):

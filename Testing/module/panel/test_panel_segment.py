@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from logic_tools import ROOT, add_volume, is_alive, nodes
+from logic_tools import ROOT, add_segmentation, add_volume, box, is_alive, nodes
 from make_screenshots import DEMO_MODEL, DEMO_VOLUME, demo_model_is_here, segment_demo
 from panel_tools import FakeDesktop, cells, leftovers, names_of, run_to_end, shown, wait
 from tiny_model import write_tiny_bundle
@@ -294,6 +294,30 @@ def test_what_was_chosen_comes_back_when_the_module_is_entered_again(panel, open
     assert panel.ui.inputVolumeSelector.currentNode() is scan
     assert panel.ui.wholeSequenceCheckBox.checked
     assert panel.ui.newModelNameEdit.text == "liver-2"
+
+
+def test_a_result_that_came_while_another_module_was_shown_is_chosen(panel, opened, scan, scene):
+    old = add_segmentation(scene, scan, {"Old": box((14, 16, 18), (2, 5), (3, 6), (4, 7))}, "OLD")
+    panel.ui.segmentationSelector.setCurrentNode(old)
+    panel.ui.segmentButton.click()
+    opened.exit()
+    assert wait(lambda: scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2)
+    assert wait(lambda: not panel.logic.work.command)
+    opened.enter()
+    chosen = panel.ui.segmentationSelector.currentNode()
+    assert chosen is not old
+    assert chosen.GetName() in panel.ui.segmentStatusLabel.text
+    assert "Old" not in [row[0] for row in cells(panel.ui.volumesTable)]
+
+
+def test_a_model_that_was_trained_while_another_module_was_shown_is_chosen(panel, opened, scan, tmp_path):
+    write_tiny_bundle(tmp_path / "models ä" / "newer")
+    opened.exit()
+    panel._newModel = "newer"
+    panel.catalog.refresh()
+    assert wait(lambda: "newer" in [model["name"] for model in panel.catalog.usable])
+    opened.enter()
+    assert panel.segmentTab.modelName == "newer"
 
 
 def test_a_volume_that_is_loaded_already_is_chosen_but_a_labelmap_is_not(panel, opened, scene):

@@ -110,6 +110,16 @@ def test_training_gets_torch_from_the_extension_and_the_rest_from_pip(make_compu
     assert "--no-deps" not in call["arguments"]
 
 
+def test_a_temporary_folder_with_a_space_is_one_file_for_pip(make_computer, tmp_path, monkeypatch):
+    folder = tmp_path / "Jané Doe"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    computer = make_computer(training())
+    computer.install.installForTraining()
+    assert computer.wait() == ("finished", "train")
+    assert "numpy==2.4.6" in computer.pytorch.constraints
+
+
 @pytest.mark.parametrize("state", ["broken", "too old"])
 def test_a_torch_that_is_of_no_use_is_removed_first(make_computer, state):
     computer = make_computer(training(torch=state))

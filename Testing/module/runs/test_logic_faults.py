@@ -168,6 +168,19 @@ def test_a_volume_that_is_removed_meanwhile_makes_no_node(logic, scene):
     assert nodes(scene) == before
 
 
+def test_a_volume_that_is_moved_meanwhile_gets_no_result_beside_it(logic, scene):
+    logic, record = logic
+    volume = add_volume(scene)
+    segment(logic, volume, "tiny")
+    volume.SetOrigin(500, 0, 0)
+    before = nodes(scene)
+    name, message, hint = record.wait()
+    assert name == "failed"
+    assert "moved" in message
+    assert "again" in hint
+    assert nodes(scene) == before
+
+
 @posix
 def test_a_backend_that_is_killed_is_told(logic, scene):
     logic, record = logic

@@ -107,11 +107,8 @@ class FinetuneTab(TrainingTab):
         self.onChoiceChanged()
 
     def onPlan(self):
-        self.setup.ensure("train", self.plan)
-
-    def plan(self):
         """Say what Start would do."""
-        self.logic.planFinetuning(self._options())
+        self.whenInstalled("train", self.logic.planFinetuning, self._options())
 
     def onAnnounced(self, fields):
         """What a training says of itself before its first step is a plan, too."""
@@ -135,12 +132,12 @@ class FinetuneTab(TrainingTab):
             self.status.setExtra(_("Stopping; then a model is made of the best weights so far."))
             self.logic.stopFinetuning(keepBest=True)
             return
-        self.setup.ensure("train", self.start)
+        self.whenInstalled("train", self.start, self._options())
 
-    def start(self):
-        """Train with what is chosen."""
-        self._training = (self._name(), False)
-        self.logic.startFinetuning(self._options())
+    def start(self, options):
+        """Train with these `FinetuneOptions`."""
+        self._training = (options.title, False)
+        self.logic.startFinetuning(options)
 
     def _options(self):
         return chosen(

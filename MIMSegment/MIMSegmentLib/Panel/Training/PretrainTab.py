@@ -64,11 +64,6 @@ class PretrainTab(TrainingTab):
             self.ui.pretrainButton.enabled = False
             self.logic.stopPretraining()
             return
-        self.setup.ensure("train", self.start)
-
-    def start(self):
-        """Pre-train with what is chosen."""
-        self._training = (self._name(), False)
         options = chosen(
             PretrainOptions,
             self.parameters,
@@ -78,6 +73,11 @@ class PretrainTab(TrainingTab):
             device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
             method=self.method(),
         )
+        self.whenInstalled("train", self.start, options)
+
+    def start(self, options):
+        """Pre-train with these `PretrainOptions`."""
+        self._training = (options.title, False)
         self.logic.startPretraining(options)
 
     def onResume(self):

@@ -84,11 +84,8 @@ class RankSection(RunTab):
             self.ui.rankButton.enabled = False
             self.logic.cancel("rank")
             return
-        self.setup.ensure("segment", self.rank)
-
-    def rank(self):
-        """Rank the scans of the chosen folder."""
-        self.logic.rankCases(self._folder(), self.ui.rankModelSelector.currentData or "")
+        folder, model = self._folder(), self.ui.rankModelSelector.currentData or ""
+        self.setup.ensure("segment", lambda: self.logic.rankCases(folder, model))
 
     def showResult(self, result):
         self.showRanking(result["cases"])
