@@ -1,10 +1,12 @@
 import logging
 import os
+import platform
 import re
 import shutil
 import sys
 import tempfile
 import time
+import zlib
 
 import slicer
 
@@ -60,7 +62,7 @@ class BackendRun:
     def folder(self):
         """The temporary folder, made when it is first asked for; also the working directory of the process."""
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporaryParent())
+            self._folder = tempfile.mkdtemp(prefix=f"{PREFIX}{_computer()}-{os.getpid()}-", dir=temporaryParent())
         return self._folder
 
     @property
@@ -163,9 +165,15 @@ def removeLeftOvers():
     """Remove temporary folders of a Slicer that was killed: they hold scans of patients."""
     parent = temporaryParent() or tempfile.gettempdir()
     for name in os.listdir(parent):
-        found = re.fullmatch(rf"{PREFIX}(\d+)-.+", name)
+        # A folder on a network disk may be in use by another computer, which has numbers of its own.
+        found = re.fullmatch(rf"{PREFIX}(?:{_computer()}-)?(\d+)-.+", name)
         if found and _isOver(int(found[1]), os.path.join(parent, name)):
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+def _computer():
+    """A word for this computer, without telling its name."""
+    return f"c{zlib.crc32(platform.node().encode()):08x}"
 
 
 def _isOver(processId, folder):

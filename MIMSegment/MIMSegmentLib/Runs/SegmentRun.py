@@ -61,7 +61,8 @@ class SegmentRun:
             case.sequence = self._scene.sequenceOf(case.volumes[0]) if self._options.wholeSequence else None
             points = range(case.sequence[1].GetNumberOfDataNodes()) if case.sequence else (None,)
             for point in points:
-                stem = f"{number:03d}_{_plain(case.name)}" + ("" if point is None else f"_t{point:04d}")
+                # Short for a time point: a command line of Windows ends at 32,767 characters, fMRI has many.
+                stem = f"{number:03d}_{_plain(case.name)}" if point is None else f"{number:03d}_t{point:04d}"
                 case.stems.append(stem)
                 shown = case.name if point is None else f"{case.name} [{point + 1}]"
                 for channel, node in enumerate(case.volumes):

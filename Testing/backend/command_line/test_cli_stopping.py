@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cli_tools import start
 
+from mimseg import stopping
 from mimseg.cli.output import Output
 
 # A child that runs `mimseg doctor` with a body of the test's choice.
@@ -103,3 +104,32 @@ def test_output_passes_faults_other_than_a_vanished_reader_on():
 
     with pytest.raises(OSError, match="No space left"):
         Output(Full()).write("x")  # type: ignore[arg-type]
+
+
+class Pipe:
+    """A pipe of Windows: what waits in it at each look, then it is broken."""
+
+    def __init__(self, *waiting: int | None) -> None:
+        self.waiting = list(waiting)
+        self.reads: list[int] = []
+
+    def look(self, _descriptor: int) -> int | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def read(self, _descriptor: int, count: int) -> bytes:
+        assert count != 4096 or not self.waiting, "a read that waits holds up every library that looks at the pipe"
+        self.reads.append(count)
+        return b"" if count == 4096 else b"x" * count
+
+
+def test_on_windows_standard_input_is_read_only_when_something_waits_in_it(monkeypatch: pytest.MonkeyPatch):
+    pipe = Pipe(0, 0, 3, 0, None)
+    monkeypatch.setattr(stopping, "_bytes_waiting", pipe.look)
+    monkeypatch.setattr(stopping, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(stopping.os, "read", pipe.read)
+    monkeypatch.setattr(sys, "stdin", None)
+    stopping.clear()
+    stopping._wait_for_end_of_stdin()
+    assert stopping.requested()
+    assert pipe.reads == [3, 4096]
+    stopping.clear()

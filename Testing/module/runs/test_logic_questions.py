@@ -11,6 +11,8 @@ from logic_tools import add_volume, segment, smooth_values, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from MIMSegmentLib.Logic import Logic
+from MIMSegmentLib.Process.Backend import Backend
+from MIMSegmentLib.Process.BackendRun import BackendRun
 
 
 def ask(question, *arguments, **options):
@@ -94,6 +96,21 @@ def test_scans_that_a_killed_slicer_left_behind_are_removed(make_logic, folder):
         shutil.rmtree(path)
     assert found == sorted([mine.name, other.name, living.name] + ([left.name] if os.name == "nt" else []))
     shutil.rmtree(left, ignore_errors=True)
+
+
+def test_scans_that_another_computer_works_on_in_the_same_folder_stay(make_logic, folder, monkeypatch):
+    made = []
+    for computer in ("theirs", "ours"):
+        with monkeypatch.context() as there:
+            there.setattr("platform.node", lambda computer=computer: computer)
+            there.setattr("os.getpid", lambda: 2**30)
+            made.append(Path(BackendRun(Backend(), []).folder))
+    monkeypatch.setattr("platform.node", lambda: "ours")
+    make_logic()
+    found = [path.is_dir() for path in made]
+    for path in made:
+        shutil.rmtree(path, ignore_errors=True)
+    assert found == [True, os.name == "nt"]
 
 
 def test_a_logic_that_is_forgotten_is_released_and_the_scene_can_be_closed(scene, folder):

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from mimseg.errors import Stopped
 
 _requested = threading.Event()
+_POLL_SECONDS = 0.2
 
 
 def request() -> None:
@@ -82,8 +84,38 @@ def _wait_for_end_of_stdin() -> None:
     # The descriptor is read directly: a daemon thread that holds sys.stdin's lock makes Python abort at exit.
     try:
         descriptor = sys.stdin.fileno() if sys.stdin is not None else 0
+        _poll_pipe(descriptor)
         while os.read(descriptor, 4096):
             pass
     except (OSError, ValueError):
         pass  # An unusable standard input is a closed one.
     request()
+
+
+def _poll_pipe(descriptor: int) -> None:
+    """On Windows: return when a pipe is broken, or if it is none. Elsewhere: return.
+
+    A read that waits there holds up everything else that looks at the same pipe, and libraries that numpy and scipy
+    bring look at standard input while they are loaded: `import numpy` would hang until the parent writes
+    (numpy/numpy#24290, python/cpython#78961).
+    """
+    while True:
+        waiting = _bytes_waiting(descriptor)
+        if waiting is None:
+            return
+        if waiting:
+            os.read(descriptor, waiting)
+        time.sleep(_POLL_SECONDS)
+
+
+def _bytes_waiting(descriptor: int) -> int | None:
+    """How many bytes can be read without waiting from a pipe; None if it is broken or none, or not on Windows."""
+    if sys.platform != "win32":
+        return None
+    import ctypes
+    import msvcrt
+
+    waiting = ctypes.c_ulong()
+    handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
+    peeked = ctypes.windll.kernel32.PeekNamedPipe(handle, None, 0, None, ctypes.byref(waiting), None)
+    return waiting.value if peeked else None
