@@ -114,23 +114,26 @@ def test_the_recipe_of_heads_asks_what_mimseg_takes(
     head = importlib.import_module("head")
     for number in range(1, 21):
         (tmp_path / f"training_seg_{number:02d}.nii.gz").touch()
-    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128,72,105", finish=False)
+    options = Namespace(data=tmp_path, work=tmp_path, minutes="125,118,128,72,105,103", finish=False)
+    monkeypatch.setattr(head, "deepen", lambda *asked: deepened.append(asked))
+    deepened: list[tuple] = []
     head.train_all(options)
     for finetune in asked:
         assert finetune.validation == "head19,head20"
         assert finetune.labels.is_file()
         assert Path(finetune.preprocessing).is_file()
         assert not finetune.resume
-    made = [tmp_path / f"training{number}" for number in range(1, 6)]
+    made = [tmp_path / f"training{number}" for number in range(1, 7)]
+    assert deepened == [(made[4], tmp_path / "deeper", 160, (80, 80, 80))]
     assert [one.output for one in asked] == made
-    assert [one.minutes for one in asked] == [125, 118, 128, 72, 105]
-    assert [one.init for one in asked] == ["none", *(str(folder) for folder in made[:-1])]
-    assert [one.spacing for one in asked] == ["2,2,2", "2,2,2", "2,2,2", None, None]
-    assert asked[-1].seed != asked[-2].seed
+    assert [one.minutes for one in asked] == [125, 118, 128, 72, 105, 103]
+    assert [one.init for one in asked] == ["none", *map(str, made[:4]), str(tmp_path / "deeper")]
+    assert [one.spacing for one in asked] == ["2,2,2", "2,2,2", "2,2,2", None, None, None]
+    assert len({one.seed for one in asked[3:]}) == 3
     assert read_preprocessing(Path(asked[-1].preprocessing)).spacing == (1.5, 1.5, 1.5)
 
     asked.clear()
-    begun = tmp_path / "training5.training" / "checkpoint.pt"
+    begun = tmp_path / "training6.training" / "checkpoint.pt"
     for file in (*(folder / "segmentation.json" for folder in made[:-1]), begun):
         file.parent.mkdir()
         file.touch()
@@ -140,3 +143,27 @@ def test_the_recipe_of_heads_asks_what_mimseg_takes(
     options.finish = True
     head.train_all(options)
     assert asked[-1].finish
+
+
+@pytest.mark.train
+def test_a_deeper_network_keeps_what_was_learned_and_finds_nearly_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from mimseg.bundle.reader import open_bundle
+    from mimseg.bundle.torch_network import torch_network
+
+    monkeypatch.syspath_prepend(RECIPES)
+    shipped = RECIPES.parent / "Models" / "head"
+    before = open_bundle(shipped)
+    features = before.description.network["features"]
+    window = (2 ** (len(features) + 1),) * 3
+    importlib.import_module("head_deeper").deepen(shipped, tmp_path / "deeper", 24, window)
+    after = open_bundle(tmp_path / "deeper")
+    assert after.description.network["features"] == [*features, 24]
+    assert after.description.window == window
+    image = torch.linspace(0, 1, window[0]).expand(1, 1, *window)
+    with torch.no_grad():
+        old, new = (torch_network(one).eval()(image)[0] for one in (before, after))
+    spread = (old - old.mean()).square().mean()
+    assert (new - old).square().mean() < 0.3 * spread
