@@ -93,6 +93,8 @@ class Scene:
             if node is not None:
                 created.SetDataNodeAtValue(node, sequenceNode.GetNthIndexValue(number))
         browserNode.AddSynchronizedSequenceNode(created)
+        # Slicer would fill a missing time point with its neighbour's; any other mode would show and change that one.
+        browserNode.SetMissingItemMode(created, browserNode.MissingItemSetToDefault)
         browserNode.SetSaveChanges(created, True)
         return created
 
