@@ -5,7 +5,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Voxels
+from MIMSegmentLib.Scene.Segments import Grid, NodeFile, Voxels
 from MIMSegmentLib.Scene.VolumeTables import VolumeTables
 
 
@@ -33,7 +33,7 @@ class Scene:
         # A storage node of our own: the volume must neither forget its file nor pass for saved.
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetUseCompression(False)
-        Voxels.writeNode(storage, volumeNode, path)
+        NodeFile.writeNode(storage, volumeNode, path)
 
     def regionsForVolume(self, roiNodes, volumeNode):
         """Boxes in mm, RAS, in the coordinates of the volume's file, as the backend takes them.
@@ -176,7 +176,7 @@ class Scene:
         if volumeNode is not None:
             volumeNode.GetIJKToRASMatrix(toRAS)
         else:
-            Voxels.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
+            Grid.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
         self.writeLabels(array, toRAS, path)
         numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
         return {segmentID: int(numbers[value]) for segmentID, value in values.items()}, shared
@@ -186,17 +186,17 @@ class Scene:
         node = slicer.vtkMRMLLabelMapVolumeNode()
         node.SetName("labels")
         node.SetIJKToRASMatrix(toRAS)
-        node.SetAndObserveImageData(Voxels.imageFromArray(array))
+        node.SetAndObserveImageData(NodeFile.imageFromArray(array))
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetUseCompression(True)
-        Voxels.writeNode(storage, node, path)
+        NodeFile.writeNode(storage, node, path)
 
     def saveSegmentation(self, segmentationNode, path):
         """Write a `.seg.nrrd` file that holds the whole grid, with names, colors and codes."""
         storage = slicer.vtkMRMLSegmentationStorageNode()
         storage.SetCropToMinimumExtent(False)
         storage.SetUseCompression(True)
-        Voxels.writeNode(storage, segmentationNode, path)
+        NodeFile.writeNode(storage, segmentationNode, path)
 
     def addLabelmap(self, segmentationNode, name):
         """A new labelmap node with the segments, their names and colors."""

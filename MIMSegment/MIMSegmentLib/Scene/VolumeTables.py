@@ -5,7 +5,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Scene import Voxels
+from MIMSegmentLib.Scene.Segments import Voxels
 
 ROLE = "MIMSegment.segmentation"
 EVENTS = ("SourceRepresentationModified", "SegmentAdded", "SegmentRemoved", "SegmentModified")

@@ -1,22 +1,18 @@
-"""The voxels of segmentation nodes: on which grid they lie, how many there are, and what the segments mean.
+"""The voxels of segmentation nodes: how many there are, on one grid, and what the segments mean.
 
 The nodes are never changed.
 """
 
-import os
-
 import numpy as np
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from MIMSegmentLib.Files import replacing
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Labels import codesOfEntry
+from MIMSegmentLib.Scene.Segments.Grid import REFERENCE_GEOMETRY, referenceImage
 
-REFERENCE_GEOMETRY = "Reference image geometry"
 # A structure has sides if so many mm lie between its parts, and the smaller one has this share of it.
 LEAST_GAP = 10.0
 LEAST_SHARE = 0.1
@@ -74,7 +70,7 @@ def measured(segmentationNode):
         parts = [("", 0.0, 0)]
         if image is not None and image.GetNumberOfPoints():
             milliliters = float(np.prod(image.GetSpacing())) / 1000.0
-            mask = _scalars(image).reshape(image.GetDimensions()[::-1]) != 0
+            mask = scalarsOf(image).reshape(image.GetDimensions()[::-1]) != 0
             counts = [("", int(np.count_nonzero(mask))), *_sides(mask, image)]
             parts = [(side, voxels * milliliters, voxels) for side, voxels in counts]
         rows.append((segmentation.GetSegment(segmentID).GetName(), parts))
@@ -128,7 +124,7 @@ def labelArray(segmentationNode, values, volumeNode=None):
                 _("The segment {name} cannot be brought on the grid of the volume.").format(name=segmentID),
                 _("Check the transforms of the segmentation and of the volume."),
             )
-        mask = _scalars(resampled).reshape(shape) != 0
+        mask = scalarsOf(resampled).reshape(shape) != 0
         # Segments that mean the same may share voxels.
         shared += int(np.count_nonzero((array[mask] != 0) & (array[mask] != value)))
         array[mask] = value
@@ -143,34 +139,6 @@ def sharedVoxels(segmentationNode, volumeNode):
         return 0
     values = {segmentID: number for number, segmentID in enumerate(segmentation.GetSegmentIDs(), start=1)}
     return labelArray(segmentationNode, values, volumeNode)[1]
-
-
-def referenceImage(segmentationNode, volumeNode):
-    """The grid to sample on, as a vtkOrientedImageData, and whether transforms above the nodes matter for it."""
-    image = slicer.vtkOrientedImageData()
-    if volumeNode is None:
-        geometry = segmentationNode.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY)
-        if geometry and slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, True):
-            return image, False
-        raise Problem(
-            _("The segmentation {name} is not based on a volume.").format(name=segmentationNode.GetName()),
-            _("Choose the source geometry of the segmentation in the Segment Editor first."),
-        )
-    together = segmentationNode.GetTransformNodeID() == volumeNode.GetTransformNodeID()
-    toRAS = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(toRAS)
-    if not together and volumeNode.GetParentTransformNode() is not None:
-        above = vtk.vtkMatrix4x4()
-        if not volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(above):
-            raise Problem(
-                _("The volume {name} lies below a deformation.").format(name=volumeNode.GetName()),
-                _("Harden the transform of the volume, or put the segmentation below the same transform."),
-            )
-        vtk.vtkMatrix4x4.Multiply4x4(above, toRAS, toRAS)
-    image.SetExtent(volumeNode.GetImageData().GetExtent())
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.SetGeometryFromImageToWorldMatrix(toRAS)
-    return image, not together
 
 
 def _labelmap(segmentationNode, segmentID, reference=None, applyTransforms=False):
@@ -198,55 +166,6 @@ def _labelmap(segmentationNode, segmentID, reference=None, applyTransforms=False
     return image
 
 
-def writeNode(storage, node, path):
-    """Write a node with a storage node; the file is complete or absent.
-
-    A storage node reports success on a full disk: what was written is read again and compared.
-
-    :raises Problem: if it cannot be written.
-    """
-    with replacing(path) as temporary:
-        storage.SetFileName(temporary)
-        if not storage.WriteData(node) or not os.path.isfile(temporary):
-            raise OSError(_("the folder is not writable, or the disk is full"))
-        if not _isWhole(node, temporary, storage.GetUseCompression() or path.endswith(".gz")):
-            raise OSError(_("the file came out incomplete; the disk may be full"))
-
-
-def _isWhole(node, path, compressed):
-    """True if a file holds the voxels of a node: as many, and the same ones in whatever order of the axes."""
-    segments = node.IsA("vtkMRMLSegmentationNode")
-    expected = None if segments else _scalars(node.GetImageData())
-    if not segments and not compressed:
-        return os.path.getsize(path) >= expected.nbytes
-    try:
-        found = sitk.GetArrayFromImage(sitk.ReadImage(path))
-    except RuntimeError:
-        return False
-    if segments:
-        # Segments that overlap lie in layers of their own.
-        return int(np.count_nonzero(found)) == sum(voxels for _name, _milliliters, voxels in volumes(node))
-    return found.size == expected.size and np.array_equal(_histogram(found), _histogram(expected))
-
-
-def _histogram(array):
-    """How often each byte occurs."""
-    values = np.ascontiguousarray(array).view(np.uint8).ravel()
-    counts = np.zeros(256, np.int64)
-    # In parts: numpy makes 64-bit numbers of the bytes.
-    for start in range(0, values.size, 1 << 22):
-        counts += np.bincount(values[start : start + (1 << 22)], minlength=256)
-    return counts
-
-
-def imageFromArray(array):
-    """vtkImageData that holds a copy of an array (k, j, i)."""
-    image = vtk.vtkImageData()
-    image.SetDimensions(array.shape[::-1])
-    scalars = numpy_support.numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
-    image.GetPointData().SetScalars(scalars)
-    return image
-
-
-def _scalars(image):
+def scalarsOf(image):
+    """The values of a vtkImageData, i fastest, as a flat array that shares its memory."""
     return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
