@@ -63,9 +63,7 @@ class ResultFiles:
                 self._scene.saveSegmentation(segmentationNode, path)
             else:
                 values = labelValues(self._scene.segments(segmentationNode))
-                volumeNode = segmentationNode.GetNodeReference(
-                    segmentationNode.GetReferenceImageGeometryReferenceRole()
-                )
+                volumeNode = self._scene.volumeOf(segmentationNode)
                 _voxels, shared = self._scene.exportSegmentation(segmentationNode, volumeNode, path, values)
             written.append(path)
         if files:

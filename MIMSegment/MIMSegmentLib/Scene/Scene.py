@@ -157,6 +157,7 @@ class Scene:
 
     # -- segmentations to files
 
+    volumeOf = staticmethod(Grid.volumeOf)
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
     volumesBySide = staticmethod(Voxels.volumesBySide)
@@ -201,12 +202,11 @@ class Scene:
     def addLabelmap(self, segmentationNode, name):
         """A new labelmap node with the segments, their names and colors."""
         node = self.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", self.scene.GenerateUniqueName(name))
-        volumeNode = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
         identifiers = vtk.vtkStringArray()
         for segmentID in segmentationNode.GetSegmentation().GetSegmentIDs():
             identifiers.InsertNextValue(segmentID)
         logic = slicer.vtkSlicerSegmentationsModuleLogic
-        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, volumeNode):
+        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, self.volumeOf(segmentationNode)):
             self.scene.RemoveNode(node)
             raise Problem(
                 _("The segmentation {name} cannot be turned into a labelmap.").format(name=segmentationNode.GetName()),
@@ -239,8 +239,7 @@ class Scene:
     def hideOtherSegmentations(self, volumeNode):
         """Hide the segmentations of other volumes: they do not belong over this one."""
         for node in self._nodes("vtkMRMLSegmentationNode"):
-            of = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-            if of is not volumeNode and node.GetDisplayNode() is not None:
+            if self.volumeOf(node) is not volumeNode and node.GetDisplayNode() is not None:
                 node.GetDisplayNode().SetVisibility(False)
 
     def contains(self, node):

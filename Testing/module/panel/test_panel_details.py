@@ -58,6 +58,28 @@ def test_an_overlap_that_an_export_loses_is_told_beside_what_was_written(panel, 
     assert "Please note: Segments overlap in 16 voxels" in panel.ui.exportStatusLabel.text
 
 
+@pytest.mark.parametrize("kind", ["vtkMRMLMarkupsROINode", "vtkMRMLModelNode", "vtkMRMLSegmentationNode"])
+def test_a_source_geometry_that_is_no_volume_leaves_every_button_working(panel, scene, tmp_path, kind):
+    node = add_segmentation(scene, add_volume(scene), {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, "S")
+    other = scene.AddNewNodeByClass(kind, "Other")
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), other.GetID())
+    ui = panel.ui
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    assert ui.caseVolumeSelector.currentNode() is not other
+    ui.segmentationSelector.setCurrentNode(node)
+    ui.exportFolderEdit.currentPath = str(tmp_path)
+    ui.exportNiftiCheckBox.checked = True
+    ui.exportButton.click()
+    assert "Written to" in ui.exportStatusLabel.text
+    assert "belongs to no volume" in ui.exportDicomLabel.text
+    ui.labelmapButton.click()
+    assert "Created the labelmap" in ui.exportStatusLabel.text
+    ui.editButton.click()
+    assert panel.desktop.done[-1] == ("openSegmentEditor", node, None)
+    ui.addResultButton.click()
+    assert "source geometry" in ui.segmentStatusLabel.text
+
+
 def test_segmentations_of_other_patients_are_hidden(panel, scene):
     nodes = []
     for name in ("One", "Other"):

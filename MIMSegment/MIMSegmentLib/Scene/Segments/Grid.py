@@ -9,6 +9,12 @@ from MIMSegmentLib.Problem import Problem
 REFERENCE_GEOMETRY = "Reference image geometry"
 
 
+def volumeOf(segmentationNode):
+    """The volume that a segmentation was made on, or None: a ROI, a model or a segmentation may be its source."""
+    node = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
+    return node if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
+
+
 def referenceImage(segmentationNode, volumeNode):
     """The grid to sample on, as a vtkOrientedImageData, and whether transforms above the nodes matter for it."""
     image = slicer.vtkOrientedImageData()
