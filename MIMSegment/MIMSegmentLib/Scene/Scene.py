@@ -173,11 +173,11 @@ class Scene:
         :raises Problem: if the file cannot be written.
         """
         array, shared = self.labelArray(segmentationNode, values, volumeNode)
-        toRAS = vtk.vtkMatrix4x4()
         if volumeNode is not None:
+            toRAS = vtk.vtkMatrix4x4()
             volumeNode.GetIJKToRASMatrix(toRAS)
         else:
-            Grid.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
+            toRAS = Grid.firstVoxelToRAS(Grid.referenceImage(segmentationNode, None)[0])
         self.writeLabels(array, toRAS, path)
         numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
         return {segmentID: int(numbers[value]) for segmentID, value in values.items()}, shared

@@ -41,3 +41,13 @@ def referenceImage(segmentationNode, volumeNode):
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     image.SetGeometryFromImageToWorldMatrix(toRAS)
     return image, not together
+
+
+def firstVoxelToRAS(image):
+    """vtkMatrix4x4 from indices that count from the first voxel; those of an oriented image may begin elsewhere."""
+    toRAS = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(toRAS)
+    first = toRAS.MultiplyPoint((*image.GetExtent()[::2], 1.0))
+    for row in range(3):
+        toRAS.SetElement(row, 3, first[row])
+    return toRAS
