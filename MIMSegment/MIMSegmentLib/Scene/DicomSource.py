@@ -32,7 +32,7 @@ def passOn(scene, segmentationNode, folder):
     # In folders of their own, since both may have the same name.
     labels = os.path.join("labels", fileName(segmentationNode.GetName()) + ".seg.nrrd")
     series = os.path.join("series", fileName(volumeNode.GetName()))
-    scene.saveSegmentation(segmentationNode, os.path.join(folder, labels))
+    scene.saveSegmentation(scene.inVolume(segmentationNode, volumeNode), os.path.join(folder, labels))
     _gather(files, os.path.join(folder, series))
     return labels, series
 

@@ -158,6 +158,7 @@ class Scene:
     # -- segmentations to files
 
     volumeOf = staticmethod(Grid.volumeOf)
+    inVolume = staticmethod(Grid.inVolume)
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
     volumesBySide = staticmethod(Voxels.volumesBySide)
@@ -177,7 +178,7 @@ class Scene:
             toRAS = vtk.vtkMatrix4x4()
             volumeNode.GetIJKToRASMatrix(toRAS)
         else:
-            toRAS = Grid.firstVoxelToRAS(Grid.referenceImage(segmentationNode, None)[0])
+            toRAS = Grid.firstVoxelToRAS(Grid.referenceImage(segmentationNode, None))
         self.writeLabels(array, toRAS, path)
         numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
         return {segmentID: int(numbers[value]) for segmentID, value in values.items()}, shared
@@ -193,7 +194,7 @@ class Scene:
         NodeFile.writeNode(storage, node, path)
 
     def saveSegmentation(self, segmentationNode, path):
-        """Write a `.seg.nrrd` file that holds the whole grid, with names, colors and codes."""
+        """Write labelmaps (see `inVolume`) as a `.seg.nrrd` file of the whole grid, with names, colors and codes."""
         storage = slicer.vtkMRMLSegmentationStorageNode()
         storage.SetCropToMinimumExtent(False)
         storage.SetUseCompression(True)

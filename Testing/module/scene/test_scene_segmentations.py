@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from MIMSegmentLib.Scene.Scene import Scene
-from scene_tools import SHAPE, add_result, add_scan, ras_of_node
+from scene_tools import SHAPE, add_result, add_scan, ball, ras_of_node
 
 
 @pytest.fixture
@@ -95,16 +95,10 @@ def test_overlapping_segments_are_counted_and_the_later_one_wins(tool, scene, sc
 
 def test_segments_drawn_as_surfaces_are_converted_in_a_copy(tool, scene, scan):
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
-    sphere = vtk.vtkSphereSource()
-    sphere.SetCenter(*(ras_of_node(scan) @ [8, 7, 6, 1])[:3])
-    sphere.SetRadius(4.0)
-    sphere.SetThetaResolution(30)
-    sphere.SetPhiResolution(30)
-    sphere.Update()
     node.SetSourceRepresentationToClosedSurface()
     surface = slicer.vtkSegment()
     surface.SetName("ball")
-    surface.AddRepresentation("Closed surface", sphere.GetOutput())
+    surface.AddRepresentation("Closed surface", ball(scan, 4.0))
     node.GetSegmentation().AddSegment(surface)
     (segment,) = tool.segments(node)
     array, _shared = tool.labelArray(node, {segment["id"]: 1}, scan)

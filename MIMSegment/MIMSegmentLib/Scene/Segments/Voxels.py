@@ -9,9 +9,8 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Labels import codesOfEntry
-from MIMSegmentLib.Scene.Segments.Grid import REFERENCE_GEOMETRY, referenceImage
+from MIMSegmentLib.Scene.Segments.Grid import LABELMAP, asLabelmaps, inVolume, referenceImage, resampled
 
 # A structure has sides if so many mm lie between its parts, and the smaller one has this share of it.
 LEAST_GAP = 10.0
@@ -107,24 +106,16 @@ def labelArray(segmentationNode, values, volumeNode=None):
     :param volumeNode: None takes the grid that the segmentation was made on.
     :returns: the array, and the number of voxels that segments share.
     """
-    reference, applyTransforms = referenceImage(segmentationNode, volumeNode)
+    node = inVolume(segmentationNode, volumeNode)
+    reference = referenceImage(node, volumeNode)
     shape = reference.GetDimensions()[::-1]
     array = np.zeros(shape, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
     shared = 0
     for segmentID, value in values.items():
-        image = _labelmap(segmentationNode, segmentID, reference, applyTransforms)
+        image = _labelmap(node, segmentID)
         if image is None or not image.GetNumberOfPoints():
             continue
-        resampled = slicer.vtkOrientedImageData()
-        # Nearest neighbor; exactly the reference grid.
-        if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-            image, reference, resampled, False, False
-        ):
-            raise Problem(
-                _("The segment {name} cannot be brought on the grid of the volume.").format(name=segmentID),
-                _("Check the transforms of the segmentation and of the volume."),
-            )
-        mask = scalarsOf(resampled).reshape(shape) != 0
+        mask = scalarsOf(resampled(image, reference, segmentID)).reshape(shape) != 0
         # Segments that mean the same may share voxels.
         shared += int(np.count_nonzero((array[mask] != 0) & (array[mask] != value)))
         array[mask] = value
@@ -141,29 +132,14 @@ def sharedVoxels(segmentationNode, volumeNode):
     return labelArray(segmentationNode, values, volumeNode)[1]
 
 
-def _labelmap(segmentationNode, segmentID, reference=None, applyTransforms=False):
+def _labelmap(segmentationNode, segmentID):
     """The voxels of one segment as a vtkOrientedImageData of its own, or None if it has none."""
     node = segmentationNode
-    segment = node.GetSegmentation().GetSegment(segmentID)
-    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    if segment.GetRepresentation(binary) is None:
+    if node.GetSegmentation().GetSegment(segmentID).GetRepresentation(LABELMAP) is None:
         # Drawn as a surface: converted in a copy, the user's node stays as it is.
-        node = slicer.vtkMRMLSegmentationNode()
-        node.GetSegmentation().DeepCopy(segmentationNode.GetSegmentation())
-        if reference is not None:
-            geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(reference)
-            node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, geometry)
-        if not node.GetSegmentation().CreateRepresentation(binary):
-            return None
+        node = asLabelmaps(segmentationNode)
     image = slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segmentID, image):
-        return None
-    transformNode = segmentationNode.GetParentTransformNode()
-    if applyTransforms and transformNode is not None:
-        transform = vtk.vtkGeneralTransform()
-        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(transformNode, None, transform)
-        slicer.vtkOrientedImageDataResample.TransformOrientedImage(image, transform)
-    return image
+    return image if node is not None and node.GetBinaryLabelmapRepresentation(segmentID, image) else None
 
 
 def scalarsOf(image):
