@@ -29,7 +29,7 @@ class ResultSection:
     def show(self):
         """The mL of each segment of the chosen segmentation, as it is now, and what made it."""
         node = self.ui.segmentationSelector.currentNode()
-        rows = self.logic.scene.volumesBySide(node) if node is not None else []
+        rows = self.logic.scene.tables.volumesOf(node) if node is not None else []
         table = self.ui.volumesTable
         table.setRowCount(len(rows))
         for row, (name, milliliters, _voxels) in enumerate(rows):

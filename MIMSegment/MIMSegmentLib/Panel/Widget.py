@@ -94,7 +94,6 @@ class Widget:
             self._entered = True
             self.catalog.refresh()
             self.catalog.examine()
-        self.segmentTab.result.show()
         self.finetuneTab.cases.show()
         self.update()
 

@@ -56,6 +56,11 @@ class VolumeTables:
         self._placeBeside(table, node)
         return table
 
+    def volumesOf(self, segmentationNode):
+        """`Voxels.volumesBySide` of a segmentation; its voxels are counted once until it changes."""
+        self._observe(segmentationNode)
+        return self._volumesOf((segmentationNode.GetID(), ""), segmentationNode)
+
     def update(self):
         """Measure again what was changed."""
         changed, self._changed = self._changed, set()
@@ -116,11 +121,7 @@ class VolumeTables:
             self._observed[key] = observed, [observed.AddObserver(event, heard) for event in own]
 
     def _fill(self, table, node):
-        rows = []
-        for key, segmentationNode in _timePoints(node):
-            if key not in self._volumes:
-                self._volumes[key] = Voxels.volumesBySide(segmentationNode)
-            rows.append((key[1], self._volumes[key]))
+        rows = [(key[1], self._volumesOf(key, each)) for key, each in _timePoints(node)]
         columns = _columnsOfTimePoints(node, rows) if _isSequence(node) else _columns(rows[0][1])
         with slicer.util.NodeModify(table):
             table.RemoveAllColumns()
@@ -128,6 +129,11 @@ class VolumeTables:
                 column.SetName(title)
                 table.AddColumn(column)
                 table.SetColumnTitle(title, title)
+
+    def _volumesOf(self, key, segmentationNode):
+        if key not in self._volumes:
+            self._volumes[key] = Voxels.volumesBySide(segmentationNode)
+        return self._volumes[key]
 
     def _tables(self):
         count = self._scene.GetNumberOfNodesByClass("vtkMRMLTableNode")

@@ -4,7 +4,6 @@ The nodes are never changed.
 """
 
 import numpy as np
-import slicer
 import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
@@ -15,6 +14,8 @@ from MIMSegmentLib.Scene.Segments.Grid import LABELMAP, asLabelmaps, inVolume, r
 # A structure has sides if so many mm lie between its parts, and the smaller one has this share of it.
 LEAST_GAP = 10.0
 LEAST_SHARE = 0.1
+# Voxels that are counted at a time: their places need eight bytes each.
+CHUNK = 1 << 22
 
 
 def segments(segmentationNode):
@@ -62,40 +63,93 @@ def _name(name, side):
 
 def measured(segmentationNode):
     """`[(name, [("", mL, voxels), and ("left", ..), ("right", ..) where the segment has sides])]`."""
-    rows = []
     segmentation = segmentationNode.GetSegmentation()
-    for segmentID in segmentation.GetSegmentIDs():
-        image = _labelmap(segmentationNode, segmentID)
-        parts = [("", 0.0, 0)]
-        if image is not None and image.GetNumberOfPoints():
-            milliliters = float(np.prod(image.GetSpacing())) / 1000.0
-            mask = scalarsOf(image).reshape(image.GetDimensions()[::-1]) != 0
-            counts = [("", int(np.count_nonzero(mask))), *_sides(mask, image)]
-            parts = [(side, voxels * milliliters, voxels) for side, voxels in counts]
-        rows.append((segmentation.GetSegment(segmentID).GetName(), parts))
-    return rows
+    found = {}
+    for image, labels in _layers(_counted(segmentationNode)):
+        milliliters = float(np.prod(image.GetSpacing())) / 1000.0
+        axis, step = _leftToRight(image)
+        along = _voxelsAlong(scalarsOf(image), image.GetDimensions(), axis, labels.values())
+        for segmentID, label in labels.items():
+            counts = [("", int(along[label].sum())), *_sides(along[label], step)]
+            found[segmentID] = [(side, voxels * milliliters, voxels) for side, voxels in counts]
+    return [
+        (segmentation.GetSegment(segmentID).GetName(), found.get(segmentID, [("", 0.0, 0)]))
+        for segmentID in segmentation.GetSegmentIDs()
+    ]
 
 
-def _sides(mask, image):
-    """`[("left", voxels), ("right", voxels)]` of a mask (k, j, i) that a gap parts along the axis of left and right."""
+def _counted(segmentationNode):
+    """The node itself, or a copy where segments were drawn otherwise and are no labelmaps yet."""
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() == LABELMAP or all(
+        segmentation.GetSegment(segmentID).GetRepresentation(LABELMAP) for segmentID in segmentation.GetSegmentIDs()
+    ):
+        return segmentationNode
+    return asLabelmaps(segmentationNode)
+
+
+def _layers(segmentationNode):
+    """`[(vtkOrientedImageData, {segment ID: its label in it})]`: segments that do not overlap share a labelmap."""
+    if segmentationNode is None:
+        return []
+    segmentation = segmentationNode.GetSegmentation()
+    found = []
+    for layer in range(segmentation.GetNumberOfLayers(LABELMAP)):
+        image = segmentation.GetLayerDataObject(layer, LABELMAP)
+        if image is not None and image.GetNumberOfPoints() and image.GetPointData().GetScalars() is not None:
+            members = segmentation.GetSegmentIDsForLayer(layer, LABELMAP)
+            found.append((image, {each: int(segmentation.GetSegment(each).GetLabelValue()) for each in members}))
+    return found
+
+
+def _leftToRight(image):
+    """The axis (0 for i) that runs most along left and right, and how many mm a voxel goes to the right on it."""
     toRAS = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(toRAS)
     steps = [toRAS.GetElement(0, axis) for axis in range(3)]
     axis = int(np.argmax(np.abs(steps)))
-    along = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != 2 - axis))
+    return axis, float(np.copysign(image.GetSpacing()[axis], steps[axis]))
+
+
+def _voxelsAlong(scalars, size, axis, labels):
+    """How many voxels of each label lie at each index of an axis: `{label: array}`, counted in one go.
+
+    :param scalars: of all voxels, i fastest.
+    :param size: voxels along i, j, k.
+    """
+    known = np.unique(list(labels))
+    counts = np.zeros(known.size * size[axis], np.int64)
+    stride = int(np.prod(size[:axis]))
+    for start in range(0, scalars.size, CHUNK):
+        # Most voxels are background.
+        places = np.flatnonzero(scalars[start : start + CHUNK]) + start
+        found = scalars[places]
+        numbers = np.minimum(np.searchsorted(known, found), known.size - 1)
+        ours = known[numbers] == found
+        indices = places[ours] // stride % size[axis]
+        counts += np.bincount(numbers[ours] * size[axis] + indices, minlength=counts.size)
+    return dict(zip(known.tolist(), counts.reshape(known.size, size[axis]), strict=True))
+
+
+def _sides(along, step):
+    """`[("left", voxels), ("right", voxels)]` of a segment that a gap parts along the axis of left and right.
+
+    :param along: its voxels at each index of this axis.
+    :param step: mm that an index goes to the right.
+    """
     filled = np.flatnonzero(along)
     if filled.size < 2:
         return []
     gaps = np.diff(filled)
     widest = int(np.argmax(gaps))
-    if (gaps[widest] - 1) * image.GetSpacing()[axis] < LEAST_GAP:
+    if (gaps[widest] - 1) * abs(step) < LEAST_GAP:
         return []
     low = int(along[: filled[widest] + 1].sum())
     both = (low, int(along.sum()) - low)
     if min(both) < LEAST_SHARE * sum(both):
         # A stray voxel is no second side.
         return []
-    left, right = both if steps[axis] > 0 else both[::-1]
+    left, right = both if step > 0 else both[::-1]
     return [("left", left), ("right", right)]
 
 
@@ -111,11 +165,16 @@ def labelArray(segmentationNode, values, volumeNode=None):
     shape = reference.GetDimensions()[::-1]
     array = np.zeros(shape, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
     shared = 0
+    layerOf = {segmentID: layer for layer in _layers(node) for segmentID in layer[1]}
+    last = on = None
     for segmentID, value in values.items():
-        image = _labelmap(node, segmentID)
-        if image is None or not image.GetNumberOfPoints():
+        layer = layerOf.get(segmentID)
+        if layer is None:
             continue
-        mask = scalarsOf(resampled(image, reference, segmentID)).reshape(shape) != 0
+        if layer is not last:
+            # Only one at a time: with many layers they would fill the memory.
+            last, on = layer, scalarsOf(resampled(layer[0], reference, segmentID)).reshape(shape)
+        mask = on == layer[1][segmentID]
         # Segments that mean the same may share voxels.
         shared += int(np.count_nonzero((array[mask] != 0) & (array[mask] != value)))
         array[mask] = value
@@ -130,16 +189,6 @@ def sharedVoxels(segmentationNode, volumeNode):
         return 0
     values = {segmentID: number for number, segmentID in enumerate(segmentation.GetSegmentIDs(), start=1)}
     return labelArray(segmentationNode, values, volumeNode)[1]
-
-
-def _labelmap(segmentationNode, segmentID):
-    """The voxels of one segment as a vtkOrientedImageData of its own, or None if it has none."""
-    node = segmentationNode
-    if node.GetSegmentation().GetSegment(segmentID).GetRepresentation(LABELMAP) is None:
-        # Drawn as a surface: converted in a copy, the user's node stays as it is.
-        node = asLabelmaps(segmentationNode)
-    image = slicer.vtkOrientedImageData()
-    return image if node is not None and node.GetBinaryLabelmapRepresentation(segmentID, image) else None
 
 
 def scalarsOf(image):
