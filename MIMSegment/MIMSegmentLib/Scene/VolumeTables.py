@@ -26,7 +26,8 @@ class VolumeTables:
     def __init__(self, scene, placeBeside):
         self._scene = scene
         self._placeBeside = placeBeside
-        # What is observed, with the tags of its observers: of a time point its vtkSegmentation, of a sequence itself.
+        # What is observed, with the tags of its observers, by (ID of the node, time point): the vtkSegmentation of each
+        # time point, and a sequence itself as time point None.
         self._observed = {}
         # By time point, as long as they hold.
         self._volumes = {}
@@ -38,6 +39,7 @@ class VolumeTables:
         self._tags = [
             scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _weakly(self._refresh)),
             scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, _weakly(self._forget)),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, _weakly(self._release)),
         ]
         self._refresh()
 
@@ -79,10 +81,21 @@ class VolumeTables:
 
     def _forget(self):
         """The scene was closed: what is observed would not be released otherwise."""
-        for observed, tags in self._observed.values():
-            for tag in tags:
-                observed.RemoveObserver(tag)
-        self._observed, self._volumes, self._changed = {}, {}, set()
+        for key in list(self._observed):
+            self._unobserve(key)
+        self._volumes, self._changed = {}, set()
+
+    def _release(self):
+        """A node was removed: what is observed of it would stay in memory otherwise."""
+        for key in list(self._observed):
+            if self._scene.GetNodeByID(key[0]) is None:
+                self._unobserve(key)
+
+    def _unobserve(self, key):
+        observed, tags = self._observed.pop(key, (None, ()))
+        for tag in tags:
+            observed.RemoveObserver(tag)
+        self._volumes.pop(key, None)
 
     def _refresh(self, *_ignored):
         """A scene was loaded."""
@@ -108,14 +121,13 @@ class VolumeTables:
         wanted = {key: each.GetSegmentation() for key, each in _timePoints(node)}
         events = [getattr(slicer.vtkSegmentation, name) for name in EVENTS]
         if _isSequence(node):
-            wanted[identifier] = node
+            wanted[identifier, None] = node
+        for key in [key for key in self._observed if key[0] == identifier and key not in wanted]:
+            self._unobserve(key)
         for key, observed in wanted.items():
-            known, tags = self._observed.get(key, (None, ()))
-            if known is observed:
+            if self._observed.get(key, (None,))[0] is observed:
                 continue
-            for tag in tags:
-                known.RemoveObserver(tag)
-            self._volumes.pop(key, None)
+            self._unobserve(key)
             heard = _weakly(self, lambda tables, key=key: onModified(tables, key))
             own = [vtk.vtkCommand.ModifiedEvent] if observed is node else events
             self._observed[key] = observed, [observed.AddObserver(event, heard) for event in own]
