@@ -69,3 +69,14 @@ def add_sequence(scene, scan, count=3):
     browser.AddSynchronizedSequenceNode(sequence)
     logic.UpdateAllProxyNodes()
     return logic, browser, sequence
+
+
+def ball(scan, radius, voxel=(8, 7, 6)):
+    """Surface of a ball, mm, around a voxel (i, j, k) of a scan."""
+    sphere = vtk.vtkSphereSource()
+    sphere.SetCenter(*(ras_of_node(scan) @ [*voxel, 1])[:3])
+    sphere.SetRadius(radius)
+    sphere.SetThetaResolution(30)
+    sphere.SetPhiResolution(30)
+    sphere.Update()
+    return sphere.GetOutput()

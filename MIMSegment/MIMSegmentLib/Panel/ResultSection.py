@@ -29,7 +29,7 @@ class ResultSection:
     def show(self):
         """The mL of each segment of the chosen segmentation, as it is now, and what made it."""
         node = self.ui.segmentationSelector.currentNode()
-        rows = self.logic.scene.volumesBySide(node) if node is not None else []
+        rows = self.logic.scene.tables.volumesOf(node) if node is not None else []
         table = self.ui.volumesTable
         table.setRowCount(len(rows))
         for row, (name, milliliters, _voxels) in enumerate(rows):
@@ -40,14 +40,9 @@ class ResultSection:
         self.ui.resultInfoLabel.text = description
         self.ui.resultInfoLabel.visible = bool(description)
 
-    def volumeOf(self, segmentationNode):
-        """The scan that a segmentation was made on, or None."""
-        role = segmentationNode.GetReferenceImageGeometryReferenceRole()
-        return segmentationNode.GetNodeReference(role)
-
     def onEdit(self):
         node = self.ui.segmentationSelector.currentNode()
-        self.desktop.openSegmentEditor(node, self.volumeOf(node))
+        self.desktop.openSegmentEditor(node, self.logic.scene.volumeOf(node))
 
     def onCorrected(self, name, problem, notes):
         """A corrected result was added to the training cases, or could not be."""

@@ -95,7 +95,6 @@ class Widget:
             self._entered = True
             self.catalog.refresh()
             self.catalog.examine()
-        self.segmentTab.result.show()
         self.finetuneTab.cases.show()
         self.update()
 

@@ -113,12 +113,12 @@ class Cases:
     def addCorrected(self, scene, volumeNode, segmentationNode, warn=logging.warning):
         """Add a result that the user has corrected.
 
-        :raises Problem: as `addFromScene`; or the volume that it was made on is not there any more.
+        :raises Problem: as `addFromScene`; or there is no volume that it was made on.
         """
         if volumeNode is None:
             raise Problem(
-                _("The volume of {name} is not there any more.").format(name=segmentationNode.GetName()),
-                _("Load it again and segment it anew."),
+                _("The segmentation {name} belongs to no volume of the scene.").format(name=segmentationNode.GetName()),
+                _("Load its volume again, and choose it as source geometry in the Segment Editor."),
             )
         return self.addFromScene(scene, volumeNode, segmentationNode, source="corrected", warn=warn)
 

@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.ResultFiles import fileName
+from MIMSegmentLib.Scene.Segments.Grid import volumeOf
 
 # Where Slicer keeps the SOP Instance UIDs of the files that a volume was loaded from, separated by blanks.
 ATTRIBUTE = "DICOM.instanceUIDs"
@@ -16,7 +17,7 @@ def checkDicom(segmentationNode):
 
     :raises Problem: its volume does not come from DICOM files, or these are gone.
     """
-    _files(_volumeOf(segmentationNode), firstOnly=True)
+    _files(volumeOf(segmentationNode), firstOnly=True)
 
 
 def passOn(scene, segmentationNode, folder):
@@ -26,12 +27,12 @@ def passOn(scene, segmentationNode, folder):
     :returns: `(file, folder)` of the two, relative to `folder`; their names can be told to the user.
     :raises Problem: as `checkDicom` does, or the files cannot be written.
     """
-    volumeNode = _volumeOf(segmentationNode)
+    volumeNode = volumeOf(segmentationNode)
     files = _files(volumeNode)
     # In folders of their own, since both may have the same name.
     labels = os.path.join("labels", fileName(segmentationNode.GetName()) + ".seg.nrrd")
     series = os.path.join("series", fileName(volumeNode.GetName()))
-    scene.saveSegmentation(segmentationNode, os.path.join(folder, labels))
+    scene.saveSegmentation(scene.inVolume(segmentationNode, volumeNode), os.path.join(folder, labels))
     _gather(files, os.path.join(folder, series))
     return labels, series
 
@@ -52,10 +53,6 @@ def _gather(files, folder):
             _("The DICOM files cannot be passed on ({reason}).").format(reason=fault.strerror or fault),
             _("Check that they can be read, and that there is space for a copy on the disk of temporary files."),
         ) from fault
-
-
-def _volumeOf(segmentationNode):
-    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
 def _files(volumeNode, firstOnly=False):

@@ -55,21 +55,21 @@ class ResultFiles:
         if files and not folder:
             raise Problem(_("No folder is chosen."), _("Choose a folder to export to."))
         written, shared = [], 0
+        volumeNode = self._scene.volumeOf(segmentationNode)
+        # Once for all files, so that they agree.
+        labelmaps = self._scene.inVolume(segmentationNode, volumeNode) if files else None
         for ending in files:
             if ending == DICOM:
                 continue
             path = os.path.join(folder, name + ending)
             if ending == ".seg.nrrd":
-                self._scene.saveSegmentation(segmentationNode, path)
+                self._scene.saveSegmentation(labelmaps, path)
             else:
-                values = labelValues(self._scene.segments(segmentationNode))
-                volumeNode = segmentationNode.GetNodeReference(
-                    segmentationNode.GetReferenceImageGeometryReferenceRole()
-                )
-                _voxels, shared = self._scene.exportSegmentation(segmentationNode, volumeNode, path, values)
+                values = labelValues(self._scene.segments(labelmaps))
+                _voxels, shared = self._scene.exportSegmentation(labelmaps, volumeNode, path, values)
             written.append(path)
         if files:
-            written.append(self._writeTable(segmentationNode, os.path.join(folder, f"{name}-volumes.csv")))
+            written.append(self._writeTable(labelmaps, os.path.join(folder, f"{name}-volumes.csv")))
         if "labelmap" in formats:
             node = self._scene.addLabelmap(segmentationNode, segmentationNode.GetName())
             written.append(node.GetName())

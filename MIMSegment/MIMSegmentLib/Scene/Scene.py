@@ -5,7 +5,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Problem import Problem
-from MIMSegmentLib.Scene import Voxels
+from MIMSegmentLib.Scene.Segments import Grid, NodeFile, Voxels
 from MIMSegmentLib.Scene.VolumeTables import VolumeTables
 
 
@@ -33,7 +33,7 @@ class Scene:
         # A storage node of our own: the volume must neither forget its file nor pass for saved.
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetUseCompression(False)
-        Voxels.writeNode(storage, volumeNode, path)
+        NodeFile.writeNode(storage, volumeNode, path)
 
     def regionsForVolume(self, roiNodes, volumeNode):
         """Boxes in mm, RAS, in the coordinates of the volume's file, as the backend takes them.
@@ -93,6 +93,8 @@ class Scene:
             if node is not None:
                 created.SetDataNodeAtValue(node, sequenceNode.GetNthIndexValue(number))
         browserNode.AddSynchronizedSequenceNode(created)
+        # Slicer would fill a missing time point with its neighbour's; any other mode would show and change that one.
+        browserNode.SetMissingItemMode(created, browserNode.MissingItemSetToDefault)
         browserNode.SetSaveChanges(created, True)
         return created
 
@@ -155,6 +157,8 @@ class Scene:
 
     # -- segmentations to files
 
+    volumeOf = staticmethod(Grid.volumeOf)
+    inVolume = staticmethod(Grid.inVolume)
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
     volumesBySide = staticmethod(Voxels.volumesBySide)
@@ -170,11 +174,11 @@ class Scene:
         :raises Problem: if the file cannot be written.
         """
         array, shared = self.labelArray(segmentationNode, values, volumeNode)
-        toRAS = vtk.vtkMatrix4x4()
         if volumeNode is not None:
+            toRAS = vtk.vtkMatrix4x4()
             volumeNode.GetIJKToRASMatrix(toRAS)
         else:
-            Voxels.referenceImage(segmentationNode, None)[0].GetImageToWorldMatrix(toRAS)
+            toRAS = Grid.firstVoxelToRAS(Grid.referenceImage(segmentationNode, None))
         self.writeLabels(array, toRAS, path)
         numbers = np.bincount(array.ravel(), minlength=max(values.values(), default=0) + 1)
         return {segmentID: int(numbers[value]) for segmentID, value in values.items()}, shared
@@ -184,27 +188,26 @@ class Scene:
         node = slicer.vtkMRMLLabelMapVolumeNode()
         node.SetName("labels")
         node.SetIJKToRASMatrix(toRAS)
-        node.SetAndObserveImageData(Voxels.imageFromArray(array))
+        node.SetAndObserveImageData(NodeFile.imageFromArray(array))
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetUseCompression(True)
-        Voxels.writeNode(storage, node, path)
+        NodeFile.writeNode(storage, node, path)
 
     def saveSegmentation(self, segmentationNode, path):
-        """Write a `.seg.nrrd` file that holds the whole grid, with names, colors and codes."""
+        """Write labelmaps (see `inVolume`) as a `.seg.nrrd` file of the whole grid, with names, colors and codes."""
         storage = slicer.vtkMRMLSegmentationStorageNode()
         storage.SetCropToMinimumExtent(False)
         storage.SetUseCompression(True)
-        Voxels.writeNode(storage, segmentationNode, path)
+        NodeFile.writeNode(storage, segmentationNode, path)
 
     def addLabelmap(self, segmentationNode, name):
         """A new labelmap node with the segments, their names and colors."""
         node = self.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", self.scene.GenerateUniqueName(name))
-        volumeNode = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
         identifiers = vtk.vtkStringArray()
         for segmentID in segmentationNode.GetSegmentation().GetSegmentIDs():
             identifiers.InsertNextValue(segmentID)
         logic = slicer.vtkSlicerSegmentationsModuleLogic
-        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, volumeNode):
+        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, self.volumeOf(segmentationNode)):
             self.scene.RemoveNode(node)
             raise Problem(
                 _("The segmentation {name} cannot be turned into a labelmap.").format(name=segmentationNode.GetName()),
@@ -237,8 +240,7 @@ class Scene:
     def hideOtherSegmentations(self, volumeNode):
         """Hide the segmentations of other volumes: they do not belong over this one."""
         for node in self._nodes("vtkMRMLSegmentationNode"):
-            of = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-            if of is not volumeNode and node.GetDisplayNode() is not None:
+            if self.volumeOf(node) is not volumeNode and node.GetDisplayNode() is not None:
                 node.GetDisplayNode().SetVisibility(False)
 
     def contains(self, node):

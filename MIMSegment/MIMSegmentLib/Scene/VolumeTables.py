@@ -5,7 +5,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Scene import Voxels
+from MIMSegmentLib.Scene.Segments import Voxels
 
 ROLE = "MIMSegment.segmentation"
 EVENTS = ("SourceRepresentationModified", "SegmentAdded", "SegmentRemoved", "SegmentModified")
@@ -26,7 +26,8 @@ class VolumeTables:
     def __init__(self, scene, placeBeside):
         self._scene = scene
         self._placeBeside = placeBeside
-        # What is observed, with the tags of its observers: of a time point its vtkSegmentation, of a sequence itself.
+        # What is observed, with the tags of its observers, by (ID of the node, time point): the vtkSegmentation of each
+        # time point, and a sequence itself as time point None.
         self._observed = {}
         # By time point, as long as they hold.
         self._volumes = {}
@@ -38,6 +39,7 @@ class VolumeTables:
         self._tags = [
             scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _weakly(self._refresh)),
             scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, _weakly(self._forget)),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, _weakly(self._release)),
         ]
         self._refresh()
 
@@ -55,6 +57,11 @@ class VolumeTables:
         self._fill(table, node)
         self._placeBeside(table, node)
         return table
+
+    def volumesOf(self, segmentationNode):
+        """`Voxels.volumesBySide` of a segmentation; its voxels are counted once until it changes."""
+        self._observe(segmentationNode)
+        return self._volumesOf((segmentationNode.GetID(), ""), segmentationNode)
 
     def update(self):
         """Measure again what was changed."""
@@ -74,10 +81,21 @@ class VolumeTables:
 
     def _forget(self):
         """The scene was closed: what is observed would not be released otherwise."""
-        for observed, tags in self._observed.values():
-            for tag in tags:
-                observed.RemoveObserver(tag)
-        self._observed, self._volumes, self._changed = {}, {}, set()
+        for key in list(self._observed):
+            self._unobserve(key)
+        self._volumes, self._changed = {}, set()
+
+    def _release(self):
+        """A node was removed: what is observed of it would stay in memory otherwise."""
+        for key in list(self._observed):
+            if self._scene.GetNodeByID(key[0]) is None:
+                self._unobserve(key)
+
+    def _unobserve(self, key):
+        observed, tags = self._observed.pop(key, (None, ()))
+        for tag in tags:
+            observed.RemoveObserver(tag)
+        self._volumes.pop(key, None)
 
     def _refresh(self, *_ignored):
         """A scene was loaded."""
@@ -103,24 +121,19 @@ class VolumeTables:
         wanted = {key: each.GetSegmentation() for key, each in _timePoints(node)}
         events = [getattr(slicer.vtkSegmentation, name) for name in EVENTS]
         if _isSequence(node):
-            wanted[identifier] = node
+            wanted[identifier, None] = node
+        for key in [key for key in self._observed if key[0] == identifier and key not in wanted]:
+            self._unobserve(key)
         for key, observed in wanted.items():
-            known, tags = self._observed.get(key, (None, ()))
-            if known is observed:
+            if self._observed.get(key, (None,))[0] is observed:
                 continue
-            for tag in tags:
-                known.RemoveObserver(tag)
-            self._volumes.pop(key, None)
+            self._unobserve(key)
             heard = _weakly(self, lambda tables, key=key: onModified(tables, key))
             own = [vtk.vtkCommand.ModifiedEvent] if observed is node else events
             self._observed[key] = observed, [observed.AddObserver(event, heard) for event in own]
 
     def _fill(self, table, node):
-        rows = []
-        for key, segmentationNode in _timePoints(node):
-            if key not in self._volumes:
-                self._volumes[key] = Voxels.volumesBySide(segmentationNode)
-            rows.append((key[1], self._volumes[key]))
+        rows = [(key[1], self._volumesOf(key, each)) for key, each in _timePoints(node)]
         columns = _columnsOfTimePoints(node, rows) if _isSequence(node) else _columns(rows[0][1])
         with slicer.util.NodeModify(table):
             table.RemoveAllColumns()
@@ -128,6 +141,11 @@ class VolumeTables:
                 column.SetName(title)
                 table.AddColumn(column)
                 table.SetColumnTitle(title, title)
+
+    def _volumesOf(self, key, segmentationNode):
+        if key not in self._volumes:
+            self._volumes[key] = Voxels.volumesBySide(segmentationNode)
+        return self._volumes[key]
 
     def _tables(self):
         count = self._scene.GetNumberOfNodesByClass("vtkMRMLTableNode")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from fake_backend import fake_backend
 from logic_tools import add_segmentation, add_volume, box
-from panel_tools import FakeDesktop, open_panel, wait
+from panel_tools import FakeDesktop, cells, open_panel, wait
 
 SHAPE = (14, 16, 18)
 
 
 @pytest.fixture
-def panel(monkeypatch, tmp_path, slicer, scene, open_module):
-    return open_panel(monkeypatch, tmp_path, open_module, fake_backend(tmp_path / "module")[0]).panel
+def opened(monkeypatch, tmp_path, slicer, scene, open_module):
+    return open_panel(monkeypatch, tmp_path, open_module, fake_backend(tmp_path / "module")[0])
 
 
 def test_a_volume_that_is_loaded_while_the_panel_is_shown_is_chosen(panel, scene):
@@ -56,6 +56,66 @@ def test_an_overlap_that_an_export_loses_is_told_beside_what_was_written(panel, 
     panel.ui.exportButton.click()
     assert "S.nii.gz" in panel.ui.exportStatusLabel.text
     assert "Please note: Segments overlap in 16 voxels" in panel.ui.exportStatusLabel.text
+
+
+@pytest.mark.parametrize("kind", ["vtkMRMLMarkupsROINode", "vtkMRMLModelNode", "vtkMRMLSegmentationNode"])
+def test_a_source_geometry_that_is_no_volume_leaves_every_button_working(panel, scene, tmp_path, kind):
+    node = add_segmentation(scene, add_volume(scene), {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, "S")
+    other = scene.AddNewNodeByClass(kind, "Other")
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), other.GetID())
+    ui = panel.ui
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    assert ui.caseVolumeSelector.currentNode() is not other
+    ui.segmentationSelector.setCurrentNode(node)
+    ui.exportFolderEdit.currentPath = str(tmp_path)
+    ui.exportNiftiCheckBox.checked = True
+    ui.exportButton.click()
+    assert "Written to" in ui.exportStatusLabel.text
+    assert "belongs to no volume" in ui.exportDicomLabel.text
+    ui.labelmapButton.click()
+    assert "Created the labelmap" in ui.exportStatusLabel.text
+    ui.editButton.click()
+    assert panel.desktop.done[-1] == ("openSegmentEditor", node, None)
+    ui.addResultButton.click()
+    assert "source geometry" in ui.segmentStatusLabel.text
+
+
+def test_voxels_are_counted_once_until_they_change(opened, panel, scene, monkeypatch):
+    from MIMSegmentLib.Scene.Segments import Voxels
+
+    counted, count = [], Voxels.measured
+    monkeypatch.setattr(Voxels, "measured", lambda node: counted.append(node.GetName()) or count(node))
+    volume = add_volume(scene)
+    result = add_segmentation(scene, volume, {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, "Result")
+    loaded = add_segmentation(scene, volume, {"A": box(SHAPE, (2, 6), (2, 6), (2, 6))}, "Loaded")
+    # As at the end of a run.
+    panel.logic.scene.tables.add(result)
+    panel.segmentTab.result.choose(result)
+    assert counted == ["Result"]
+    panel.ui.segmentationSelector.setCurrentNode(loaded)
+    panel.ui.segmentationSelector.setCurrentNode(result)
+    for _time in range(2):
+        opened.exit()
+        opened.enter()
+    assert counted == ["Result", "Loaded"]
+    opened.exit()
+    result.GetSegmentation().GetNthSegment(0).SetName("Corrected")
+    opened.enter()
+    assert cells(panel.ui.volumesTable)[0][0] == "Corrected"
+    assert wait(lambda: not panel.logic.scene.tables._timer.active, 5)
+    assert counted == ["Result", "Loaded", "Result"]
+
+
+def test_entering_fills_the_table_of_volumes_once(opened, panel, scene, monkeypatch):
+    shown, show = [], type(panel.segmentTab.result).show
+    monkeypatch.setattr(type(panel.segmentTab.result), "show", lambda section: shown.append(1) or show(section))
+    panel.ui.segmentationSelector.setCurrentNode(
+        add_segmentation(scene, add_volume(scene), {"A": np.ones(SHAPE, bool)})
+    )
+    opened.exit()
+    shown.clear()
+    opened.enter()
+    assert len(shown) == 1
 
 
 def test_segmentations_of_other_patients_are_hidden(panel, scene):

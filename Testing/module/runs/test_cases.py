@@ -149,7 +149,7 @@ def test_a_segmentation_alone_is_a_case_on_its_own_grid(cases, tool, scene):
     assert os.listdir(os.path.join(cases.folder, "images")) == [os.path.basename(with_volume["image"])]
     assert cases.withoutVolume() == 1
     # A corrected result has a scan: without it something is wrong.
-    with pytest.raises(Problem, match="not there any more"):
+    with pytest.raises(Problem, match="belongs to no volume"):
         cases.addCorrected(tool, None, node)
     with pytest.raises(Problem, match="has no voxel"):
         cases.addFromScene(tool, None, add_segmentation(scene, volume, {"a": LEFT & RIGHT}))

@@ -113,6 +113,25 @@ def test_overlapping_segments_are_written_voxel_for_voxel(logic, drawn, outputs)
     assert len(referenced.ReferencedInstanceSequence) == SIZE[2]
 
 
+def test_a_transform_above_the_segmentation_moves_it_in_the_file_too(logic, drawn, series, outputs):
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    logic, _record = logic
+    node, (organ, lesion) = drawn
+    matrix = vtk.vtkMatrix4x4()
+    series.GetIJKToRASMatrix(matrix)
+    two = [2 * matrix.GetElement(row, 0) for row in range(3)]
+    step = vtk.vtkMatrix4x4()
+    for row in range(3):
+        step.SetElement(row, 3, two[row])
+    transform = node.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(step)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    assert export(logic, node, outputs).ok
+    masks, _data = read(outputs / "Befund 1.dcm")
+    assert np.array_equal(masks["Organ"], np.roll(organ, 2, axis=2))
+    assert np.array_equal(masks["Läsion"], np.roll(lesion, 2, axis=2))
+
+
 def test_what_a_model_drew_names_it(logic, series, outputs):
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
     logic, record = logic

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from logic_tools import FOLDER, nodes
+from logic_tools import FOLDER, add_segmentation, box, nodes
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import SimpleITK as sitk
@@ -10,7 +10,7 @@ import slicer
 import vtk
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Scene import Scene
-from scene_tools import add_result, add_scan, add_sequence
+from scene_tools import SHAPE, add_result, add_scan, add_sequence
 
 
 @pytest.fixture
@@ -168,3 +168,33 @@ def test_results_of_time_points_become_a_sequence_of_the_same_browser(tool, scen
     assert (created.GetIndexName(), created.GetIndexUnit()) == ("time", "s")
     assert browser.IsSynchronizedSequenceNode(created)
     assert created.GetNthDataNode(1).GetSegmentation().GetNumberOfSegments() == 2
+
+
+@pytest.mark.parametrize("steps", [(0, 1, 2), (2, 1, 0), (1, 0, 1)], ids=["forward", "backward", "from the gap"])
+def test_a_time_point_without_result_stays_without(tool, scene, scan, steps):
+    logic, browser, sequence = add_sequence(scene, scan)
+    browser.SetSelectedItemNumber(steps[0])
+    shown = browser.GetProxyNode(sequence)
+    found = [add_segmentation(scene, shown, {"a": box(SHAPE, (2, 3 + n), (3, 6), (4, 7))}) for n in (0, 2)]
+    created = tool.addSequence(browser, sequence, [found[0], None, found[1]], "Herz Segmente")
+    tool.remove(found)
+    table = tool.tables.add(created)
+    for step in steps:
+        browser.SetSelectedItemNumber(step)
+        logic.UpdateAllProxyNodes()
+        proxy = browser.GetProxyNode(created)
+        assert [voxels for _name, _milliliters, voxels in tool.volumes(proxy)] == {0: [9], 1: [], 2: [27]}[step]
+        if step == 1:
+            # What is drawn where nothing is kept must not end up in the neighbour.
+            tool.attach(proxy, shown)
+            proxy.GetSegmentation().AddEmptySegment("drawn")
+            proxy.Modified()
+        assert created.GetNumberOfDataNodes() == 2
+    tool.tables.update()
+    assert table.GetNumberOfRows() == 2
+    assert [tool.volumes(created.GetNthDataNode(number)) for number in range(2)] == [
+        [("a", pytest.approx(0.027), 9)],
+        [("a", pytest.approx(0.081), 27)],
+    ]
+    tool.tables.stop()
+    logic.SetMRMLScene(None)

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from MIMSegmentLib.Scene.Scene import Scene
-from scene_tools import SHAPE, add_result, add_scan, ras_of_node
+from MIMSegmentLib.Scene.Segments import Voxels
+from scene_tools import SHAPE, add_result, add_scan, ball, ras_of_node
 
 
 @pytest.fixture
@@ -95,21 +96,52 @@ def test_overlapping_segments_are_counted_and_the_later_one_wins(tool, scene, sc
 
 def test_segments_drawn_as_surfaces_are_converted_in_a_copy(tool, scene, scan):
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
-    sphere = vtk.vtkSphereSource()
-    sphere.SetCenter(*(ras_of_node(scan) @ [8, 7, 6, 1])[:3])
-    sphere.SetRadius(4.0)
-    sphere.SetThetaResolution(30)
-    sphere.SetPhiResolution(30)
-    sphere.Update()
     node.SetSourceRepresentationToClosedSurface()
     surface = slicer.vtkSegment()
     surface.SetName("ball")
-    surface.AddRepresentation("Closed surface", sphere.GetOutput())
+    surface.AddRepresentation("Closed surface", ball(scan, 4.0))
     node.GetSegmentation().AddSegment(surface)
     (segment,) = tool.segments(node)
     array, _shared = tool.labelArray(node, {segment["id"]: 1}, scan)
     assert array.sum() * 1.5 * 0.8 * 2.5 == pytest.approx(4 / 3 * np.pi * 4**3, rel=0.15)
     assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
+
+
+def test_surfaces_are_converted_once_for_all_segments(tool, scene, scan, monkeypatch):
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
+    node.SetSourceRepresentationToClosedSurface()
+    for number in range(5):
+        node.AddSegmentFromClosedSurfaceRepresentation(ball(scan, 4.0, (5 + number, 7, 6)), f"ball {number}")
+    copies, new = [], slicer.vtkMRMLSegmentationNode
+    monkeypatch.setattr(slicer, "vtkMRMLSegmentationNode", lambda: copies.append(new()) or copies[-1])
+    for _name, milliliters, _voxels in tool.volumes(node):
+        assert milliliters == pytest.approx(4 / 3 * np.pi * 4**3 / 1000, rel=0.15)
+    assert len(copies) == 1
+    values = {segment["id"]: number for number, segment in enumerate(tool.segments(node), start=1)}
+    array, _shared = tool.labelArray(node, values, scan)
+    assert len(copies) == 2
+    assert set(np.unique(array)) == {0, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_layer_is_read_once_for_all_of_its_segments(tool, scene, scan, monkeypatch, layers):
+    masks = {name: box(SHAPE, (1, 4 + n), (1, 5), (2 + 4 * n, 6 + 4 * n)) for n, name in enumerate("abc")}
+    # A part of "c" on the other side of "a", and what lies between them is no gap of it.
+    masks["c"] |= box(SHAPE, (8, 10), (1, 5), (0, 1))
+    node = add_segmentation(scene, scan, masks)
+    if layers == 1:
+        node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert node.GetSegmentation().GetNumberOfLayers() == layers
+    reads, read = [], Voxels.scalarsOf
+    monkeypatch.setattr(Voxels, "scalarsOf", lambda image: reads.append(image) or read(image))
+    assert [voxels for _name, _milliliters, voxels in tool.volumes(node)] == [mask.sum() for mask in masks.values()]
+    assert len(reads) == layers
+    values = {segment["id"]: number for number, segment in enumerate(tool.segments(node), start=7)}
+    array, shared = tool.labelArray(node, values, scan)
+    assert len(reads) == 2 * layers
+    assert shared == 0
+    assert all(np.array_equal(array == number, mask) for number, mask in enumerate(masks.values(), start=7))
 
 
 def test_more_than_255_values_fit(tool, scene, scan, folder):

@@ -146,6 +146,37 @@ def test_a_scene_that_is_closed_is_released(scene, segmentation):
     tool.tables.stop()
 
 
+@pytest.mark.parametrize("shown", [False, True], ids=["with table", "only shown"])
+def test_a_segmentation_that_is_removed_is_released(scene, segmentation, shown):
+    tool = Scene(scene)
+    nodes = [segmentation]
+    if shown:
+        tool.tables.volumesOf(segmentation)
+    else:
+        nodes.append(tool.tables.add(segmentation))
+    inside = weakref.ref(segmentation.GetSegmentation())
+    segmentation.SetAndObserveSegmentation(None)
+    tool.remove(nodes)
+    gc.collect()
+    assert inside() is None
+    tool.tables.stop()
+
+
+def test_a_sequence_that_is_removed_is_released_with_its_time_points(scene, moving):
+    (_logic, browser, sequence), tool = moving, Scene(scene)
+    table = tool.tables.add(sequence)
+    inside = [weakref.ref(sequence.GetNthDataNode(number).GetSegmentation()) for number in (1, 2)]
+    sequence.RemoveDataNodeAtValue(sequence.GetNthIndexValue(2))
+    assert wait_until(lambda: table.GetNumberOfRows() == 2, 5)
+    gc.collect()
+    assert inside[1]() is None
+    assert inside[0]() is not None
+    tool.remove([table, browser.GetProxyNode(sequence), sequence])
+    gc.collect()
+    assert inside[0]() is None
+    tool.tables.stop()
+
+
 @pytest.mark.parametrize(("milliliters", "text"), [(4.645, "4.65"), (4.644, "4.64"), (0.0, "0.00"), (2.675, "2.68")])
 def test_halves_are_rounded_up(milliliters, text):
     assert volumeText(milliliters) == text

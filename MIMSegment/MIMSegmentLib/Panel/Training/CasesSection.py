@@ -105,7 +105,7 @@ class CasesSection:
             # First what the user chose: this slot comes before the one that writes it to the parameters, and each
             # change of a parameter writes all of them back to the widgets.
             self.parameters.caseSegmentation = node
-            volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+            volume = self.logic.scene.volumeOf(node)
             if volume is not None:
                 self.parameters.caseVolume = volume
         self.update()
@@ -119,7 +119,7 @@ class CasesSection:
 
     def addCorrected(self, segmentation):
         """Add a result or a proposal that the user has corrected."""
-        volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+        volume = self.logic.scene.volumeOf(segmentation)
         problem, notes = self._try(
             lambda warn: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation, warn)]
         )
