@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import oblique_series
+from segment_tools import settings_for, write_scan
+from tiny_model import write_tiny_bundle
 
 import mimseg
 from mimseg.cli.main import main
+from mimseg.commands.segment.run import segment
 from mimseg.errors import UserError
 
 SCAN = Path(__file__).resolve().parents[3] / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
@@ -56,3 +60,24 @@ def test_importing_it_loads_nothing_and_unknown_names_are_no_attributes():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert not hasattr(mimseg, "segment_everything")
     assert all(hasattr(mimseg, name) for name in mimseg.__all__)
+
+
+def test_its_files_name_the_model_as_those_of_the_command_do(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    write_scan(tmp_path / "scan.nrrd")
+    mimseg.open_model(bundle, device="cpu").segment(mimseg.read(tmp_path / "scan.nrrd")).write(tmp_path / "l.seg.nrrd")
+    segment(settings_for(bundle, tmp_path / "scan.nrrd", tmp_path / "c.seg.nrrd"))
+    tags = [sitk.ReadImage(str(tmp_path / f"{name}.seg.nrrd")).GetMetaData("Segment0_Tags") for name in "lc"]
+    assert "SegmentAlgorithmType:AUTOMATIC|DICOM.SegmentAlgorithmName:tiny|" in tags[0]
+    assert tags[0] == tags[1]
+
+
+def test_its_dicom_segmentations_are_not_declared_drawn_by_hand(tmp_path: Path):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    oblique_series(tmp_path / "scan")
+    model = mimseg.open_model(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    model.segment(mimseg.read(tmp_path / "scan")).write(tmp_path / "l.dcm")
+    data = pydicom.dcmread(tmp_path / "l.dcm")
+    assert {each.SegmentAlgorithmType for each in data.SegmentSequence} == {"AUTOMATIC"}
+    assert data.ContentDescription == "tiny 1.0.0, research use only"

@@ -18,6 +18,7 @@ from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.commands.segment.cases import label_values
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.volume_table import measure
+from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import box_from_ras
@@ -65,23 +66,27 @@ class Segmentation:
         array: `(i, j, k)` of whole numbers on the scan's own grid; 0 is background.
         grid: Where the voxels lie.
         labels: Value, name, colour and codes of each structure.
+        algorithm: Name and version of the model that drew them; None for labels that somebody drew by hand.
     """
 
     array: NDArray[np.integer]
     grid: Grid
     labels: tuple[Label, ...]
+    algorithm: Algorithm | None = None
 
     def volumes(self) -> dict[str, float]:
         """Volume of each structure in mL, by its name."""
         return {row.label: row.ml for row in measure(self.array, self.grid, self.labels)}
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write a labelmap, or a segmentation of 3D Slicer (`.seg.nrrd`); the ending says which.
+        """Write a labelmap, or a segmentation of 3D Slicer (`.seg.nrrd`) or DICOM (`.dcm`); the ending says which.
+
+        Segmentations name the model.
 
         Raises:
             UserError: The ending is not supported, or the file cannot be written.
         """
-        write_labelmap(Path(path), self.array, self.grid, self.labels)
+        write_labelmap(Path(path), self.array, self.grid, self.labels, self.algorithm)
 
 
 class Model:
@@ -123,7 +128,8 @@ class Model:
             if not regions:
                 refuse_nothing_known(classes, description, scan.grid, "this scan")
         kept = finder.kept(scan.grid)
-        return Segmentation(label_values(classes, finder.labels(scan.grid), kept), scan.grid, kept)
+        values = label_values(classes, finder.labels(scan.grid), kept)
+        return Segmentation(values, scan.grid, kept, Algorithm(description.name, description.version))
 
     def _locator(self, bundle: Bundle) -> Engine:
         """The engine of the model that shows where to look; opened when the first scan needs it."""
