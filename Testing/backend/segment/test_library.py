@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from segment_tools import settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
 import mimseg
+from mimseg.bundle.locator import Locator, Place
 from mimseg.cli.main import main
 from mimseg.commands.segment.run import segment
 from mimseg.errors import UserError
@@ -53,6 +55,42 @@ def test_structures_can_be_chosen_by_name(model: mimseg.Model):
 def test_a_box_beside_the_scan_is_refused(model: mimseg.Model):
     with pytest.raises(UserError):
         model.segment(mimseg.read(SCAN), boxes=[(500, 600, 0, 10, 0, 10)])
+
+
+def test_what_a_file_leaves_in_doubt_is_warned_of_and_can_be_said(tmp_path: Path):
+    image = sitk.GetImageFromArray(np.arange(24, dtype=np.int16).reshape(4, 3, 2))
+    sitk.WriteImage(image, str(tmp_path / "scan.mha"))
+    header = (tmp_path / "scan.mha").read_bytes()
+    kept = [line for line in header.split(b"\n", 12) if not line.startswith(b"TransformMatrix")]
+    (tmp_path / "scan.mha").write_bytes(b"\n".join(kept))
+    with pytest.warns(UserWarning, match="read as RAS") as told:
+        scan = mimseg.read(tmp_path / "scan.mha")
+    assert [each.filename for each in told] == [__file__]
+    with pytest.warns(UserWarning, match="read as LPS"):
+        turned = mimseg.read(tmp_path / "scan.mha", orientation="lps")
+    assert np.array_equal(scan.grid.direction, np.diag([-1, -1, 1]))
+    assert np.array_equal(turned.grid.direction, np.eye(3))
+    with pytest.raises(UserError, match="'UP' is not an orientation"):
+        mimseg.read(tmp_path / "scan.mha", orientation="up")
+
+
+def test_one_volume_of_several_can_be_read(tmp_path: Path):
+    frames = [sitk.GetImageFromArray(np.arange(24, dtype=np.int16).reshape(4, 3, 2) + number) for number in (0, 100)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "4d.nii.gz"))
+    with pytest.raises(UserError, match="holds 2 volumes"):
+        mimseg.read(tmp_path / "4d.nii.gz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mimseg.read(tmp_path / "4d.nii.gz", frame=1).array.min() == 100
+
+
+def test_a_model_without_its_locator_warns(tmp_path: Path):
+    locator = Locator("no-such-model", (Place(("Grey",)),))
+    bundle = write_tiny_bundle(tmp_path / "tiny", locator=locator, field_of_view_mm=(90.0, 90.0, 90.0))
+    write_scan(tmp_path / "scan.nrrd")
+    model, scan = mimseg.open_model(bundle, device="cpu"), mimseg.read(tmp_path / "scan.nrrd")
+    with pytest.warns(UserWarning, match="no-such-model"):
+        model.segment(scan)
 
 
 def test_importing_it_loads_nothing_and_unknown_names_are_no_attributes():

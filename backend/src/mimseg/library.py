@@ -6,9 +6,11 @@ What stands here is also in `mimseg` itself, which loads it when it is asked for
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from mimseg.commands.segment.volume_table import measure
 from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
+from mimseg.data.orientation import check_orientation
 from mimseg.data.regions import box_from_ras
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
@@ -31,16 +34,27 @@ from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
 
 
-def read(path: str | os.PathLike[str]) -> Volume:
+def read(path: str | os.PathLike[str], frame: int | None = None, orientation: str = "") -> Volume:
     """Read one three-dimensional scan: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
+
+    Args:
+        path: The file or folder.
+        frame: Which volume of several (time points, b-values, echoes), from 0; None where there is one.
+        orientation: How the axes run if the file does not say it, such as `LPS`; empty for RAS, with a warning.
 
     Returns:
         `array` `(i, j, k)` in the file's own numbers (CT: HU), and `grid`, which says where its voxels lie in mm.
 
+    Warns:
+        UserWarning: Something was corrected or is in doubt: orientation, NaN, gantry tilt.
+
     Raises:
         UserError: The input is not one readable, scalar, three-dimensional volume.
     """
-    return read_volume(Path(path))
+    if orientation:
+        check_orientation(orientation.upper())
+    with _AsWarnings() as reporter:
+        return read_volume(Path(path), frame, reporter, orientation.upper())
 
 
 def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", threads: int | None = None) -> Model:
@@ -112,13 +126,22 @@ class Model:
                 Empty: the whole scan, or, in a large one, the region that a model with a locator finds by itself.
             names: Structures to keep; empty keeps all.
 
+        Warns:
+            UserWarning: A region was not found, or the model for finding it is missing.
+
         Raises:
             UserError: A box lies outside of the scan, the model has no such structure, its region is not found, or a
                 whole scan shows nothing of what it knows.
             OutOfMemory: Memory ran out.
         """
+        with _AsWarnings() as reporter:
+            return self._segment(scan, boxes, names, reporter)
+
+    def _segment(
+        self, scan: Volume, boxes: Sequence[Sequence[float]], names: Sequence[str], reporter: Reporter
+    ) -> Segmentation:
         description = self._bundle.description
-        finder = Finder(description, not boxes, names, Reporter())
+        finder = Finder(description, not boxes, names, reporter)
         located = finder.boxes(scan, self._locator)
         if located:
             classes = segment_located(scan, description, self._engine, located)
@@ -136,3 +159,20 @@ class Model:
         if self._locating is None:
             self._locating = self._open_for(bundle)
         return self._locating
+
+
+class _AsWarnings(Reporter):
+    """Gives warnings by Python's `warnings` to the line that called the library, when the block ends."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    def warning(self, code: str, message: str) -> None:
+        self._messages.append(message)
+
+    def __enter__(self) -> _AsWarnings:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        for message in self._messages:
+            warnings.warn(message, stacklevel=3)
