@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.commands.evaluate.reading import read_pair
 from mimseg.commands.evaluate.report import write_report
 from mimseg.data.cases import stem
 from mimseg.data.cases.description import IGNORE
-from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.labelmaps import read_segment_names
 from mimseg.data.labels.structures import read_labels
-from mimseg.data.volume import Volume
-from mimseg.data.volumes import describe_grid
 from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.formats import ending_of
@@ -154,7 +153,7 @@ def score_case(
     Args:
         name: Name of the case.
         predicted: Label map or segmentation.
-        reference: Label map or segmentation on the same grid.
+        reference: Label map or segmentation on the same grid, or with voxels of it; see `read_pair`.
         table: Names of the values to score; None for all values and the files' own names.
         tolerance_mm: Tolerance of the surface Dice.
         reporter: Is told of labels that are not scored, of overlapping segments, and of values that take their meaning
@@ -164,7 +163,7 @@ def score_case(
         UserError: A file cannot be read, or they lie on different grids.
     """
     reporter = reporter or Reporter()
-    volumes = _read_pair(predicted, reference, reporter)
+    volumes = read_pair(predicted, reference, reporter)
     values = [np.flatnonzero(np.bincount(volume.array.reshape(-1, order="A"))) for volume in volumes]
     names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values], reporter)
     ignored = [value for value, text in names[1].items() if text.casefold() == IGNORE]
@@ -210,26 +209,6 @@ def _label_files(folder: Path) -> dict[str, Path]:
 
 def _example(files: dict[str, Path]) -> str:
     return next((path.name for path in files.values()), "nothing: it holds no label map")
-
-
-def _read_pair(predicted: Path, reference: Path, reporter: Reporter) -> tuple[Volume, Volume]:
-    expected = read_labelmap(reference, None, reporter)
-    try:
-        return read_labelmap(predicted, expected.grid, reporter), expected
-    except UserError as fault:
-        if fault.code != "grid-mismatch":
-            raise
-    # 3D Slicer may have saved the reference cropped to its segments: then the prediction has the full grid.
-    full = read_labelmap(predicted, None, reporter)
-    try:
-        return full, read_labelmap(reference, full.grid, reporter)
-    except UserError as fault:
-        raise UserError(
-            f"The prediction {predicted} ({describe_grid(full.grid)}) and the reference {reference} "
-            f"({describe_grid(expected.grid)}) lie on different grids.",
-            "Compare label maps of one image; resample one on the other's grid with nearest-neighbour interpolation.",
-            "grid-mismatch",
-        ) from fault
 
 
 def _names(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mimseg import formats
 from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
+from mimseg.data.labels.placing import lies_on, place
 from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments, stray_segments
 from mimseg.data.labels.structures import Label
-from mimseg.data.nifti.placement import grids_of
 from mimseg.data.opening import open_image
 from mimseg.data.reading.opened import ImageFile
 from mimseg.data.volume import Grid, Volume
@@ -24,8 +24,6 @@ from mimseg.events import Reporter
 from mimseg.files import replacing
 
 Merge = Callable[[NDArray, Sequence[Segment]], NDArray]
-# A label map may lie this share of a voxel beside its image: headers are rounded, and nothing is drawn finer.
-_BESIDE_VOXELS = 0.1
 
 
 def read_labelmap(
@@ -70,9 +68,9 @@ def read_labelmap(
     elif array.ndim == 4:
         raise UserError(f"{path} has {len(array)} numbers in each voxel.", "Give one label per voxel.", "not-scalar")
     labels = _whole_numbers(array, path)
-    if like is None or _lies_on(grid, like, path, reporter):
+    if like is None or lies_on(grid, like, path, reporter):
         return Volume(labels, like or grid)
-    placed = _place(labels, grid, like) if segments else None
+    placed = place(labels, grid, like) if segments else None
     if placed is None:
         raise UserError(
             f"The labels {path} lie on another grid ({describe_grid(grid)}) than the image ({describe_grid(like)}).",
@@ -166,27 +164,6 @@ def _tell_stray(array: NDArray, segments: Sequence[Segment], path: Path, reporte
         )
 
 
-def _lies_on(grid: Grid, like: Grid, path: Path, reporter: Reporter) -> bool:
-    """True if the labels lie on the image, by either transform of either file; the reporter is told of small steps."""
-    if grid.same_as(like):
-        return True
-    if grid.size != like.size:
-        return False
-    pairs = [(own, its) for own in grids_of(grid) for its in grids_of(like)]
-    if any(own.same_as(its) for own, its in pairs[1:]):
-        reporter.warning(
-            "other-transform",
-            f"{path}: these labels were placed by the other of the image's two transforms (qform and sform); voxel by "
-            "voxel they fit it.",
-        )
-        return True
-    beside = min(own.apart_from(its) for own, its in pairs)
-    if beside > _BESIDE_VOXELS * min(like.spacing):
-        return False
-    reporter.warning("beside-image", f"{path}: these labels lie {beside:.2g} mm beside the image; they count as on it.")
-    return True
-
-
 def _whole_numbers(array: NDArray, path: Path) -> NDArray:
     try:
         return smallest_type(array)
@@ -194,20 +171,3 @@ def _whole_numbers(array: NDArray, path: Path) -> NDArray:
         raise UserError(
             f"{path} is no labelmap: {fault}.", "Give whole numbers, 0 for background.", "not-a-labelmap"
         ) from fault
-
-
-def _place(labels: NDArray, grid: Grid, like: Grid) -> NDArray | None:
-    """Labels on `like` if their voxels coincide with some of its voxels; None if they do not."""
-    corners = np.array([np.zeros(3), np.asarray(grid.size) - 1.0])
-    indices = like.to_index(grid.to_point(corners))
-    start, last = np.rint(indices).astype(int)
-    if np.abs(indices - np.rint(indices)).max() > 0.01 or np.any(last - start + 1 != grid.size):
-        return None
-    placed = np.zeros(like.size, labels.dtype)
-    low, high = np.maximum(start, 0), np.minimum(last + 1, like.size)
-    if np.any(low >= high):
-        return placed
-    target = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    source = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    placed[target] = labels[source]
-    return placed
