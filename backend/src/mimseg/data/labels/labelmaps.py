@@ -32,11 +32,13 @@ def read_labelmap(
     reporter: Reporter | None = None,
     orientation: str = "",
     merge: Merge | None = None,
+    whole: bool = False,
 ) -> Volume:
     """Read a labelmap, or a Slicer segmentation as one labelmap.
 
     Where segments overlap, the later one wins and the reporter is told. A segmentation that covers
-    only a part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place.
+    another part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place; the reporter is told of
+    labels beyond `like`, which are left out.
 
     Args:
         path: A labelmap in any image format, a `.seg.nrrd` file, a DICOM segmentation (SEG) or contours (RTSTRUCT).
@@ -45,12 +47,14 @@ def read_labelmap(
         orientation: How the axes run if the file does not say, as of the image; empty for RAS.
         merge: Makes one labelmap `(i, j, k)` of layers `(L, i, j, k)` and their segments; None takes the values of the
             file.
+        whole: Refuse labels beyond `like`.
 
     Returns:
         Array `(i, j, k)`, uint8 or uint16, on `like` if that is given.
 
     Raises:
-        UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid.
+        UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid; all labels lie
+            beyond `like`, or some with `whole`.
     """
     path, reporter = Path(path), reporter or Reporter()
     file = open_image(path, like)
@@ -77,6 +81,7 @@ def read_labelmap(
             "Give labels drawn on this image, or resample them on its grid with nearest-neighbour interpolation.",
             "grid-mismatch",
         )
+    _tell_outside(labels, placed, path, reporter, whole)
     return Volume(placed, like)
 
 
@@ -162,6 +167,27 @@ def _tell_stray(array: NDArray, segments: Sequence[Segment], path: Path, reporte
         reporter.warning(
             "stray-voxels", f"{path}: {stray} voxels belong to no segment of its header and count as background."
         )
+
+
+def _tell_outside(labels: NDArray, placed: NDArray, path: Path, reporter: Reporter, refuse: bool) -> None:
+    """Tell of labelled voxels that were lost when `labels` were put in their place."""
+    drawn, kept = int(np.count_nonzero(labels)), int(np.count_nonzero(placed))
+    if kept == drawn:
+        return
+    if kept == 0:
+        raise UserError(
+            f"All labelled voxels of {path} lie outside of the image.",
+            "Give the image that they were drawn on.",
+            "grid-mismatch",
+        )
+    lost = f"{path}: {drawn - kept} of {drawn} labelled voxels ({1 - kept / drawn:.0%}) lie outside of the image"
+    if refuse:
+        raise UserError(
+            f"{lost}.",
+            "Give the image that they were drawn on, or erase what lies beside this one.",
+            "outside-image",
+        )
+    reporter.warning("outside-image", f"{lost} and are left out.")
 
 
 def _whole_numbers(array: NDArray, path: Path) -> NDArray:
