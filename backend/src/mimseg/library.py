@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import label_values
+from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
-from mimseg.commands.segment.volume_table import measure
-from mimseg.data.labels.drawn import Algorithm
+from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.orientation import check_orientation
@@ -81,16 +80,18 @@ class Segmentation:
         grid: Where the voxels lie.
         labels: Value, name, colour and codes of each structure.
         algorithm: Name and version of the model that drew them; None for labels that somebody drew by hand.
+        overlapping: Where each structure is if they may overlap; `array` shows the smallest one of a voxel.
     """
 
     array: NDArray[np.integer]
     grid: Grid
     labels: tuple[Label, ...]
     algorithm: Algorithm | None = None
+    overlapping: Overlapping | None = None
 
     def volumes(self) -> dict[str, float]:
         """Volume of each structure in mL, by its name."""
-        return {row.label: row.ml for row in measure(self.array, self.grid, self.labels)}
+        return {row.label: row.ml for row in volumes_of(self.array, self.overlapping, self.grid, self.labels)}
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a labelmap, or a segmentation of 3D Slicer (`.seg.nrrd`) or DICOM (`.dcm`); the ending says which.
@@ -100,7 +101,7 @@ class Segmentation:
         Raises:
             UserError: The ending is not supported, or the file cannot be written.
         """
-        write_labelmap(Path(path), self.array, self.grid, self.labels, self.algorithm)
+        write_labelmap(Path(path), self.array, self.grid, self.labels, self.algorithm, self.overlapping)
 
 
 class Model:
@@ -142,17 +143,20 @@ class Model:
     ) -> Segmentation:
         description = self._bundle.description
         finder = Finder(description, not boxes, names, reporter)
+        structures = finder.labels(scan.grid)
+        overlapping = note_for(description, structures, scan.grid)
+        bits = None if overlapping is None else overlapping.bits
         located = finder.boxes(scan, self._locator)
         if located:
-            classes = segment_located(scan, description, self._engine, located)
+            classes = segment_located(scan, description, self._engine, located, bits=bits)
         else:
             regions = [box_from_ras(tuple(box), scan.grid) for box in boxes]
-            classes = segment_volume(scan, description, self._engine, regions)
+            classes = segment_volume(scan, description, self._engine, regions, bits=bits)
             if not regions:
                 refuse_nothing_known(classes, description, scan.grid, "this scan")
         kept = finder.kept(scan.grid)
-        values = label_values(classes, finder.labels(scan.grid), kept)
-        return Segmentation(values, scan.grid, kept, Algorithm(description.name, description.version))
+        values = label_values(classes, structures, kept, overlapping)
+        return Segmentation(values, scan.grid, kept, Algorithm(description.name, description.version), overlapping)
 
     def _locator(self, bundle: Bundle) -> Engine:
         """The engine of the model that shows where to look; opened when the first scan needs it."""

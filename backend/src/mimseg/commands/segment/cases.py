@@ -76,15 +76,6 @@ def write_case(
         write_labelmap(job.output, labels, volume.grid, kept, algorithm, overlapping)
 
 
-def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:
-    """The values of the structures in `kept` from class indices `(i, j, k)`, 0 elsewhere."""
-    values = np.zeros(len(labels) + 1, np.uint16 if max(label.value for label in labels) > 255 else np.uint8)
-    for index, label in enumerate(labels, start=1):
-        if label in kept:
-            values[index] = label.value
-    return values[classes]
-
-
 def choose_structures(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
     """The model's structures of these names, whatever their case; all of them if `names` is empty.
 
