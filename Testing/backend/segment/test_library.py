@@ -18,6 +18,8 @@ import mimseg
 from mimseg.bundle.locator import Locator, Place
 from mimseg.cli.main import main
 from mimseg.commands.segment.run import segment
+from mimseg.data.intensity import Intensity
+from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 
 SCAN = Path(__file__).resolve().parents[3] / "Resources" / "SampleData" / "MNI152_T1.nii.gz"
@@ -119,3 +121,18 @@ def test_its_dicom_segmentations_are_not_declared_drawn_by_hand(tmp_path: Path):
     data = pydicom.dcmread(tmp_path / "l.dcm")
     assert {each.SegmentAlgorithmType for each in data.SegmentSequence} == {"AUTOMATIC"}
     assert data.ContentDescription == "tiny 1.0.0, research use only"
+
+
+def test_it_refuses_ct_that_is_not_in_hounsfield_units_as_the_command_does(tmp_path: Path):
+    window = Preprocessing(intensity=Intensity("window", -125, 275))
+    bundle = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")
+    _, image = write_scan(tmp_path / "scan.nrrd", low=-50)
+    sitk.WriteImage(image + 1024, str(tmp_path / "scan.nrrd"))
+    model, scan = mimseg.open_model(bundle, device="cpu"), mimseg.read(tmp_path / "scan.nrrd")
+    for boxes in ([], [(-500.0, 500.0) * 3]):
+        with pytest.raises(UserError, match="This scan is not in Hounsfield units") as caught:
+            model.segment(scan, boxes=boxes)
+        assert caught.value.code == "not-hounsfield"
+    sitk.WriteImage(image + 40, str(tmp_path / "scan.nrrd"))
+    with pytest.warns(UserWarning, match="This scan has hardly a value below -50"):
+        model.segment(mimseg.read(tmp_path / "scan.nrrd"))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
+from mimseg.commands.segment.cases import check_fit
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
 from mimseg.data.labels.drawn import Algorithm, Overlapping
@@ -128,11 +129,12 @@ class Model:
             names: Structures to keep; empty keeps all.
 
         Warns:
-            UserWarning: A region was not found, or the model for finding it is missing.
+            UserWarning: The scan is hardly what the model was trained on, a region was not found, or the model for
+                finding it is missing.
 
         Raises:
-            UserError: A box lies outside of the scan, the model has no such structure, its region is not found, or a
-                whole scan shows nothing of what it knows.
+            UserError: A box lies outside of the scan, the model has no such structure, its region is not found, the
+                scan is CT that is not in Hounsfield units, or a whole scan shows nothing of what the model knows.
             OutOfMemory: Memory ran out.
         """
         with _AsWarnings() as reporter:
@@ -143,6 +145,7 @@ class Model:
     ) -> Segmentation:
         description = self._bundle.description
         finder = Finder(description, not boxes, names, reporter)
+        check_fit(scan, "This scan", description, bool(boxes) or finder.runs_on(scan.grid), reporter)
         structures = finder.labels(scan.grid)
         overlapping = note_for(description, structures, scan.grid)
         bits = None if overlapping is None else overlapping.bits

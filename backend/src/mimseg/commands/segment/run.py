@@ -150,7 +150,7 @@ class _Run:
         regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
         description = self.bundle.description
         located = self.finder.runs_on(volume.grid)
-        check_fit(volume, job, description, bool(regions) or located, self.reporter)
+        check_fit(volume, str(job.inputs[0]), description, bool(regions) or located, self.reporter)
         structures = self.finder.labels(volume.grid)
         overlapping = note_for(description, structures, volume.grid)
         classes = self._classes(volume, regions, None if overlapping is None else overlapping.bits)
