@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
 from mimseg.data.labels.placing import lies_on, place, union_of
-from mimseg.data.volume import Volume
+from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import describe_grid
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.formats import is_dicom
 
+Read = Callable[[Path, Grid | None, Reporter], Volume]
 # More voxels than any image has: so far apart are only files of two images.
 _MOST_VOXELS = 2**30
 
 
-def read_pair(predicted: Path, reference: Path, reporter: Reporter) -> tuple[Volume, Volume]:
+def read_pair(
+    predicted: Path, reference: Path, reporter: Reporter, read: tuple[Read, Read] = (read_labelmap, read_labelmap)
+) -> tuple[Volume, Volume]:
     """Both label maps on one grid.
 
     3D Slicer saves segmentations cropped to their segments, and a DICOM segmentation has no slices without one. Such
     files are compared on all voxels of both: where a file has none, nothing was drawn.
 
+    Args:
+        predicted: The prediction.
+        reference: The reference.
+        reporter: Is told what is in doubt.
+        read: Reads the prediction, and the reference: a path, the grid that it has to lie on or None, the reporter.
+
     Raises:
         UserError: A file cannot be read, or they lie on different grids.
     """
-    expected = read_labelmap(reference, None, reporter)
+    expected = read[1](reference, None, reporter)
     try:
-        found = read_labelmap(predicted, None, reporter)
+        found = read[0](predicted, None, reporter)
         return _on_one_grid(found, expected, predicted, reference, reporter)
     except UserError as fault:
         if not is_dicom(predicted):
             raise
         # Contours have no voxels of their own: without their image they are filled on those of the reference.
         try:
-            return read_labelmap(predicted, expected.grid, reporter), expected
+            return read[0](predicted, expected.grid, reporter), expected
         except UserError:
             raise fault from None
 

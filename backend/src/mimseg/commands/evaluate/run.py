@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.commands.evaluate.reading import read_pair
+from mimseg.commands.evaluate.regions import score_regions
 from mimseg.commands.evaluate.report import write_report
 from mimseg.data.cases import stem
 from mimseg.data.cases.description import IGNORE
 from mimseg.data.labels.labelmaps import read_segment_names
+from mimseg.data.labels.scheme import LabelScheme, read_scheme
 from mimseg.data.labels.structures import read_labels
 from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
@@ -40,7 +42,8 @@ class EvaluateSettings:
         predictions: A label map, or a folder of them.
         references: A label map, or a folder of them; cases are matched by file name without extension.
         output: The report's path without extension: `.csv` and `.json` are written.
-        labels: JSON file with value and name of the structures to score; None for all there are.
+        labels: JSON file with value and name of the structures to score, as `finetune` takes it; None for all there
+            are.
         tolerance_mm: Tolerance of the surface Dice.
         seed: Seed of the bootstrap.
     """
@@ -66,7 +69,9 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     """
     if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
         raise UserError(f"The tolerance {settings.tolerance_mm} mm is not usable.", "Give millimetres, 0 or more.")
-    table = {label.value: label.name for label in read_labels(settings.labels)} if settings.labels else None
+    scheme = read_scheme(settings.labels) if settings.labels else None
+    regions = scheme if scheme is not None and scheme.regions else None
+    table = _table(settings.labels, scheme) if settings.labels and scheme is not None else None
     reporter.start("evaluate", tolerance_mm=settings.tolerance_mm)
     pairs = pair_files(settings.predictions, settings.references, reporter)
     cases: list[CaseScores] = []
@@ -77,7 +82,10 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
         reporter.progress("evaluate", number, len(pairs))
         check()
         try:
-            scores = score_case(name, predicted, reference, table, settings.tolerance_mm, once)
+            if regions is not None:
+                scores = score_regions(name, predicted, reference, regions, settings.tolerance_mm, once)
+            else:
+                scores = score_case(name, predicted, reference, table, settings.tolerance_mm, once)
         except Exception as fault:
             if len(pairs) == 1:
                 raise
@@ -90,7 +98,7 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     reporter.progress("evaluate", len(pairs), len(pairs))
     if not cases:
         raise UserError("None of the cases could be scored.", "The warnings above say why.", "cases-failed")
-    names = list(table.values()) if table else None
+    names = [label.name for label in scheme.labels] if scheme is not None else None
     evaluation = summarise(cases, names, settings.tolerance_mm, settings.seed)
     evaluation = replace(evaluation, left_out=tuple(left_out))
     if not any(case.classes for case in cases):
@@ -189,6 +197,12 @@ def score_case(
     scores = score_classes(maps[0], maps[1], spacing, list(numbers.values()), tolerance_mm)
     background = overlaps(maps[0], maps[1], [0])[0].dice
     return CaseScores(name, {classes[number - 1]: score for number, score in scores.items()}, background)
+
+
+def _table(labels: Path, scheme: LabelScheme) -> dict[int, str]:
+    """Names by value, `ignore` and further values of a structure among them."""
+    names = {label.value: label.name for label in read_labels(labels)}
+    return names | {value: names[owner] for value, owner in scheme.merged}
 
 
 def _label_files(folder: Path) -> dict[str, Path]:
