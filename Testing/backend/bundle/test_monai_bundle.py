@@ -27,7 +27,8 @@ from mimseg.bundle.documents.monai_inference import inference_configuration  # n
 from mimseg.bundle.documents.monai_metadata import metadata  # noqa: E402
 from mimseg.bundle.reader import Bundle, open_bundle  # noqa: E402
 from mimseg.cli.main import main  # noqa: E402
-from mimseg.commands.segment.run import SegmentSettings, segment  # noqa: E402
+from mimseg.commands.segment.run import segment  # noqa: E402
+from mimseg.commands.segment.settings import SegmentSettings  # noqa: E402
 from mimseg.data.intensity import Intensity  # noqa: E402
 from mimseg.data.labels.connected import keep_main_piece  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402

@@ -13,7 +13,8 @@ from synthetic import ball_scan, write_scan
 from tiny_model import write_tiny_bundle
 
 from mimseg.commands.check.run import CheckSettings, check
-from mimseg.commands.segment.run import SegmentSettings, segment
+from mimseg.commands.segment.run import segment
+from mimseg.commands.segment.settings import SegmentSettings
 from mimseg.data.cases import load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap

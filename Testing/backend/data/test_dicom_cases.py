@@ -167,6 +167,10 @@ def test_contours_of_other_planes_are_refused_and_gaps_told(tmp_path: Path) -> N
     write_contours(tmp_path / "across.dcm", {"a": [across]})
     with pytest.raises(UserError, match="do not lie on the slices"):
         read_labelmap(tmp_path / "across.dcm", volume.grid)
+    for step in ((0, 0, 1000), (1000, 0, 0)):
+        write_contours(tmp_path / "far.dcm", {"a": [points + np.array(step) for points in box]})
+        with pytest.raises(UserError, match=r"far\.dcm holds a voxel"):
+            read_labelmap(tmp_path / "far.dcm", volume.grid)
     write_contours(tmp_path / "none.dcm", {"a": []})
     with pytest.raises(UserError, match="no closed contour"):
         read_labelmap(tmp_path / "none.dcm", volume.grid)

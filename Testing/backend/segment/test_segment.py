@@ -191,7 +191,7 @@ def test_a_model_of_whole_bodies_in_hounsfield_units_takes_no_scan_without_air(
         segment(settings, recorder)
         assert "modality" in recorder.warnings
         return
-    with pytest.raises(UserError, match="no value below -50") as refusal:
+    with pytest.raises(UserError, match="hardly a value below -50") as refusal:
         segment(settings, recorder)
     assert refusal.value.code == "not-hounsfield"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import SimpleITK as sitk
 
-from mimseg.commands.segment.run import SegmentSettings
+from mimseg.commands.segment.settings import SegmentSettings
 from mimseg.events import Reporter
 
 OBLIQUE = np.array([[0.9, -0.42, 0.1], [0.41, 0.9, 0.15], [-0.15, -0.09, 0.98]])

@@ -10,7 +10,7 @@ import numpy as np
 from mimseg.checks.cases.loaded_case import LoadedCase
 from mimseg.checks.context import Context
 from mimseg.checks.finding import Finding, Spot
-from mimseg.data.intensity import AIR_BELOW, AIR_SHARE, HIGHEST_CT_MINIMUM
+from mimseg.data.intensity import AIR_BELOW, AIR_SHARE, HIGHEST_CT_MINIMUM, low_value
 
 # Factor between the brightest and the darkest volume from which the difference is worth a note.
 _WILD_FACTOR = 50.0
@@ -22,12 +22,14 @@ class Scale:
 
     Attributes:
         lowest: Smallest value.
+        low: Below it hardly any voxel lies, see `low_value`.
         high: 99.5th percentile.
         air: Share of voxels below -500, which only CT has.
         middle: Median of the brighter half, for shifted CT.
     """
 
     lowest: float
+    low: float
     high: float
     air: float
     middle: float
@@ -44,6 +46,7 @@ def measure(case: LoadedCase) -> Scale:
     median = float(np.median(image))
     return Scale(
         float(case.volume.array[0].min()),
+        low_value(case.volume.array[0]),
         float(np.percentile(image, 99.5)),
         float((image < AIR_BELOW).mean()),
         float(np.median(image[image >= median])),
@@ -57,7 +60,7 @@ def find(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
     source = context.expected.source or "the data set's description"
     findings = []
     if modality == "CT":
-        findings += [_not_hounsfield(n, scale) for n, scale in measured.items() if scale.lowest > HIGHEST_CT_MINIMUM]
+        findings += [_not_hounsfield(n, scale) for n, scale in measured.items() if scale.low > HIGHEST_CT_MINIMUM]
     elif modality == "MR":
         findings += [_is_ct(n, scale, source) for n, scale in measured.items() if scale.looks_like_ct]
     else:
@@ -68,10 +71,10 @@ def find(measured: Mapping[str, Scale], context: Context) -> list[Finding]:
 
 
 def _not_hounsfield(name: str, scale: Scale) -> Finding:
-    text = f"The lowest value is {scale.lowest:.4g}: this is no CT in Hounsfield units."
-    if scale.lowest >= 0 and scale.high <= 1.5:
+    text = f"Hardly any value is below {scale.low:.4g}: this is no CT in Hounsfield units."
+    if scale.low >= 0 and scale.high <= 1.5:
         text += " It was probably scaled to 0..1."
-    elif scale.lowest >= 0 and scale.high <= 255:
+    elif scale.low >= 0 and scale.high <= 255:
         text += " It was probably saved as an 8-bit picture."
     elif 800 <= scale.middle <= 1300:
         text += " It was probably saved without the rescale intercept, 1024 too bright."
@@ -93,8 +96,8 @@ def _mixed(measured: Mapping[str, Scale]) -> list[Finding]:
         return []
     if len(rest) <= len(ct):
         # Some parts of the body have no air in view: only missing low values are a sign.
-        odd = [name for name in rest if measured[name].lowest > HIGHEST_CT_MINIMUM]
-        text = "Is not in Hounsfield units as {count} other cases are: the lowest value is {lowest:.4g}."
+        odd = [name for name in rest if measured[name].low > HIGHEST_CT_MINIMUM]
+        text = "Is not in Hounsfield units as {count} other cases are: hardly any value is below {low:.4g}."
         remedy = "Leave it out if it is another modality; export CT again with rescale slope and intercept applied."
     else:
         odd = ct
@@ -106,7 +109,7 @@ def _mixed(measured: Mapping[str, Scale]) -> list[Finding]:
             name,
             "warning",
             "other-modality",
-            text.format(count=others, lowest=measured[name].lowest, air=measured[name].air),
+            text.format(count=others, low=measured[name].low, air=measured[name].air),
             remedy,
             _evidence(measured[name]),
             (Spot(name, "the volume"),),
@@ -125,4 +128,9 @@ def _wild(measured: Mapping[str, Scale]) -> list[Finding]:
 
 
 def _evidence(scale: Scale) -> dict[str, float]:
-    return {"lowest": scale.lowest, "percentile_99_5": scale.high, "share_below_-500": scale.air}
+    return {
+        "lowest": scale.lowest,
+        "percentile_0_1": scale.low,
+        "percentile_99_5": scale.high,
+        "share_below_-500": scale.air,
+    }

@@ -14,7 +14,9 @@ examples:
   mimseg evaluate --pred result.seg.nrrd --ref reference.seg.nrrd -o scores --tolerance 2
 
 Files are matched by name without extension and without `_segmentation`. Labels are matched by name
-where the files or --labels say the names, by value otherwise. A file that cannot be read is left out and named.
+where the files or --labels say the names, by value otherwise. --labels takes the file that finetune took:
+structures of several values are compared as a whole, a prediction's values being those that segment writes.
+A file that cannot be read is left out and named.
 Writes scores.csv (one row a case and class) and scores.json (mean, median and 95 % bootstrap interval)."""
 
 

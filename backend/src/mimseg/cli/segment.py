@@ -91,7 +91,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         raise UserError(f"--threads {arguments.threads} is too few.", "Give 1 or more, or leave it out.", "usage")
     if arguments.overlap is not None and not 0 <= arguments.overlap <= 0.95:
         raise UserError(f"--overlap {arguments.overlap} is not usable.", "Give a share from 0 to 0.95.", "usage")
-    from mimseg.commands.segment.run import SegmentSettings, segment
+    from mimseg.commands.segment.run import segment
+    from mimseg.commands.segment.settings import SegmentSettings
 
     settings = settings_of(
         SegmentSettings,

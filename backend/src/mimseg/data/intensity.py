@@ -16,8 +16,18 @@ KINDS = ("window", "percentile", "zscore", "robust")
 ZSCORE_LIMIT = 5.0
 # `robust` takes a scan for CT if so many of its voxels are air in HU; percentiles come from so many voxels.
 AIR_BELOW, AIR_SHARE, SAMPLED_VOXELS = -500.0, 0.01, 1_000_000
-# CT in HU nearly always shows air or fat. A lowest value just below 0 is interpolation's overshoot in any scan.
+# CT in HU nearly always shows air or fat. A low value just below 0 is interpolation's overshoot in any scan.
 HIGHEST_CT_MINIMUM = -50.0
+# A few dead voxels are no air, and what no air is as dark as fills corners that the scanner did not see.
+_LOW_PERCENT, _PADDING = 0.1, -1500.0
+
+
+def low_value(array: NDArray) -> float:
+    """The 0.1 percentile of a scan `(..., i, j, k)`, without padding: what to hold against `HIGHEST_CT_MINIMUM`."""
+    step = max(1, round((array.size / SAMPLED_VOXELS) ** (1 / 3)))
+    sample = array[..., ::step, ::step, ::step]
+    seen = sample[sample > _PADDING]
+    return float(np.percentile(seen if seen.size else sample, _LOW_PERCENT))
 
 
 @dataclass(frozen=True)

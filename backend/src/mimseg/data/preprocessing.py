@@ -136,7 +136,12 @@ def prepare(volume: Volume, preprocessing: Preprocessing, region: Box | None = N
     return Prepared(array, grid, volume.grid, turn.inverse().apply_to_box(box), foreground, turn)
 
 
-def restore(probabilities: NDArray[np.float32], prepared: Prepared, multilabel: bool = False) -> NDArray[np.integer]:
+def restore(
+    probabilities: NDArray[np.float32],
+    prepared: Prepared,
+    multilabel: bool = False,
+    bits: NDArray[np.uint8] | None = None,
+) -> NDArray[np.integer]:
     """Class indices on the grid of the scan, from probabilities on the working grid.
 
     Probabilities are interpolated linearly (clamped at the border), block by block and only those classes that can win.
@@ -147,22 +152,30 @@ def restore(probabilities: NDArray[np.float32], prepared: Prepared, multilabel: 
             scan: of nested structures (whole tumor, tumor core) the inner one stays visible.
         prepared: What `prepare` returned.
         multilabel: Whether the channels are independent probabilities.
+        bits: Zeros `(ceil(K / 8), i, j, k)`, in which with `multilabel` every structure of a voxel is noted: bit
+            `s % 8` of byte `s // 8` for channel s.
 
     Returns:
         `(i, j, k)`, uint8 or uint16; background outside of `prepared.region`.
     """
     classes = probabilities.shape[0] + (1 if multilabel else 0)
     labels = np.zeros(prepared.source_grid.size, label_type(classes))
-    target = prepared.turn.apply(labels)[prepared.turn.apply_to_box(prepared.region).slices]
+    x, y, z = prepared.turn.apply_to_box(prepared.region).slices
+    target = prepared.turn.apply(labels)[x, y, z]
+    noted = None if bits is None else prepared.turn.apply(bits)[:, x, y, z]
     order = largest_first(count_inside(probabilities)) if multilabel else []
     along = inverse_weights(prepared)
     cuts = (axis_parts(weights, 0, size, BLOCK) for weights, size in zip(along, prepared.grid.size, strict=True))
     for parts in itertools.product(*cuts):
         x, y, z = (part.source for part in parts)
         block = np.ascontiguousarray(probabilities[:, x, y, z])
-        labelled = target[tuple(part.target for part in parts)]
+        place = tuple(part.target for part in parts)
+        labelled = target[place]
         if multilabel:
             inside = dict(inside_structures(block, parts))
+            if noted is not None:
+                for channel, mask in inside.items():
+                    noted[channel // 8][place] |= mask.astype(np.uint8) << np.uint8(channel % 8)
             for channel in order:
                 if channel in inside:
                     labelled[inside[channel]] = channel + 1

@@ -170,18 +170,39 @@ def segment_located(
     located: Sequence[Located],
     overlap: float | None = None,
     reporter: Reporter | None = None,
+    bits: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.integer]:
-    """Class indices `(i, j, k)` of all boxes: structure k of place p has class `p * len(labels) + k`, k from 1."""
+    """Class indices `(i, j, k)` of all boxes: structure k of place p has class `p * len(labels) + k`, k from 1.
+
+    Args:
+        volume: The scan.
+        description: Of the model for the boxes.
+        predict: Its engine.
+        located: The boxes; where they overlap, an earlier box's structures stay.
+        overlap: As for `segment_volume`.
+        reporter: As for `segment_volume`.
+        bits: As for `segment_volume`, with a bit for each structure of each place.
+
+    Raises:
+        OutOfMemory, Stopped: As for `segment_volume`.
+    """
     count = len(description.labels)
     largest = max(each.number for each in located)
     labels = np.zeros(volume.grid.size, label_type((largest + 1) * count + 1))
     for each in located:
         phase = f"segment {each.place.side}".rstrip()
         part = cut(volume, each)
-        found = segment_volume(part, description, predict, (), overlap, reporter, phase).astype(labels.dtype)
+        own = None if bits is None else np.zeros((-(-count // 8), *part.grid.size), np.uint8)
+        found = segment_volume(part, description, predict, (), overlap, reporter, phase, own).astype(labels.dtype)
         found = uncut(found, volume.grid, each)
         found[found > 0] += each.number * count
         inside = labels[each.box.slices]
+        if bits is not None and own is not None:
+            free = inside == 0
+            for structure in range(count):
+                noted = uncut(own[structure // 8] >> np.uint8(structure % 8) & np.uint8(1), volume.grid, each)
+                number = each.number * count + structure
+                bits[number // 8][each.box.slices] |= (noted * free) << np.uint8(number % 8)
         np.copyto(inside, found, where=inside == 0)
     return labels
 

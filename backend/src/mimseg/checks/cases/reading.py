@@ -29,6 +29,7 @@ _WARNINGS = {
     "other-transform": ("note", "Nothing need be done; make qform and sform of the image equal to be rid of it."),
     "shear-straightened": ("note", "Nothing need be done, unless structures must be placed more exactly than that."),
     "trailing-bytes": ("note", "Nothing need be done, unless the file was put together by hand."),
+    "outside-image": ("warning", "Give the image that the labels were drawn on, or erase what lies beside it."),
     "overlap": ("warning", "Let structures overlap nowhere, or accept that the later segment keeps the voxels."),
 }
 _OTHER_WARNING = ("warning", "Check in a viewer that the volume has the right size and shape.")

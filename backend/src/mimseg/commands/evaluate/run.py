@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.commands.evaluate.reading import read_pair
+from mimseg.commands.evaluate.regions import score_regions
 from mimseg.commands.evaluate.report import write_report
 from mimseg.data.cases import stem
 from mimseg.data.cases.description import IGNORE
-from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.labelmaps import read_segment_names
+from mimseg.data.labels.scheme import LabelScheme, read_scheme
 from mimseg.data.labels.structures import read_labels
-from mimseg.data.volume import Volume
-from mimseg.data.volumes import describe_grid
 from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.formats import ending_of
@@ -41,7 +42,8 @@ class EvaluateSettings:
         predictions: A label map, or a folder of them.
         references: A label map, or a folder of them; cases are matched by file name without extension.
         output: The report's path without extension: `.csv` and `.json` are written.
-        labels: JSON file with value and name of the structures to score; None for all there are.
+        labels: JSON file with value and name of the structures to score, as `finetune` takes it; None for all there
+            are.
         tolerance_mm: Tolerance of the surface Dice.
         seed: Seed of the bootstrap.
     """
@@ -67,7 +69,9 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     """
     if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
         raise UserError(f"The tolerance {settings.tolerance_mm} mm is not usable.", "Give millimetres, 0 or more.")
-    table = {label.value: label.name for label in read_labels(settings.labels)} if settings.labels else None
+    scheme = read_scheme(settings.labels) if settings.labels else None
+    regions = scheme if scheme is not None and scheme.regions else None
+    table = _table(settings.labels, scheme) if settings.labels and scheme is not None else None
     reporter.start("evaluate", tolerance_mm=settings.tolerance_mm)
     pairs = pair_files(settings.predictions, settings.references, reporter)
     cases: list[CaseScores] = []
@@ -78,7 +82,10 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
         reporter.progress("evaluate", number, len(pairs))
         check()
         try:
-            scores = score_case(name, predicted, reference, table, settings.tolerance_mm, once)
+            if regions is not None:
+                scores = score_regions(name, predicted, reference, regions, settings.tolerance_mm, once)
+            else:
+                scores = score_case(name, predicted, reference, table, settings.tolerance_mm, once)
         except Exception as fault:
             if len(pairs) == 1:
                 raise
@@ -91,7 +98,7 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     reporter.progress("evaluate", len(pairs), len(pairs))
     if not cases:
         raise UserError("None of the cases could be scored.", "The warnings above say why.", "cases-failed")
-    names = list(table.values()) if table else None
+    names = [label.name for label in scheme.labels] if scheme is not None else None
     evaluation = summarise(cases, names, settings.tolerance_mm, settings.seed)
     evaluation = replace(evaluation, left_out=tuple(left_out))
     if not any(case.classes for case in cases):
@@ -154,7 +161,7 @@ def score_case(
     Args:
         name: Name of the case.
         predicted: Label map or segmentation.
-        reference: Label map or segmentation on the same grid.
+        reference: Label map or segmentation on the same grid, or with voxels of it; see `read_pair`.
         table: Names of the values to score; None for all values and the files' own names.
         tolerance_mm: Tolerance of the surface Dice.
         reporter: Is told of labels that are not scored, of overlapping segments, and of values that take their meaning
@@ -164,7 +171,7 @@ def score_case(
         UserError: A file cannot be read, or they lie on different grids.
     """
     reporter = reporter or Reporter()
-    volumes = _read_pair(predicted, reference, reporter)
+    volumes = read_pair(predicted, reference, reporter)
     values = [np.flatnonzero(np.bincount(volume.array.reshape(-1, order="A"))) for volume in volumes]
     names = _names(predicted, reference, table, [[int(v) for v in found if v] for found in values], reporter)
     ignored = [value for value, text in names[1].items() if text.casefold() == IGNORE]
@@ -192,6 +199,12 @@ def score_case(
     return CaseScores(name, {classes[number - 1]: score for number, score in scores.items()}, background)
 
 
+def _table(labels: Path, scheme: LabelScheme) -> dict[int, str]:
+    """Names by value, `ignore` and further values of a structure among them."""
+    names = {label.value: label.name for label in read_labels(labels)}
+    return names | {value: names[owner] for value, owner in scheme.merged}
+
+
 def _label_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -210,26 +223,6 @@ def _label_files(folder: Path) -> dict[str, Path]:
 
 def _example(files: dict[str, Path]) -> str:
     return next((path.name for path in files.values()), "nothing: it holds no label map")
-
-
-def _read_pair(predicted: Path, reference: Path, reporter: Reporter) -> tuple[Volume, Volume]:
-    expected = read_labelmap(reference, None, reporter)
-    try:
-        return read_labelmap(predicted, expected.grid, reporter), expected
-    except UserError as fault:
-        if fault.code != "grid-mismatch":
-            raise
-    # 3D Slicer may have saved the reference cropped to its segments: then the prediction has the full grid.
-    full = read_labelmap(predicted, None, reporter)
-    try:
-        return full, read_labelmap(reference, full.grid, reporter)
-    except UserError as fault:
-        raise UserError(
-            f"The prediction {predicted} ({describe_grid(full.grid)}) and the reference {reference} "
-            f"({describe_grid(expected.grid)}) lie on different grids.",
-            "Compare label maps of one image; resample one on the other's grid with nearest-neighbour interpolation.",
-            "grid-mismatch",
-        ) from fault
 
 
 def _names(

@@ -13,7 +13,9 @@ from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
 from mimseg.commands.rank.members import PLAIN, View, probabilities_of, views_of
 from mimseg.commands.rank.scores import Doubt, Members
+from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
+from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.preprocessing import Prepared, prepare, restore, restore_probability
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
@@ -34,11 +36,12 @@ class Judged:
 
     Attributes:
         doubt: In numbers; of several regions that of the most uncertain one.
-        labels: Label values `(i, j, k)` on the scan's own grid.
+        labels: Label values `(i, j, k)` on the scan's own grid; of structures that overlap the smallest.
         uncertainty: Entropy of the mean probabilities as a share of the largest one possible, `(i, j, k)`, 0..1,
             on the scan's own grid; 0 outside of the regions.
         features: `(D,)`, mean over regions.
         volumes_ml: Volume of each structure in mL, by name.
+        overlapping: Where each structure is if they may overlap, or None.
     """
 
     doubt: Doubt
@@ -46,6 +49,7 @@ class Judged:
     uncertainty: NDArray[np.float32]
     features: NDArray[np.float32]
     volumes_ml: dict[str, float]
+    overlapping: Overlapping | None = None
 
 
 class Ensemble:
@@ -110,16 +114,18 @@ class Ensemble:
                 parts = [self._judge_located(volume, each) for each in located]
             else:
                 parts = [self._judge(volume, box) for box in _boxes(volume, regions)]
-        labels, uncertainty = parts[0].labels, parts[0].uncertainty
+        labels, uncertainty, overlapping = parts[0].labels, parts[0].uncertainty, parts[0].overlapping
         for part in parts[1:]:
+            if overlapping is not None and part.overlapping is not None:
+                overlapping.bits[...] = np.where(labels == 0, part.overlapping.bits, overlapping.bits)
             labels = np.where(labels == 0, part.labels, labels)
             uncertainty = np.maximum(uncertainty, part.uncertainty)
         worst = max((part.doubt for part in parts), key=lambda doubt: doubt.uncertainty)
         doubt = replace(worst, voxels=sum(part.doubt.voxels for part in parts))
-        millilitres = float(np.prod(volume.grid.spacing)) / 1000
-        volumes = {x.name: int((labels == x.value).sum()) * millilitres for x in self.description.labels}
+        structures = self.description.labels
+        volumes = {row.label: row.ml for row in volumes_of(labels, overlapping, volume.grid, structures)}
         features = np.stack([part.features for part in parts]).mean(axis=0)
-        return Judged(doubt, labels, uncertainty, features, volumes)
+        return Judged(doubt, labels, uncertainty, features, volumes, overlapping)
 
     def features(self, volume: Volume, regions: Sequence[Sequence[float]] = ()) -> NDArray[np.float32]:
         """The features `(D,)` of a case alone, mean over regions.
@@ -151,7 +157,11 @@ class Ensemble:
         uncertainty = np.zeros(volume.grid.size, np.float32)
         labels[located.box.slices] = uncut(part.labels, volume.grid, located)
         uncertainty[located.box.slices] = uncut(part.uncertainty, volume.grid, located)
-        return replace(part, labels=labels, uncertainty=uncertainty)
+        overlapping = note_for(self.description, self.description.labels, volume.grid)
+        if overlapping is not None and part.overlapping is not None:
+            for own, noted in zip(overlapping.bits, part.overlapping.bits, strict=True):
+                own[located.box.slices] = uncut(noted, volume.grid, located)
+        return replace(part, labels=labels, uncertainty=uncertainty, overlapping=overlapping)
 
     def _judge(self, volume: Volume, box: Box | None) -> Judged:
         members = Members(self.description.multilabel)
@@ -172,11 +182,12 @@ class Ensemble:
                     features = self._described(prepared)
         if first is None or features is None:
             raise ValueError("there is always at least one model")
-        multilabel = self.description.multilabel
+        labels = self.description.labels
+        overlapping = note_for(self.description, labels, volume.grid)
         doubt, mean, entropy = members.judge()
-        classes = restore(mean, first, multilabel)
-        values = np.array([0, *(label.value for label in self.description.labels)])
-        return Judged(doubt, values[classes], restore_probability(entropy, first), features, {})
+        classes = restore(mean, first, overlapping is not None, None if overlapping is None else overlapping.bits)
+        values = label_values(classes, labels, labels)
+        return Judged(doubt, values, restore_probability(entropy, first), features, {}, overlapping)
 
     def _look(self, index: int, view: View, prepared: Prepared) -> NDArray[np.float32]:
         if self._features is not None:

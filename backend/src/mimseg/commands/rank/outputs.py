@@ -61,7 +61,7 @@ def write_maps(
     stepped = np.round(judged.uncertainty * _STEPS) / np.float32(_STEPS)
     write_map(uncertainty, np.clip(stepped, 0, 1).astype(np.float32), volume.grid)
     algorithm = Algorithm(description.name, description.version)
-    write_labelmap(labels, judged.labels, volume.grid, description.labels, algorithm)
+    write_labelmap(labels, judged.labels, volume.grid, description.labels, algorithm, judged.overlapping)
     return uncertainty, labels
 
 

@@ -1,1 +1,1 @@
-"""`mimseg segment`: scans to labelmaps. For others: `run.segment`, `run.SegmentSettings`, `volume_table`."""
+"""`mimseg segment`: scans to labelmaps. For others: `run.segment`, `settings.SegmentSettings`, `volume_table`."""

@@ -12,7 +12,7 @@ from mimseg.bundle.description import Description
 from mimseg.commands.segment.outputs import Job
 from mimseg.data.cases import Case
 from mimseg.data.cases.images import read_images
-from mimseg.data.intensity import HIGHEST_CT_MINIMUM
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM, low_value
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
@@ -76,15 +76,6 @@ def write_case(
         write_labelmap(job.output, labels, volume.grid, kept, algorithm, overlapping)
 
 
-def label_values(classes: NDArray[np.integer], labels: Sequence[Label], kept: Sequence[Label]) -> NDArray[np.integer]:
-    """The values of the structures in `kept` from class indices `(i, j, k)`, 0 elsewhere."""
-    values = np.zeros(len(labels) + 1, np.uint16 if max(label.value for label in labels) > 255 else np.uint8)
-    for index, label in enumerate(labels, start=1):
-        if label in kept:
-            values[index] = label.value
-    return values[classes]
-
-
 def choose_structures(description: Description, names: Sequence[str]) -> tuple[Label, ...]:
     """The model's structures of these names, whatever their case; all of them if `names` is empty.
 
@@ -105,8 +96,15 @@ def choose_structures(description: Description, names: Sequence[str]) -> tuple[L
     return tuple(label for label in description.labels if label.value in wanted)
 
 
-def check_fit(volume: Volume, job: Job, description: Description, has_region: bool, reporter: Reporter) -> None:
+def check_fit(volume: Volume, scan: str, description: Description, has_region: bool, reporter: Reporter) -> None:
     """Tell the user when the scan is hardly what the model was trained on.
+
+    Args:
+        volume: The scan.
+        scan: What it is called in messages.
+        description: Of the model.
+        has_region: Boxes are segmented, not the whole scan.
+        reporter: Is told.
 
     Raises:
         UserError: It is CT that cannot be in Hounsfield units, of which the model sees a window.
@@ -116,29 +114,27 @@ def check_fit(volume: Volume, job: Job, description: Description, has_region: bo
     if usual is not None and not has_region and is_larger_than_trained(volume.grid, description):
         reporter.warning(
             "field-of-view",
-            f"{job.inputs[0]} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "
+            f"{scan} spans {_millimetres(extent)}, but {description.name} was trained on volumes of "
             f"{_millimetres(sorted(usual))}: expect false structures. Give the part to segment with --roi.",
         )
     if description.preprocessing.intensity.kind == "robust":  # for scans of any kind
         return
-    lowest = float(volume.array.min())
-    if description.modality == "CT" and lowest > HIGHEST_CT_MINIMUM:
+    low = low_value(volume.array)
+    if description.modality == "CT" and low > HIGHEST_CT_MINIMUM:
         if description.preprocessing.intensity.kind == "window":
-            _refuse_shifted(volume, job, description)
+            _refuse_shifted(volume, scan, description)
             if not has_region and known_volumes(description):
-                _refuse_without_air(job, description)
+                _refuse_without_air(scan, description)
         reporter.warning(
             "modality",
-            f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, but {description.name} wants CT in "
+            f"{scan} has hardly a value below {HIGHEST_CT_MINIMUM:.0f}, but {description.name} wants CT in "
             "Hounsfield units, where air is about -1000.",
         )
-    if description.modality == "MR" and lowest <= -900:
-        reporter.warning(
-            "modality", f"{job.inputs[0]} looks like CT (lowest value {lowest:.0f}); {description.name} wants MR."
-        )
+    if description.modality == "MR" and low <= -900:
+        reporter.warning("modality", f"{scan} looks like CT (its air has {low:.0f}); {description.name} wants MR.")
 
 
-def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
+def _refuse_shifted(volume: Volume, scan: str, description: Description) -> None:
     """Raise UserError for CT without air and fat of which much is brighter than soft tissue ever is.
 
     Often 1000 or 1024 was added. A model that looks at a window of Hounsfield units would see a body of one grey and
@@ -148,7 +144,7 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
     bright = float((volume.array > limit).mean())
     if bright > BRIGHT_SHARE:
         raise UserError(
-            f"{job.inputs[0]} is not in Hounsfield units: none of its values is below {HIGHEST_CT_MINIMUM:.0f}, and "
+            f"{scan} is not in Hounsfield units: hardly one of its values is below {HIGHEST_CT_MINIMUM:.0f}, and "
             f"{bright:.0%} of them are above {limit:.0f}, as only bone is. {description.name} knows air as -1000 and "
             "water as 0.",
             "Load the scan again from its original DICOM files. If it is shifted (air is 0 and water 1000 or 1024), "
@@ -157,10 +153,10 @@ def _refuse_shifted(volume: Volume, job: Job, description: Description) -> None:
         )
 
 
-def _refuse_without_air(job: Job, description: Description) -> None:
+def _refuse_without_air(scan: str, description: Description) -> None:
     """Raise UserError: a whole body shows air and fat. Into MR of heads a model of the abdomen painted organs."""
     raise UserError(
-        f"{job.inputs[0]} has no value below {HIGHEST_CT_MINIMUM:.0f}, so it is no CT in Hounsfield units, where air "
+        f"{scan} has hardly a value below {HIGHEST_CT_MINIMUM:.0f}, so it is no CT in Hounsfield units, where air "
         f"is about -1000 and fat about -100. {description.name} knows nothing else.",
         "Choose a model for such scans, or load the scan again from its original DICOM files. If only its low values "
         "were cut off, give a box around what is to be segmented.",

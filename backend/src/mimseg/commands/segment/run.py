@@ -6,112 +6,31 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import check_fit, label_values, read_case, write_case
+from mimseg.commands.segment.cases import check_fit, read_case, write_case
+from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
+from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
 from mimseg.commands.segment.shared_table import add_to_table
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
-from mimseg.commands.segment.volume_table import (
-    StructureVolume,
-    check_table,
-    measure,
-    measure_overlapping,
-    write_table,
-)
+from mimseg.commands.segment.volume_table import check_table, write_table
 from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
 from mimseg.errors import OutOfMemory, UserError, of_case
 from mimseg.events import Reporter
-from mimseg.formats import format_of
 from mimseg.inference.engines import Engine, open_engine
 from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import segment_located
 from mimseg.inference.pipeline import segment_volume
-
-
-@dataclass(frozen=True)
-class SegmentSettings:
-    """What to segment, with what, and where to.
-
-    Attributes:
-        inputs: Volumes, DICOM folders, or folders of volumes; with a model of several channels, the channels of each
-            case in turn.
-        model: Name or path of the model.
-        output: A file for one case, or a folder.
-        device: `auto`, `cpu`, `cuda`, `mps`.
-        engine: `auto`, `openvino`, `torch`.
-        labels: Names of the structures to keep; empty keeps all.
-        regions: Boxes x0, x1, y0, y1, z0, z1 in mm, RAS; empty takes the whole volume.
-        file_format: Ending of the files written to an output folder.
-        table: CSV of volumes to write, or None.
-        preview: PNG picture to write, or None.
-        frame: Which volume of a 4D file, from 0, or None.
-        orientation: How the axes run in files that do not say so; empty for RAS.
-        overlap: Share of a window that its neighbour covers too; None takes the model's.
-        quick: Use the model's quick mode: coarser voxels, faster, with a measured loss.
-        threads: Processor threads; None takes one for each physical core, or this rank's share of them.
-        precision: `auto`, `f32` or `bf16`.
-        resume: Leave out cases that have their result already.
-    """
-
-    inputs: tuple[Path, ...]
-    model: str
-    output: Path
-    device: str = "auto"
-    engine: str = "auto"
-    labels: tuple[str, ...] = ()
-    regions: tuple[tuple[float, ...], ...] = ()
-    file_format: str = ".nii.gz"
-    table: Path | None = None
-    preview: Path | None = None
-    frame: int | None = None
-    orientation: str = ""
-    overlap: float | None = None
-    quick: bool = False
-    threads: int | None = None
-    precision: str = "auto"
-    resume: bool = False
-
-
-@dataclass(frozen=True)
-class SegmentResult:
-    """What came out for one case.
-
-    Attributes:
-        inputs: What was read.
-        output: The labelmap or segmentation written.
-        volumes: Volume of each structure that was asked for.
-        preview: The picture written, or None.
-        seconds: Time from the case's turn to its file; reading ahead is not counted.
-    """
-
-    inputs: tuple[Path, ...]
-    output: Path
-    volumes: tuple[StructureVolume, ...]
-    preview: Path | None
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionary for the result event."""
-        return {
-            "inputs": [str(path) for path in self.inputs],
-            "output": str(self.output),
-            "preview": None if self.preview is None else str(self.preview),
-            "seconds": round(self.seconds, 3),
-            "volumes": [
-                {"label": v.label, "value": v.value, "voxels": v.voxels, "ml": round(v.ml, 4)} for v in self.volumes
-            ],
-        }
 
 
 def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list[SegmentResult]:
@@ -231,21 +150,20 @@ class _Run:
         regions = [box_from_ras(bounds, volume.grid) for bounds in self.settings.regions]
         description = self.bundle.description
         located = self.finder.runs_on(volume.grid)
-        check_fit(volume, job, description, bool(regions) or located, self.reporter)
-        bits = self._bits(job, volume) if not located else None
-        classes = self._classes(volume, regions, bits)
+        check_fit(volume, str(job.inputs[0]), description, bool(regions) or located, self.reporter)
+        structures = self.finder.labels(volume.grid)
+        overlapping = note_for(description, structures, volume.grid)
+        classes = self._classes(volume, regions, None if overlapping is None else overlapping.bits)
         if not regions and not located:
             refuse_nothing_known(classes, description, volume.grid, str(job.inputs[0]))
         kept = self.finder.kept(volume.grid)
-        labels = label_values(classes, self.finder.labels(volume.grid), kept)
+        labels = label_values(classes, structures, kept, overlapping)
         if not labels.any():
             self.reporter.warning(
                 "nothing-found",
                 f"{description.name} finds none of its structures in {job.inputs[0]}: the result is empty. Check that "
                 "the scan shows that part of the body.",
             )
-        values = tuple(label.value for label in description.labels)
-        overlapping = None if bits is None else Overlapping(bits, values)
         return _Computed(volume, labels, kept, began, overlapping)
 
     def write(self, job: Job, computed: _Computed) -> tuple[Job, SegmentResult]:
@@ -254,11 +172,7 @@ class _Run:
         overlapping = computed.overlapping
         write_case(job, computed.volume, labels, computed.kept, self.bundle.description, overlapping)
         self.shares.finished(job)
-        volumes = tuple(
-            measure(labels, grid, computed.kept)
-            if overlapping is None
-            else measure_overlapping(overlapping, grid, computed.kept)
-        )
+        volumes = tuple(volumes_of(labels, overlapping, grid, computed.kept))
         name = f"{job.name}, " if self.cases > 1 else ""
         lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
         self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
@@ -276,13 +190,6 @@ class _Run:
     def _open(self, bundle: Bundle, device: str, engine: str) -> Engine:
         threads = self.settings.threads or self.rank.processors
         return open_engine(bundle, device, engine, threads, self.reporter, self.settings.precision, self.rank.local)
-
-    def _bits(self, job: Job, volume: Volume) -> NDArray[np.uint8] | None:
-        """Where to note every structure of a voxel, if the file can hold them and the model's may overlap."""
-        written = format_of(job.output)
-        if written is None or not written.overlapping or not self.bundle.description.multilabel:
-            return None
-        return np.zeros((-(-len(self.bundle.description.labels) // 8), *volume.grid.size), np.uint8)
 
     def _classes(self, volume: Volume, regions: Sequence[Box], bits: NDArray[np.uint8] | None) -> NDArray[np.integer]:
         try:
@@ -305,5 +212,5 @@ class _Run:
         if self._engine is None:
             self._engine = self._open(self.bundle, device, engine)
         if located:
-            return segment_located(volume, description, self._engine, located, overlap, self.reporter)
+            return segment_located(volume, description, self._engine, located, overlap, self.reporter, bits)
         return segment_volume(volume, description, self._engine, regions, overlap, self.reporter, bits=bits)

@@ -68,9 +68,17 @@ class ContourFile:
         """Label values `(i, j, k)`, or `(L, i, j, k)` if structures overlap, on the image's grid."""
         layers = Layers(self._grid.size, len(self._labels))
         numbers = []
+        inside = False
         for label in self._labels:
             planes = self._planes(label.name, self._contours[label.value], reporter)
+            inside |= any(plane.any() for plane in planes.values())
             numbers.append(layers.add(label.value, planes))
+        if not inside:
+            raise UserError(
+                f"No contour of {self._path} holds a voxel of the image.",
+                "Give the series on which they were drawn.",
+                "grid-mismatch",
+            )
         array = layers.array()
         count = len(array) if array.ndim == 4 else 1
         self.header = replace(self.header, components=count, metadata=metadata_of(self._labels, numbers))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mimseg import formats
 from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
+from mimseg.data.labels.placing import lies_on, place
 from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments, stray_segments
 from mimseg.data.labels.structures import Label
-from mimseg.data.nifti.placement import grids_of
 from mimseg.data.opening import open_image
 from mimseg.data.reading.opened import ImageFile
 from mimseg.data.volume import Grid, Volume
@@ -24,8 +24,6 @@ from mimseg.events import Reporter
 from mimseg.files import replacing
 
 Merge = Callable[[NDArray, Sequence[Segment]], NDArray]
-# A label map may lie this share of a voxel beside its image: headers are rounded, and nothing is drawn finer.
-_BESIDE_VOXELS = 0.1
 
 
 def read_labelmap(
@@ -34,11 +32,13 @@ def read_labelmap(
     reporter: Reporter | None = None,
     orientation: str = "",
     merge: Merge | None = None,
+    whole: bool = False,
 ) -> Volume:
     """Read a labelmap, or a Slicer segmentation as one labelmap.
 
     Where segments overlap, the later one wins and the reporter is told. A segmentation that covers
-    only a part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place.
+    another part of `like`, voxel on voxel (as 3D Slicer may save it), is put in its place; the reporter is told of
+    labels beyond `like`, which are left out.
 
     Args:
         path: A labelmap in any image format, a `.seg.nrrd` file, a DICOM segmentation (SEG) or contours (RTSTRUCT).
@@ -47,12 +47,14 @@ def read_labelmap(
         orientation: How the axes run if the file does not say, as of the image; empty for RAS.
         merge: Makes one labelmap `(i, j, k)` of layers `(L, i, j, k)` and their segments; None takes the values of the
             file.
+        whole: Refuse labels beyond `like`.
 
     Returns:
         Array `(i, j, k)`, uint8 or uint16, on `like` if that is given.
 
     Raises:
-        UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid.
+        UserError: Unreadable, not 3D, values that are no whole numbers 0..65535, or on another grid; all labels lie
+            beyond `like`, or some with `whole`.
     """
     path, reporter = Path(path), reporter or Reporter()
     file = open_image(path, like)
@@ -70,15 +72,16 @@ def read_labelmap(
     elif array.ndim == 4:
         raise UserError(f"{path} has {len(array)} numbers in each voxel.", "Give one label per voxel.", "not-scalar")
     labels = _whole_numbers(array, path)
-    if like is None or _lies_on(grid, like, path, reporter):
+    if like is None or lies_on(grid, like, path, reporter):
         return Volume(labels, like or grid)
-    placed = _place(labels, grid, like) if segments else None
+    placed = place(labels, grid, like) if segments else None
     if placed is None:
         raise UserError(
             f"The labels {path} lie on another grid ({describe_grid(grid)}) than the image ({describe_grid(like)}).",
             "Give labels drawn on this image, or resample them on its grid with nearest-neighbour interpolation.",
             "grid-mismatch",
         )
+    _tell_outside(labels, placed, path, reporter, whole)
     return Volume(placed, like)
 
 
@@ -166,25 +169,25 @@ def _tell_stray(array: NDArray, segments: Sequence[Segment], path: Path, reporte
         )
 
 
-def _lies_on(grid: Grid, like: Grid, path: Path, reporter: Reporter) -> bool:
-    """True if the labels lie on the image, by either transform of either file; the reporter is told of small steps."""
-    if grid.same_as(like):
-        return True
-    if grid.size != like.size:
-        return False
-    pairs = [(own, its) for own in grids_of(grid) for its in grids_of(like)]
-    if any(own.same_as(its) for own, its in pairs[1:]):
-        reporter.warning(
-            "other-transform",
-            f"{path}: these labels were placed by the other of the image's two transforms (qform and sform); voxel by "
-            "voxel they fit it.",
+def _tell_outside(labels: NDArray, placed: NDArray, path: Path, reporter: Reporter, refuse: bool) -> None:
+    """Tell of labelled voxels that were lost when `labels` were put in their place."""
+    drawn, kept = int(np.count_nonzero(labels)), int(np.count_nonzero(placed))
+    if kept == drawn:
+        return
+    if kept == 0:
+        raise UserError(
+            f"All labelled voxels of {path} lie outside of the image.",
+            "Give the image that they were drawn on.",
+            "grid-mismatch",
         )
-        return True
-    beside = min(own.apart_from(its) for own, its in pairs)
-    if beside > _BESIDE_VOXELS * min(like.spacing):
-        return False
-    reporter.warning("beside-image", f"{path}: these labels lie {beside:.2g} mm beside the image; they count as on it.")
-    return True
+    lost = f"{path}: {drawn - kept} of {drawn} labelled voxels ({1 - kept / drawn:.0%}) lie outside of the image"
+    if refuse:
+        raise UserError(
+            f"{lost}.",
+            "Give the image that they were drawn on, or erase what lies beside this one.",
+            "outside-image",
+        )
+    reporter.warning("outside-image", f"{lost} and are left out.")
 
 
 def _whole_numbers(array: NDArray, path: Path) -> NDArray:
@@ -194,20 +197,3 @@ def _whole_numbers(array: NDArray, path: Path) -> NDArray:
         raise UserError(
             f"{path} is no labelmap: {fault}.", "Give whole numbers, 0 for background.", "not-a-labelmap"
         ) from fault
-
-
-def _place(labels: NDArray, grid: Grid, like: Grid) -> NDArray | None:
-    """Labels on `like` if their voxels coincide with some of its voxels; None if they do not."""
-    corners = np.array([np.zeros(3), np.asarray(grid.size) - 1.0])
-    indices = like.to_index(grid.to_point(corners))
-    start, last = np.rint(indices).astype(int)
-    if np.abs(indices - np.rint(indices)).max() > 0.01 or np.any(last - start + 1 != grid.size):
-        return None
-    placed = np.zeros(like.size, labels.dtype)
-    low, high = np.maximum(start, 0), np.minimum(last + 1, like.size)
-    if np.any(low >= high):
-        return placed
-    target = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    source = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    placed[target] = labels[source]
-    return placed

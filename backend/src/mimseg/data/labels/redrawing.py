@@ -30,7 +30,8 @@ def read_drawn(path: Path, like: Grid | None = None, reporter: Reporter | None =
         Of segments that overlap, `labels` holds the last one.
 
     Raises:
-        UserError: As for `read_labelmap`.
+        UserError: As for `read_labelmap`; also where some labels lie beyond `like`, for they would be missing in the
+            new file.
     """
     segments: list[Segment] = []
     sets: Sets = []
@@ -43,7 +44,7 @@ def read_drawn(path: Path, like: Grid | None = None, reporter: Reporter | None =
         sets.extend(met)
         return numbers
 
-    volume = read_labelmap(path, like, reporter, orientation, by_sets)
+    volume = read_labelmap(path, like, reporter, orientation, by_sets, whole=True)
     if not segments:
         return Drawn(volume.array, volume.grid)
     rank = {segment.value: number for number, segment in enumerate(segments)}

@@ -122,8 +122,8 @@ def choose_scheme(dataset: Dataset, labels: Path | None, source: Path) -> LabelS
         UserError: The label file is not usable, or nothing says what the values mean.
     """
     if labels is not None:
-        structures, regions = read_labels(labels), read_regions(labels)
-    elif dataset.label_names:
+        return read_scheme(labels, dataset.ignored)
+    if dataset.label_names:
         named = sorted(dataset.label_names.items())
         structures = tuple(Label(value, name, distinct_color(index)) for index, (value, name) in enumerate(named))
         regions = tuple(dataset.regions[value] for value, _ in named) if dataset.regions else None
@@ -135,8 +135,21 @@ def choose_scheme(dataset: Dataset, labels: Path | None, source: Path) -> LabelS
             'Give a file with --labels: [{"value": 1, "name": "liver"}, ...].',
             code="bad-labels",
         )
-    scheme = _without_ignored(structures, regions, dataset.ignored)
-    also = read_further_values(labels) if labels is not None else {}
+    return _without_ignored(structures, regions, dataset.ignored)
+
+
+def read_scheme(labels: Path, ignored: int | None = None) -> LabelScheme:
+    """What values mean by a label file.
+
+    Args:
+        labels: The file.
+        ignored: Value of voxels of which nobody says what they are, unless the file gives it another meaning.
+
+    Raises:
+        UserError: It is not usable.
+    """
+    scheme = _without_ignored(read_labels(labels), read_regions(labels), ignored)
+    also = read_further_values(labels)
     return replace(scheme, merged=tuple((value, owner) for owner, values in also.items() for value in values))
 
 

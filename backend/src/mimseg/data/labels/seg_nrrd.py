@@ -17,6 +17,7 @@ from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.reading.opened import unreadable
 from mimseg.data.volume import Grid
+from mimseg.errors import UserError
 
 _CATEGORIES = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
@@ -55,7 +56,7 @@ def read_segments(metadata: Mapping[str, str], path: Path) -> list[Segment]:
     """The segments that the metadata of the file `path` describe; empty for a plain image.
 
     Raises:
-        UserError: A layer or a value is no number.
+        UserError: A layer or a value is no number, or a value is not in 1..65535.
     """
     matches = (re.fullmatch(r"Segment(\d+)_(?:ID|Name|LabelValue)", key) for key in metadata)
     numbers = sorted({int(match[1]) for match in matches if match})
@@ -72,6 +73,13 @@ def read_segments(metadata: Mapping[str, str], path: Path) -> list[Segment]:
     except ValueError as fault:
         raise unreadable(path, "the layer or the value of a segment in its header is no number") from fault
     values = [label_value for _, _, label_value in found]
+    for name, _, label_value in found:
+        if not 1 <= label_value <= 65535:
+            raise UserError(
+                f"{path}: the segment “{name}” has the label value {label_value}, which no label map can hold.",
+                "Give segments values from 1 to 65535: open the file in 3D Slicer and save it again.",
+                "bad-labels",
+            )
     if len(set(values)) < len(values):
         values = list(range(1, len(found) + 1))
     tags = [_tags(read(n, "Tags", "")) for n in numbers]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from mimseg.data.labels.structures import Label
 
 LEFT_CODE, RIGHT_CODE = "7771000", "24028007"  # SNOMED CT qualifiers
-_SIDE = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
+# Of the letters alone, L1 to L5 are vertebrae.
+_SIDE = re.compile(r"(?<![a-z])(?:(?:left|right|lh|rh)(?![a-z])|[lr](?![a-z0-9]))", re.IGNORECASE)
 _SHORT = {"l": "left", "r": "right", "lh": "left", "rh": "right"}
 
 

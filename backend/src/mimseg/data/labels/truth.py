@@ -22,7 +22,7 @@ from mimseg.events import Reporter
 from mimseg.stopping import check
 
 # In a set of structures, stands for voxels of which nobody says what they are.
-_UNJUDGED = -1
+UNJUDGED = -1
 
 
 def read_truth(
@@ -49,16 +49,16 @@ def read_truth(
     """
 
     def by_name(layers: NDArray, segments: Sequence[Segment]) -> NDArray:
-        numbers, sets = _sets_of_structures(layers, segments, scheme, path)
+        numbers, sets = sets_of_structures(layers, segments, scheme, path)
         values = _values_of_sets(scheme)
-        unknown = [one for one in sets if one not in values and _UNJUDGED not in one]
+        unknown = [one for one in sets if one not in values and UNJUDGED not in one]
         if unknown:
             raise UserError(
                 f"In {path} {_and(scheme, unknown[0])} overlap, which they do nowhere else.",
                 "Give each voxel to one structure.",
                 "overlap",
             )
-        table = [scheme.ignored or 0 if _UNJUDGED in one else values[one] for one in sets]
+        table = [scheme.ignored or 0 if UNJUDGED in one else values[one] for one in sets]
         return np.array(table, np.uint16)[numbers]
 
     return read_labelmap(path, like, reporter, orientation, by_name)
@@ -113,15 +113,15 @@ def _overlaps(path: Path, scheme: LabelScheme) -> Sets:
     found: Sets = []
 
     def collect(layers: NDArray, segments: Sequence[Segment]) -> NDArray:
-        numbers, sets = _sets_of_structures(layers, segments, scheme, path)
+        numbers, sets = sets_of_structures(layers, segments, scheme, path)
         found.extend(sets[number] for number in np.unique(numbers))
         return np.zeros(numbers.shape, np.uint8)
 
     read_labelmap(path, merge=collect)
-    return [one for one in found if len(one) > 1 and _UNJUDGED not in one]
+    return [one for one in found if len(one) > 1 and UNJUDGED not in one]
 
 
-def _sets_of_structures(
+def sets_of_structures(
     layers: NDArray, segments: Sequence[Segment], scheme: LabelScheme, path: Path
 ) -> tuple[NDArray[np.intp], Sets]:
     """For each voxel the number of its set of structures, and the sets; number 0 is the empty one.
@@ -131,6 +131,9 @@ def _sets_of_structures(
         segments: Of the file.
         scheme: What the structures are.
         path: For messages.
+
+    Raises:
+        UserError: A segment that was drawn is none of the structures.
     """
     masks = [
         layers[segment.layer] == segment.label_value if 0 <= segment.layer < len(layers) else None
@@ -138,7 +141,7 @@ def _sets_of_structures(
     ]
     drawn = [index for index, mask in enumerate(masks) if mask is not None and mask.any()]
     matched: list[int | None] = [
-        _UNJUDGED if is_named(segment, IGNORE) else index
+        UNJUDGED if is_named(segment, IGNORE) else index
         for segment, index in zip(segments, match_segments(segments, scheme.labels), strict=True)
     ]
     strangers = [index for index in drawn if matched[index] is None]

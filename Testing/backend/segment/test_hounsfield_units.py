@@ -1,0 +1,71 @@
+"""Shifted CT is told from CT in Hounsfield units by what many voxels are, not by the darkest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from segment_tools import Recorder, settings_for
+from tiny_model import write_tiny_bundle
+
+from mimseg.commands.segment.run import segment
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM, Intensity, low_value
+from mimseg.data.preprocessing import Preprocessing
+from mimseg.errors import UserError
+
+
+def body(fat: int = 0) -> np.ndarray:
+    """A body of 40 HU, in air; or soft tissue alone with some voxels of fat."""
+    array = np.random.default_rng(0).normal(40, 10, (24, 24, 24)).round().astype(np.int16)
+    if fat:
+        array.flat[:fat] = -100
+    else:
+        array[:6] = -1000
+    return array
+
+
+def test_a_few_dark_voxels_and_padding_are_no_air() -> None:
+    shifted = body() + 1024
+    assert low_value(shifted) > HIGHEST_CT_MINIMUM
+    shifted[0, 0, :4] = -180
+    shifted[-1] = -2000  # where the scanner saw nothing
+    assert low_value(shifted) > HIGHEST_CT_MINIMUM
+
+
+def test_air_and_little_fat_are_seen() -> None:
+    assert low_value(body()) == -1000
+    assert low_value(body(fat=40)) == -100
+    assert low_value(body()[None]) == -1000
+    assert low_value(np.full((3, 3, 3), -2000)) == -2000
+
+
+def test_a_large_scan_is_judged_by_a_sample() -> None:
+    array = np.zeros((200, 200, 100), np.int16)
+    array[:, :, :20] = -1000
+    assert low_value(array) == -1000
+
+
+@pytest.mark.parametrize("padding", [None, -2000])
+def test_shifted_ct_with_a_few_dark_voxels_or_padding_is_refused(tmp_path: Path, padding: int | None) -> None:
+    window = Preprocessing(intensity=Intensity("window", -125, 275))
+    model = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")
+    shifted = body() + 1024
+    shifted[0, 0, :4] = -180
+    if padding is not None:
+        shifted[:, :3] = padding
+    sitk.WriteImage(sitk.GetImageFromArray(shifted), str(tmp_path / "scan.nrrd"))
+    with pytest.raises(UserError, match=r"scan\.nrrd is not in Hounsfield units") as caught:
+        segment(settings_for(model, tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), Recorder())
+    assert caught.value.code == "not-hounsfield"
+
+
+def test_soft_tissue_without_air_is_segmented(tmp_path: Path) -> None:
+    window = Preprocessing(intensity=Intensity("window", -125, 275))
+    model = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")
+    for fat, told in ((1, ["modality"]), (40, [])):
+        sitk.WriteImage(sitk.GetImageFromArray(body(fat)), str(tmp_path / "scan.nrrd"))
+        recorder = Recorder()
+        segment(settings_for(model, tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), recorder)
+        assert [code for code in recorder.warnings if code == "modality"] == told
