@@ -173,6 +173,8 @@ class Training:
     def _run(self) -> None:
         keep_freed_memory()
         self._task.network.train()
+        # Of a larger budget, less is done: validations of the smaller one must not hold back those that are due.
+        self.state.validations = min(self.state.validations, self._planned())
         batches = ahead(self._task.make_batch, self.state.step)
         saved = time.monotonic()
         try:
@@ -219,16 +221,15 @@ class Training:
 
     def _validation_is_due(self) -> bool:
         """True at the planned shares of the run, but on the clock not more often than a fifth of it allows."""
-        fraction = self._fraction()
-        planned = int(fraction * self._settings.validations + 1e-9) > self.state.validations
-        on_the_clock = self._settings.budget.steps is None and fraction < 1
+        planned = self._planned() > self.state.validations
+        on_the_clock = self._settings.budget.steps is None and self._fraction() < 1
         affordable = not on_the_clock or self._trained_seconds >= 4 * self._validation_seconds
         return self._agreed(float(planned and affordable)) > 0
 
     def _examine(self) -> None:
         """Validate the averaged weights; a stop in the middle leaves this validation to the resumed run."""
         began = time.monotonic()
-        planned = int(self._fraction() * self._settings.validations + 1e-9)
+        planned = self._planned()
         self._task.network.eval()
         try:
             with torch.no_grad(), self._fabric.autocast():
@@ -268,6 +269,10 @@ class Training:
 
     def _fraction(self) -> float:
         return self._agreed(self._settings.budget.fraction(self.state.step, self.state.seconds))
+
+    def _planned(self) -> int:
+        """How many validations belong to what is done of the budget."""
+        return int(self._fraction() * self._settings.validations + 1e-9)
 
     def _agreed(self, value: float) -> float:
         """The value of the first process: all must take the same decision."""
