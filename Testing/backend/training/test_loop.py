@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ pytestmark = pytest.mark.train
 
 from tiny_training import Tiny  # noqa: E402
 
+from mimseg import stopping  # noqa: E402
+from mimseg.errors import Stopped  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 
 
@@ -23,3 +26,31 @@ def test_a_finished_run_that_gets_more_steps_is_validated_on(tmp_path: Path) -> 
     assert [step for step, _ in more.validated] == list(range(24, 81, 8))
     assert longer.state.best == min(score for _, score in more.validated)
     assert longer.state.best < first.state.best
+
+
+@pytest.mark.parametrize("stop", [10, 20])
+@pytest.mark.parametrize("where", ["in the step", "in the validation"])
+def test_a_validation_that_a_stop_cut_off_is_made_up_for(stop: int, where: str, tmp_path: Path) -> None:
+    unbroken, broken, resumed = Tiny(), Tiny(), Tiny()
+    expected = unbroken.train(tmp_path / "unbroken", Budget(20))
+
+    def in_the_step(number: int, loss: Any) -> Any:
+        if number == stop:
+            stopping.request()
+        return loss
+
+    def in_the_validation(step: int, score: float) -> float:
+        if step == stop:
+            raise Stopped()
+        return score
+
+    if where == "in the step":
+        broken.change = in_the_step
+    else:
+        broken.score = in_the_validation
+    assert broken.train(tmp_path / "broken", Budget(20)).state.step == stop
+    actual = resumed.train(tmp_path / "broken", Budget(20), resume=True)
+    assert broken.validated + resumed.validated == unbroken.validated
+    assert actual.state.best == expected.state.best
+    weights = expected.best_weights()
+    assert all(torch.equal(value, weights[name]) for name, value in actual.best_weights().items())

@@ -178,6 +178,8 @@ class Training:
         batches = ahead(self._task.make_batch, self.state.step)
         saved = time.monotonic()
         try:
+            if self._validation_is_due():  # a stop left it to this run
+                self._examine()
             while (fraction := self._fraction()) < 1.0:
                 self._step(next(batches), fraction)
                 self._reporter.progress("train", *_done(self._settings.budget, self.state))
