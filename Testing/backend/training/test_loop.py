@@ -14,6 +14,7 @@ from tiny_training import Tiny  # noqa: E402
 
 from mimseg import stopping  # noqa: E402
 from mimseg.errors import Stopped  # noqa: E402
+from mimseg.training import loop  # noqa: E402
 from mimseg.training.budget import Budget  # noqa: E402
 
 
@@ -54,3 +55,28 @@ def test_a_validation_that_a_stop_cut_off_is_made_up_for(stop: int, where: str, 
     assert actual.state.best == expected.state.best
     weights = expected.best_weights()
     assert all(torch.equal(value, weights[name]) for name, value in actual.best_weights().items())
+
+
+class Clock:
+    """Seconds that pass only where a test lets them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_minutes_hold_waiting_for_crops_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, tiny = Clock(), Tiny()
+    monkeypatch.setattr(loop, "time", clock)
+    # Crops are drawn by the loop itself here, each in 3 seconds; a checkpoint takes 2.
+    monkeypatch.setattr(loop, "ahead", lambda make, start: (make(step) for step in range(start, 40)))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, content: clock.pass_by(2.0))
+    tiny.wait = lambda step: clock.pass_by(3.0)
+    training = tiny.train(tmp_path, Budget(minutes=0.5), validations=0, checkpoint_seconds=1.0)
+    assert training.state.step == 6
+    assert clock.now == training.state.seconds == pytest.approx(32.0)  # the last checkpoint comes on top

@@ -11,7 +11,10 @@ from mimseg.training.optimiser.schedule import Schedule
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: either a number of steps, or minutes of training time (schedules follow the clock)."""
+    """How long to train: a number of steps, or minutes (schedules follow the clock).
+
+    Minutes hold steps with the wait for their crops, validations and checkpoints.
+    """
 
     steps: int | None = None
     minutes: float | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ class Training:
             if self._validation_is_due():  # a stop left it to this run
                 self._examine()
             while (fraction := self._fraction()) < 1.0:
-                self._step(next(batches), fraction)
+                self._step(batches, fraction)
                 self._reporter.progress("train", *_done(self._settings.budget, self.state))
                 due = self._validation_is_due()
                 stop = self._agreed(float(requested())) > 0
@@ -198,8 +198,9 @@ class Training:
         self._save(final=True)
         lay_out(self._task.network, channels_last=False)
 
-    def _step(self, batch: Any, fraction: float) -> None:
+    def _step(self, batches: Iterator[Any], fraction: float) -> None:
         began = time.monotonic()
+        batch = next(batches)  # waiting for crops takes time, too
         schedule = self._settings.schedule
         set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
         try:
@@ -257,6 +258,7 @@ class Training:
     def _save(self, final: bool) -> None:
         if not self._fabric.is_global_zero:
             return
+        began = time.monotonic()
         content = {
             "network": self._task.network.state_dict(),
             "average": self._average.state(),
@@ -268,6 +270,7 @@ class Training:
         }
         save_checkpoint(self._path, content)
         self._curves.write(final)
+        self.state.seconds += time.monotonic() - began
 
     def _fraction(self) -> float:
         return self._agreed(self._settings.budget.fraction(self.state.step, self.state.seconds))
