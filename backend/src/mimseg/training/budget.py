@@ -30,6 +30,13 @@ class Budget:
         done = step / self.steps if self.steps else seconds / 60 / (self.minutes or 1)
         return min(done, 1.0)
 
+    def done(self, step: int, seconds: float) -> tuple[float, float]:
+        """What is finished and all there is, in steps or seconds."""
+        if self.steps:
+            return step, self.steps
+        total = 60 * (self.minutes or 0)
+        return round(min(seconds, total), 1), total
+
 
 @dataclass(frozen=True)
 class LoopSettings:
