@@ -57,6 +57,31 @@ def test_a_validation_that_a_stop_cut_off_is_made_up_for(stop: int, where: str, 
     assert all(torch.equal(value, weights[name]) for name, value in actual.best_weights().items())
 
 
+def test_what_a_network_draws_in_a_step_is_the_same_in_a_resumed_run(tmp_path: Path) -> None:
+    """Stochastic depth draws from torch's own generator, which the choice of precision uses, too."""
+    drawn: dict[int, list[float]] = {}
+
+    def train(folder: Path, stop: int = 0, resume: bool = False) -> Any:
+        tiny = Tiny()
+
+        def change(number: int, loss: Any) -> Any:
+            if number == stop:
+                stopping.request()
+            factor = torch.rand(())
+            drawn.setdefault(number + 5 * resume, []).append(float(factor))
+            return loss * factor
+
+        tiny.change = change
+        return tiny.train(folder, Budget(12), resume).best_weights()
+
+    unbroken = train(tmp_path / "unbroken")
+    train(tmp_path / "broken", stop=5)
+    resumed = train(tmp_path / "broken", resume=True)
+    assert all(torch.equal(value, unbroken[name]) for name, value in resumed.items())
+    assert len({values[0] for values in drawn.values()}) == 12
+    assert all(len(values) == 2 and values[0] == values[1] for values in drawn.values())
+
+
 class Clock:
     """Seconds that pass only where a test lets them."""
 

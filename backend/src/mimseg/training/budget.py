@@ -47,12 +47,14 @@ class LoopSettings:
         schedule: Learning rates and averaging over the run.
         validations: How often to validate over the whole run.
         checkpoint_seconds: Most seconds of work that a kill can cost.
+        seed: What networks draw in a step depends on it and on the step only.
     """
 
     budget: Budget
     schedule: Schedule = field(default_factory=Schedule)
     validations: int = 10
     checkpoint_seconds: float = 60.0
+    seed: int = 0
 
 
 @dataclass

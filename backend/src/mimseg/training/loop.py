@@ -27,7 +27,7 @@ from mimseg.stopping import requested
 from mimseg.training.budget import Budget as Budget
 from mimseg.training.budget import LoopSettings, LoopState
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
-from mimseg.training.crops.draw import ahead
+from mimseg.training.crops.draw import ahead, seed_for
 from mimseg.training.curves import Curves
 from mimseg.training.layout import is_channels_last, lay_out
 from mimseg.training.memory.ladder import MemoryLadder
@@ -211,8 +211,10 @@ class Training:
         batch = next(batches)  # waiting for crops takes time, too
         schedule = self._settings.schedule
         set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
+        # Not from where the last step left torch's generator: a resumed run, or another choice of precision, differs.
+        seed = seed_for(self._settings.seed, 6, self.state.step, self._fabric.global_rank)
         try:
-            loss = self._ladder.backward(self._module, self._optimizer, self._fabric.to_device(batch))
+            loss = self._ladder.backward(self._module, self._optimizer, self._fabric.to_device(batch), seed)
         except OutOfMemory:
             if self.state.step:
                 self._save(final=True)  # weights and optimiser are those of the last whole step

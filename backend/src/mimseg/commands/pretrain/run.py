@@ -75,7 +75,7 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "settings.json", provenance)
         write_json(folder / "cost.json", cost.to_json())
-    loop = LoopSettings(settings.budget, settings.schedule, settings.validations)
+    loop = LoopSettings(settings.budget, settings.schedule, settings.validations, seed=settings.seed)
     training = Training(fabric, task, loop, folder, reporter, settings.resume)
     training.run()
     if fabric.is_global_zero:

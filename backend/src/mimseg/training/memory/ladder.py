@@ -50,19 +50,21 @@ class MemoryLadder:
         if self.taken["recompute"] and self._recompute:
             self._recompute()
 
-    def backward(self, module: nn.Module, optimizer: Any, batch: Any) -> float:
+    def backward(self, module: nn.Module, optimizer: Any, batch: Any, seed: int) -> float:
         """Leave the gradient of `batch` in the parameters and return its loss.
 
         Args:
             module: `network` as Fabric wrapped it.
             optimizer: Its gradients are cleared first.
             batch: Tuple of tensors `(B, ...)` on the device; entries may be None.
+            seed: For what the network draws, such as branches that it leaves out: the same in each attempt.
 
         Raises:
             OutOfMemory: Memory does not even suffice on the last of these rungs.
         """
         while True:
             optimizer.zero_grad(set_to_none=True)
+            torch.manual_seed(seed)
             try:
                 return self._accumulate(module, batch)
             except (RuntimeError, MemoryError) as fault:
