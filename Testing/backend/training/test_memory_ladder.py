@@ -1,4 +1,7 @@
-"""When memory runs out, training goes on in parts, then recomputing, with the same result; then it says what to do."""
+"""When memory runs out, training goes on in parts, then recomputing; then it says what to do.
+
+The gradient is that of the whole batch where the loss is a mean over crops; test_losses.py has how far Dice differs.
+"""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Task:
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
-        divisible: Whether the loss of a batch is the mean of the losses of its parts.
+        divisible: Whether a batch may be computed in parts, see `MemoryLadder`.
     """
 
     network: nn.Module
