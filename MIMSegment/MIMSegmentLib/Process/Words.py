@@ -273,7 +273,10 @@ def _table():
             "too-few-minutes not-scored not-measured",
             Words(_("The time does not suffice for everything."), _("Give it more minutes.")),
         ),
-        ("bad-usage bad-input usage bad-preprocessing bad-window", Words(_("These choices do not go together."), own)),
+        (
+            "bad-usage bad-input usage bad-preprocessing bad-window loss-not-finite",
+            Words(_("These choices do not go together."), own),
+        ),
         # -- computer
         (
             "missing-package package-missing no-engine",

@@ -88,3 +88,17 @@ def test_balanced_voxels_count_by_the_square_root_of_their_class() -> None:
     plain = dice_and_cross_entropy()(logits, classes) - entropy.mean()
     balanced = dice_and_cross_entropy(balance=True)(logits, classes) - (weights * entropy).sum() / weights.sum()
     assert balanced.item() == pytest.approx(plain.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("balance", "difference"), [(False, 0.03), (True, 0.20)])
+def test_in_parts_the_gradient_is_about_that_of_the_whole_batch(balance: bool, difference: float) -> None:
+    """What docs/training.md says of memory that runs out: each crop shows a structure that the other does not."""
+    classes = torch.zeros(2, 1, 16, 16, 16)
+    classes[0, 0, :8], classes[0, 0, 8:10] = 1, 2
+    classes[1, 0, :, :12], classes[1, 0, 12:14, 12:14, 12:14] = 1, 3
+    logits = torch.randn(2, 4, 16, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    compute = dice_and_cross_entropy(balance=balance)
+    whole = _gradient(compute(logits, classes), logits)
+    parts = [compute(logits[[crop]], classes[[crop]]) / 2 for crop in range(2)]
+    found = float((_gradient(torch.stack(parts).sum(), logits) - whole).norm() / whole.norm())
+    assert found == pytest.approx(difference, rel=0.2)

@@ -1,4 +1,7 @@
-"""When memory runs out, training goes on in parts, then recomputing, with the same result; then it says what to do."""
+"""When memory runs out, training goes on in parts, then recomputing; then it says what to do.
+
+The gradient is that of the whole batch where the loss is a mean over crops; test_losses.py has how far Dice differs.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def climb(loss: Any, batch: torch.Tensor) -> tuple[torch.Tensor, MemoryLadder, l
     network, listener = UNETR(SHAPE).train(), Listener()
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     ladder = MemoryLadder(make_fabric("cpu"), network, loss, True, listener)
-    value = ladder.backward(network, optimizer, (batch, None))
+    value = ladder.backward(network, optimizer, (batch, None), seed=0)
     with torch.no_grad():
         assert value == pytest.approx(float(squares(network, (batch,))), rel=1e-5)
     return gradient(network), ladder, listener.warnings
@@ -101,17 +104,20 @@ def test_the_last_rung_ends_with_what_to_do_and_other_faults_pass() -> None:
 
 def test_a_contrastive_batch_is_not_divided_but_recomputed_crop_by_crop() -> None:
     network = load_method("simclr")(SHAPE, method_settings("simclr", {})).train()
-    attempts = []
+    attempts, drawn = [], []
 
     def scarce(module: torch.nn.Module, batch: Any) -> torch.Tensor:
         attempts.append(len(batch[0]))
+        drawn.append(float(torch.rand(())))
         if len(attempts) == 1:
             raise MemoryError
         return module(*batch)
 
     ladder = MemoryLadder(make_fabric("cpu"), network, scarce, network.divisible, Listener())
-    ladder.backward(network, torch.optim.SGD(network.parameters(), 0.1), (torch.randn(6, 1, 16, 16, 16), None))
+    batch = torch.randn(6, 1, 16, 16, 16), None
+    ladder.backward(network, torch.optim.SGD(network.parameters(), 0.1), batch, seed=3)
     assert attempts == [6, 6]
+    assert drawn[0] == drawn[1], "the second attempt leaves out the branches that the first one did"
     assert ladder.taken == {"parts": 1, "recompute": True}
 
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from synthetic import write_dataset  # noqa: E402
+
 from mimseg import stopping  # noqa: E402
+from mimseg.commands.pretrain.run import pretrain  # noqa: E402
+from mimseg.commands.pretrain.settings import PretrainSettings  # noqa: E402
 from mimseg.errors import Stopped  # noqa: E402
+from mimseg.events import Reporter  # noqa: E402
+from mimseg.networks.unetr_settings import UnetrSettings  # noqa: E402
 from mimseg.training import precision  # noqa: E402
+from mimseg.training.budget import Budget  # noqa: E402
 from mimseg.training.layout import is_channels_last, lay_out  # noqa: E402
 from mimseg.training.loop import make_fabric  # noqa: E402
 from mimseg.training.memory.cost import time_step  # noqa: E402
@@ -88,3 +99,41 @@ def test_a_stop_does_not_wait_for_all_that_is_timed(monkeypatch: pytest.MonkeyPa
     layers, batch = _layers(), torch.zeros(1, 2, 4, 4, 4)
     with pytest.raises(Stopped):
         time_step(make_fabric("cpu"), layers, lambda network, images: network(images).mean(), batch)
+
+
+class Precisions(Reporter):
+    """Keeps in which precision runs began."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def start(self, command: str, **fields: Any) -> None:
+        self.seen.append(fields["precision"])
+
+
+def test_a_resumed_pre_training_keeps_its_precision_unless_another_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winners = iter(["bf16-mixed", "32-true", "32-true"])  # as a busy computer might find it
+    monkeypatch.setattr(precision, "_timed", lambda *_: (next(winners), False))
+    shape = UnetrSettings(
+        window=(16, 16, 16), patch_size=8, layers=3, hidden_size=24, mlp_size=24, heads=2, feature_size=2
+    )
+    small = {"decoder_size": 24, "decoder_heads": 2}
+    first = PretrainSettings(
+        (write_dataset(tmp_path / "data", 2),), tmp_path / "run", Budget(1), shape, "mae", small,
+        window=(16, 16, 16), batch=2, device="cpu", validations=0,
+    )  # fmt: skip
+    runs = Precisions()
+    pretrain(first, runs)
+    more = replace(first, budget=Budget(2), resume=True)
+    pretrain(more, runs)
+    pretrain(replace(more, budget=Budget(3), precision="32-true"), runs)
+    assert runs.seen == ["bf16-mixed", "bf16-mixed", "32-true"]
+
+    path = tmp_path / "run" / "settings.json"
+    started = json.loads(path.read_text(encoding="utf-8"))
+    del started["precision"]  # an older mimseg did not record it
+    path.write_text(json.dumps(started), encoding="utf-8")
+    pretrain(replace(more, budget=Budget(4)), runs)
+    assert runs.seen[-1] == "32-true"

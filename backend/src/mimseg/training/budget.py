@@ -11,7 +11,10 @@ from mimseg.training.optimiser.schedule import Schedule
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: either a number of steps, or minutes of training time (schedules follow the clock)."""
+    """How long to train: a number of steps, or minutes (schedules follow the clock).
+
+    Minutes hold steps with the wait for their crops, validations and checkpoints.
+    """
 
     steps: int | None = None
     minutes: float | None = None
@@ -27,6 +30,13 @@ class Budget:
         done = step / self.steps if self.steps else seconds / 60 / (self.minutes or 1)
         return min(done, 1.0)
 
+    def done(self, step: int, seconds: float) -> tuple[float, float]:
+        """What is finished and all there is, in steps or seconds."""
+        if self.steps:
+            return step, self.steps
+        total = 60 * (self.minutes or 0)
+        return round(min(seconds, total), 1), total
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -37,12 +47,14 @@ class LoopSettings:
         schedule: Learning rates and averaging over the run.
         validations: How often to validate over the whole run.
         checkpoint_seconds: Most seconds of work that a kill can cost.
+        seed: What networks draw in a step depends on it and on the step only.
     """
 
     budget: Budget
     schedule: Schedule = field(default_factory=Schedule)
     validations: int = 10
     checkpoint_seconds: float = 60.0
+    seed: int = 0
 
 
 @dataclass

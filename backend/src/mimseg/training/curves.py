@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,10 @@ class Curves:
         self.rows, self._losses = list(state["rows"]), list(state["losses"])
 
     def loss(self, step: int, value: float, rate: float) -> None:
-        """Record a training loss; the mean of ten steps becomes one row."""
-        self._losses.append(value)
-        if step % LOSS_EVERY == 0:
+        """Record a training loss; the mean of ten steps becomes one row, of those whose loss is finite."""
+        if math.isfinite(value):
+            self._losses.append(value)
+        if step % LOSS_EVERY == 0 and self._losses:
             mean = sum(self._losses) / len(self._losses)
             self._losses = []
             self.rows.append({"step": step, "seconds": None, "name": "loss", "value": mean})

@@ -8,9 +8,10 @@ package (2.6.2, 2.6.3) are avoided by the version bound and by pinned hashes in 
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,15 @@ from mimseg.errors import OutOfMemory, Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.memory import is_out_of_memory, keep_freed_memory
 from mimseg.stopping import requested
-from mimseg.training.budget import Budget, LoopSettings, LoopState
+from mimseg.training.budget import Budget as Budget
+from mimseg.training.budget import LoopSettings, LoopState
 from mimseg.training.checkpoints import load_checkpoint, save_checkpoint
-from mimseg.training.crops.draw import ahead
+from mimseg.training.crops.draw import ahead, seed_for
 from mimseg.training.curves import Curves
 from mimseg.training.layout import is_channels_last, lay_out
 from mimseg.training.memory.ladder import MemoryLadder
 from mimseg.training.optimiser.averaging import AveragedWeights
+from mimseg.training.optimiser.finite import FiniteSteps
 from mimseg.training.optimiser.muon import make_optimizer
 from mimseg.training.optimiser.schedule import set_learning_rate, warmup_cosine
 
@@ -76,7 +79,7 @@ class Task:
         validate: Numbers measured on the averaged weights; empty if there is nothing to validate on.
         score: Which of them chooses the best weights.
         higher_is_better: Whether a larger score is better.
-        divisible: Whether the loss of a batch is the mean of the losses of its parts.
+        divisible: Whether a batch may be computed in parts, see `MemoryLadder`.
     """
 
     network: nn.Module
@@ -139,11 +142,13 @@ class Training:
         self._ladder = MemoryLadder(
             fabric, task.network, task.compute_loss, task.divisible, reporter, self.state.extra.get("memory")
         )
+        self._steps = FiniteSteps(fabric, settings.schedule.clip, reporter)
         # Moving-average teachers of pre-training methods follow here.
         self._after_step: Callable[[int, float], None] | None = getattr(task.network, "after_step", None)
         self._average.to(fabric.device)
         if content is not None:
             self._optimizer.load_state_dict(content["optimizer"])
+            self._steps.load(content.get("scaler", {}))
 
     def best_weights(self) -> dict[str, Tensor]:
         """The averaged weights that validated best; the latest ones if nothing was validated."""
@@ -159,6 +164,7 @@ class Training:
 
         Raises:
             Stopped: The user stopped; a checkpoint was written before.
+            UserError: Losses or gradients are no finite numbers any more; an earlier checkpoint stays.
             OutOfMemory: Memory does not suffice on any rung of the ladder; the last whole step is in a checkpoint.
         """
         try:
@@ -173,17 +179,23 @@ class Training:
     def _run(self) -> None:
         keep_freed_memory()
         self._task.network.train()
+        # Of a larger budget, less is done: validations of the smaller one must not hold back those that are due.
+        self.state.validations = min(self.state.validations, self._planned())
         batches = ahead(self._task.make_batch, self.state.step)
         saved = time.monotonic()
         try:
+            if self._validation_is_due():  # a stop left it to this run
+                self._examine()
             while (fraction := self._fraction()) < 1.0:
-                self._step(next(batches), fraction)
-                self._reporter.progress("train", *_done(self._settings.budget, self.state))
+                self._step(batches, fraction)
+                self._reporter.progress("train", *self._settings.budget.done(self.state.step, self.state.seconds))
                 due = self._validation_is_due()
                 stop = self._agreed(float(requested())) > 0
                 if due and not stop:
                     self._examine()
-                if due or stop or time.monotonic() - saved > self._settings.checkpoint_seconds:
+                # While steps are left out, the checkpoint from before is worth more.
+                late = time.monotonic() - saved > self._settings.checkpoint_seconds and not self._steps.left_out
+                if due or stop or late:
                     self._save(final=stop)
                     self._offer(stop)
                     saved = time.monotonic()
@@ -194,23 +206,24 @@ class Training:
         self._save(final=True)
         lay_out(self._task.network, channels_last=False)
 
-    def _step(self, batch: Any, fraction: float) -> None:
+    def _step(self, batches: Iterator[Any], fraction: float) -> None:
         began = time.monotonic()
+        batch = next(batches)  # waiting for crops takes time, too
         schedule = self._settings.schedule
         set_learning_rate(self._optimizer, warmup_cosine(fraction, schedule.warmup, schedule.floor))
+        # Not from where the last step left torch's generator: a resumed run, or another choice of precision, differs.
+        seed = seed_for(self._settings.seed, 6, self.state.step, self._fabric.global_rank)
         try:
-            loss = self._ladder.backward(self._module, self._optimizer, _move(batch, self._fabric.device))
+            loss = self._ladder.backward(self._module, self._optimizer, self._fabric.to_device(batch), seed)
         except OutOfMemory:
             if self.state.step:
                 self._save(final=True)  # weights and optimiser are those of the last whole step
             raise
         self.state.extra["memory"] = self._ladder.taken
-        if schedule.clip:
-            self._fabric.clip_gradients(self._module, self._optimizer, max_norm=schedule.clip)
-        self._optimizer.step()
-        if self._after_step:
-            self._after_step(self.state.step + 1, fraction)
-        self._average.update(self._task.network)
+        if self._steps.take(self._module, self._optimizer, loss, self.state.step + 1):
+            if self._after_step:
+                self._after_step(self.state.step + 1, fraction)
+            self._average.update(self._task.network)
         self.state.step += 1
         self._curves.loss(self.state.step, loss, self._optimizer.param_groups[-1]["lr"])
         seconds = time.monotonic() - began
@@ -219,16 +232,15 @@ class Training:
 
     def _validation_is_due(self) -> bool:
         """True at the planned shares of the run, but on the clock not more often than a fifth of it allows."""
-        fraction = self._fraction()
-        planned = int(fraction * self._settings.validations + 1e-9) > self.state.validations
-        on_the_clock = self._settings.budget.steps is None and fraction < 1
+        planned = self._planned() > self.state.validations
+        on_the_clock = self._settings.budget.steps is None and self._fraction() < 1
         affordable = not on_the_clock or self._trained_seconds >= 4 * self._validation_seconds
         return self._agreed(float(planned and affordable)) > 0
 
     def _examine(self) -> None:
         """Validate the averaged weights; a stop in the middle leaves this validation to the resumed run."""
         began = time.monotonic()
-        planned = int(self._fraction() * self._settings.validations + 1e-9)
+        planned = self._planned()
         self._task.network.eval()
         try:
             with torch.no_grad(), self._fabric.autocast():
@@ -240,12 +252,18 @@ class Training:
         self._task.network.train()
         if measured:
             self._curves.add(self.state.step, self.state.seconds, measured)
-            value, best = measured[self._task.score], self.state.best
-            if best is None or (value > best) == self._task.higher_is_better:
+            value = measured[self._task.score]
+            if self._is_better(value):
                 self.state.best, self._best = value, self._average.weights()
         self.state.validations = planned
         self._validation_seconds, self._trained_seconds = time.monotonic() - began, 0.0
         self.state.seconds += self._validation_seconds
+
+    def _is_better(self, score: float) -> bool:
+        best = self.state.best
+        if not math.isfinite(score):
+            return False
+        return best is None or not math.isfinite(best) or (score > best) == self._task.higher_is_better
 
     def _offer(self, stopping: bool) -> None:
         if self._follow is not None and self._fabric.is_global_zero:
@@ -254,6 +272,7 @@ class Training:
     def _save(self, final: bool) -> None:
         if not self._fabric.is_global_zero:
             return
+        began = time.monotonic()
         content = {
             "network": self._task.network.state_dict(),
             "average": self._average.state(),
@@ -261,29 +280,20 @@ class Training:
             "state": vars(self.state),
             "best": self._best,
             "curves": self._curves.state(),
+            "scaler": self._steps.state(),
             "channels_last": is_channels_last(self._task.network),
         }
         save_checkpoint(self._path, content)
         self._curves.write(final)
+        self.state.seconds += time.monotonic() - began
 
     def _fraction(self) -> float:
         return self._agreed(self._settings.budget.fraction(self.state.step, self.state.seconds))
 
+    def _planned(self) -> int:
+        """How many validations belong to what is done of the budget."""
+        return int(self._fraction() * self._settings.validations + 1e-9)
+
     def _agreed(self, value: float) -> float:
         """The value of the first process: all must take the same decision."""
         return float(self._fabric.broadcast(value)) if self._fabric.world_size > 1 else value
-
-
-def _done(budget: Budget, state: LoopState) -> tuple[float, float]:
-    if budget.steps:
-        return state.step, budget.steps
-    total = 60 * (budget.minutes or 0)
-    return round(min(state.seconds, total), 1), total
-
-
-def _move(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_move(item, device) for item in batch)
-    return batch

@@ -106,7 +106,24 @@ def _listed(names: Sequence[str]) -> str:
 RECORDED_LATER = {"modality", "preprocessing"}
 
 
-def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "settings.json") -> dict[str, Any]:
+def read_started(folder: Path, name: str = SETTINGS) -> dict[str, Any]:
+    """The settings that the run in `folder` was started with.
+
+    Raises:
+        UserError: They cannot be read.
+    """
+    try:
+        started = json.loads((folder / name).read_text(encoding="utf-8"))
+        if not isinstance(started, dict):
+            raise ValueError("no settings")
+    except (OSError, ValueError) as fault:
+        raise UserError(
+            f"The settings of the run in {folder} cannot be read ({fault}).", "Start again.", "bad-run"
+        ) from fault
+    return started
+
+
+def check_same_settings(folder: Path, settings: dict[str, Any], name: str = SETTINGS) -> dict[str, Any]:
     """Refuse to resume a run with other settings than it was started with; the budget may change.
 
     Args:
@@ -120,12 +137,7 @@ def check_same_settings(folder: Path, settings: dict[str, Any], name: str = "set
     Raises:
         UserError: naming the settings that differ.
     """
-    try:
-        started = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise UserError(
-            f"The settings of the run in {folder} cannot be read ({fault}).", "Start again.", "bad-run"
-        ) from fault
+    started = read_started(folder, name)
     now = json.loads(json.dumps(settings))
     free = {"budget", "versions"}
     asked = {key: comparable(key, value) for key, value in now.items() if key not in free}

@@ -189,7 +189,7 @@ class _Run:
         """The training, from its checkpoint if it is resumed."""
         settings, prepared = self._settings, self._prepared
         validations = settings.validations if self._data.validation else 0
-        loop = LoopSettings(settings.budget, settings.schedule, validations)
+        loop = LoopSettings(settings.budget, settings.schedule, validations, seed=settings.seed)
         follow = None
         if self._provisional and not settings.finish:
             shape = prepared.shape

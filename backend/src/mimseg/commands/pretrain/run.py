@@ -27,7 +27,13 @@ from mimseg.training.optimiser.schedule import parameter_groups
 from mimseg.training.planning import LARGEST_WINDOW, plan_window
 from mimseg.training.precision import fabric_in_best_precision
 from mimseg.training.reconstruction import draw_reconstruction
-from mimseg.training.run_folder import check_run_folder, check_same_settings, data_hashes, write_json
+from mimseg.training.run_folder import (
+    check_run_folder,
+    check_same_settings,
+    data_hashes,
+    read_started,
+    write_json,
+)
 from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
 from mimseg.training.start.pretrained_run import PretrainedRun, write_pretrained
 from mimseg.training.start.transfer import TransferReport, transfer
@@ -61,9 +67,12 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
     torch.manual_seed(settings.seed)
     network = load_method(settings.method)(shape, chosen)
     report = _take_over(network, initial)
+    asked_precision = settings.precision
+    if settings.resume and asked_precision == "auto":
+        asked_precision = _precision_as_started(folder, fabric.device.type)
     fabric, precision = fabric_in_best_precision(
-        fabric, settings.device, settings.precision, settings.devices, settings.nodes, _Whole(network),
-        (shape.channels, *shape.window), settings.precision == "auto",
+        fabric, settings.device, asked_precision, settings.devices, settings.nodes, _Whole(network),
+        (shape.channels, *shape.window), asked_precision == "auto",
     )  # fmt: skip
     task = _task(settings, fabric, data, network, folder)
     cost = _cost(settings, fabric, data, network)
@@ -73,9 +82,10 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         check_same_settings(folder, provenance)
     elif fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "settings.json", provenance)
+        chosen_here = {"device": fabric.device.type, "precision": precision}
+        write_json(folder / "settings.json", {**provenance, **chosen_here})
         write_json(folder / "cost.json", cost.to_json())
-    loop = LoopSettings(settings.budget, settings.schedule, settings.validations)
+    loop = LoopSettings(settings.budget, settings.schedule, settings.validations, seed=settings.seed)
     training = Training(fabric, task, loop, folder, reporter, settings.resume)
     training.run()
     if fabric.is_global_zero:
@@ -88,6 +98,15 @@ def pretrain(settings: PretrainSettings, reporter: Reporter) -> Path:
         write_pretrained(folder, PretrainedRun(shape, data.preprocessing, data.modality, provenance), encoder)
         reporter.result(run=str(folder), validation_loss=state.best, steps=state.step)
     return folder
+
+
+def _precision_as_started(folder: Path, device_type: str) -> str:
+    """The precision that a run was started with on such a device; `auto` on another, or if an older mimseg began it.
+
+    Timed again it might be another one: a run would not go on as it began.
+    """
+    started = read_started(folder)
+    return str(started.get("precision", "auto")) if started.get("device") == device_type else "auto"
 
 
 def _shape(

@@ -26,10 +26,15 @@ from mimseg.training.synthesis.drawing import draw
 Batch = TypeVar("Batch")
 
 
-def generator_for(*key: int) -> torch.Generator:
-    """A CPU generator that depends on all numbers of `key` (seed, purpose, step, process, ...)."""
+def seed_for(*key: int) -> int:
+    """A seed that depends on all numbers of `key` (seed, purpose, step, process, ...)."""
     state = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) * 2**31 + int(state[1]) // 2)
+    return int(state[0]) * 2**31 + int(state[1]) // 2
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A CPU generator that depends on all numbers of `key`, as `seed_for` does."""
+    return torch.Generator().manual_seed(seed_for(*key))
 
 
 def case_indices(seed: int, first: int, count: int, cases: int) -> list[int]:

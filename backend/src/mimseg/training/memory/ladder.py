@@ -17,16 +17,18 @@ from mimseg.memory import is_out_of_memory
 class MemoryLadder:
     """Computes the gradient of a batch with as much memory as there is.
 
-    The first rung keeps the batch and the recipe: its crops are computed in parts whose gradients are added up (for
-    losses over a whole batch, such as Dice, the mean over parts). The second one recomputes the transformer's
-    activations in the backward pass. What was needed once is kept for the rest of the run. Neither
-    changes the recipe: another window or device is for the user to choose.
+    The first rung keeps the batch: its crops are computed in parts whose gradients are added up. That is the gradient
+    of the batch if the loss is a mean over crops; of losses that count voxels over a whole batch, such as Dice, it is
+    the mean over parts, which differs by some percent. The second one recomputes the transformer's activations in the
+    backward pass, which changes nothing. What was needed once is kept for the rest of the run. Another window or device
+    is for the user to choose.
 
     Args:
         fabric: Where to run.
         network: What is trained; `recompute_activations()` switches the second rung on, where there is one.
         compute_loss: Loss of (network, batch).
-        divisible: Whether the loss of a batch is the mean of the losses of its parts; false where crops are compared.
+        divisible: Whether the mean of the losses of its parts may stand for the loss of a batch; not where crops are
+            compared.
         reporter: Is told of every rung.
         taken: Rungs of an earlier part of the run, as `taken` returned them.
 
@@ -50,19 +52,21 @@ class MemoryLadder:
         if self.taken["recompute"] and self._recompute:
             self._recompute()
 
-    def backward(self, module: nn.Module, optimizer: Any, batch: Any) -> float:
+    def backward(self, module: nn.Module, optimizer: Any, batch: Any, seed: int) -> float:
         """Leave the gradient of `batch` in the parameters and return its loss.
 
         Args:
             module: `network` as Fabric wrapped it.
             optimizer: Its gradients are cleared first.
             batch: Tuple of tensors `(B, ...)` on the device; entries may be None.
+            seed: For what the network draws, such as branches that it leaves out: the same in each attempt.
 
         Raises:
             OutOfMemory: Memory does not even suffice on the last of these rungs.
         """
         while True:
             optimizer.zero_grad(set_to_none=True)
+            torch.manual_seed(seed)
             try:
                 return self._accumulate(module, batch)
             except (RuntimeError, MemoryError) as fault:
