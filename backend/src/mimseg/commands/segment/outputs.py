@@ -9,12 +9,11 @@ from pathlib import Path
 
 from mimseg import formats
 from mimseg.data.cases.images import holds_channels
+from mimseg.data.overwriting import RESULT, refuse_overwriting
 from mimseg.data.scans import find_scans
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-
-_RESULT = "_segmentation"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
         found = find_scans(folder, reporter)
     except UserError:  # Nothing there: reading it says what is wrong.
         return []
-    found = [path for path in found if not _stem(path).endswith(_RESULT)]
+    found = [path for path in found if not _stem(path).endswith(RESULT)]
     return found if any(path.is_file() for path in found) else []
 
 
@@ -105,9 +104,9 @@ def plan_jobs(
         outputs = [output]
     else:
         _check_folder(output)
-        outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
+        outputs = [output / f"{name}{RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
-    _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
+    refuse_overwriting([*outputs, *(picture for picture in pictures if picture)], inputs)
     for case, path in zip(cases, outputs, strict=True):
         refuse_other_sources(case[0], path)
     return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
@@ -174,12 +173,3 @@ def _check_folder(output: Path) -> None:
             f"Use one of {formats.listed(formats.LABELS_WRITTEN)}, or an existing folder.",
             code="bad-output",
         )
-
-
-def _check_inputs_safe(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
-    read = {path.resolve() for path in inputs}
-    for path in outputs:
-        if path.resolve() in read:
-            raise UserError(f"The output {path} is also an input.", "Choose another output.", code="bad-output")
-        if path.is_dir():
-            raise UserError(f"The output {path} is a folder.", "Choose another output.", code="bad-output")
