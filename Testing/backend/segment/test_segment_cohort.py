@@ -201,7 +201,7 @@ def test_two_ranks_make_one_table_and_resume_fills_it(tmp_path, sharp_model, mon
     assert again.output.name == "c_segmentation.nrrd"
     assert table.read_text(encoding="utf-8") == complete
     table.write_text("other,columns\n1,2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no table of volumes"):
+    with pytest.raises(UserError, match="no report that mimseg wrote"):
         segment(dataclasses.replace(settings, resume=True))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimseg.commands.evaluate.report import write_report
+from mimseg.commands.evaluate.report import report_paths, write_report
 from mimseg.data.cases import stem
 from mimseg.data.cases.description import IGNORE
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
@@ -67,6 +67,7 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     """
     if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
         raise UserError(f"The tolerance {settings.tolerance_mm} mm is not usable.", "Give millimetres, 0 or more.")
+    report_paths(settings.output)
     table = {label.value: label.name for label in read_labels(settings.labels)} if settings.labels else None
     reporter.start("evaluate", tolerance_mm=settings.tolerance_mm)
     pairs = pair_files(settings.predictions, settings.references, reporter)

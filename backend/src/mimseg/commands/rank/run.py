@@ -13,7 +13,7 @@ from mimseg.commands.rank.case import Ensemble, Judged
 from mimseg.commands.rank.domain import odd_ones
 from mimseg.commands.rank.inputs import find_unlabelled
 from mimseg.commands.rank.outputs import check_folder, draw, write_maps
-from mimseg.commands.rank.report import write_report
+from mimseg.commands.rank.report import report_paths, write_report
 from mimseg.commands.rank.result import RankedCase, Ranking
 from mimseg.commands.rank.selection import nearest_distances, propose
 from mimseg.data.cases import Case, load_dataset
@@ -73,6 +73,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     ensemble = Ensemble(settings.models, settings.augment, settings.threads, reporter)
     cases = find_unlabelled(settings.inputs, ensemble.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
+    report_paths(settings.output)
     reporter.start("rank", models=list(ensemble.names), members=ensemble.members, cases=len(cases), device="cpu")
     if ensemble.no_features:
         reporter.warning(
