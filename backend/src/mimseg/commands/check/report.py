@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from mimseg import __version__
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.checks.context import Context
 from mimseg.checks.finding import SEVERITIES, Finding, Spot
 from mimseg.commands.check.pictures import draw_spots
@@ -58,6 +59,7 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     if base.suffix.lower() in (".html", ".json"):
         base = base.with_suffix("")
     paths = base.with_name(f"{base.name}.html"), base.with_name(f"{base.name}.json")
+    refuse_inside_model(base)
     refuse_foreign(paths)
     return paths
 

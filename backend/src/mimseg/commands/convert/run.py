@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.redrawing import read_drawn
 from mimseg.data.overwriting import refuse_overwriting
@@ -49,6 +50,7 @@ def convert(settings: ConvertSettings, reporter: Reporter) -> Path:
             f"Use one of {formats.listed(formats.LABELS_WRITTEN)}.",
             "bad-output",
         )
+    refuse_inside_model(settings.output)
     refuse_overwriting([settings.output], [path for path in (settings.labels, settings.scan) if path])
     refuse_other_sources(settings.scan or settings.labels, settings.output)
     if found.dicom and settings.scan is None:

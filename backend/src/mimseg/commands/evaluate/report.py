@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mimseg import __version__
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.files import write_text
 from mimseg.metrics.summary import CaseScores, Evaluation, Summary
 from mimseg.reports.targets import refuse_foreign
@@ -61,6 +62,7 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     if base.suffix.lower() in (".csv", ".json"):
         base = base.with_suffix("")
     paths = base.with_name(f"{base.name}.csv"), base.with_name(f"{base.name}.json")
+    refuse_inside_model(base)
     refuse_foreign(paths, ("case", "class", "dice"))
     return paths
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.bundle.description import Description
 from mimseg.commands.rank.case import Judged
 from mimseg.data.cases import Case
@@ -26,7 +27,7 @@ _HEAT = ((0.1, (250, 220, 90)), (0.3, (245, 140, 40)), (0.5, (220, 40, 40)))
 
 
 def check_folder(folder: Path, cases: Sequence[Case]) -> None:
-    """Refuse an output folder that is a file, or whose files would replace images.
+    """Refuse an output folder that is a file, whose files would replace images, or a model.
 
     Raises:
         UserError: naming the fault.
@@ -37,6 +38,7 @@ def check_folder(folder: Path, cases: Sequence[Case]) -> None:
         raise UserError(
             f"{folder} looks like a file, but a folder is needed.", f"Use {folder.with_suffix('')}.", "bad-output"
         )
+    refuse_inside_model(folder)
     target = folder.resolve()
     inside = next((path for case in cases for path in case.images if path.resolve().parent == target), None)
     if inside is not None:

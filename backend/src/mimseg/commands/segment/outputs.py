@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.cases.images import holds_channels
 from mimseg.data.overwriting import RESULT, refuse_overwriting
 from mimseg.data.scans import find_scans
@@ -81,7 +82,8 @@ def plan_jobs(
         preview: A picture file; with several cases their names are appended.
 
     Raises:
-        UserError: The number of inputs does not fit the channels, or the output is not usable.
+        UserError: The number of inputs does not fit the channels, or the output is not usable: it would replace what is
+            not its own, or lies in a model.
     """
     in_one = channels > 1 and all(holds_channels([path], channels) for path in inputs)
     files = 1 if in_one else channels
@@ -106,6 +108,8 @@ def plan_jobs(
         _check_folder(output)
         outputs = [output / f"{name}{RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
+    for path in (output, *([preview] if preview else [])):
+        refuse_inside_model(path)
     refuse_overwriting([*outputs, *(picture for picture in pictures if picture)], inputs)
     for case, path in zip(cases, outputs, strict=True):
         refuse_other_sources(case[0], path)

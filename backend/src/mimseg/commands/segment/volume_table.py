@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
@@ -65,6 +66,7 @@ def check_table(path: Path | None) -> None:
         return
     if path.suffix.lower() != ".csv" or path.is_dir():
         raise UserError(f"The table {path} is not a CSV file.", "Let it end in .csv.", code="bad-output")
+    refuse_inside_model(path)
     refuse_foreign([path], COLUMNS)
 
 

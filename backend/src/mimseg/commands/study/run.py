@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
@@ -22,6 +23,7 @@ def study(settings: StudySettings, reporter: Reporter) -> Path:
         UserError: The data, the design, or an earlier study in the folder do not fit.
         Stopped: The user stopped; the same command goes on. Finished runs are reported first.
     """
+    refuse_inside_model(settings.report)
     check_folder(settings.report)
     reporter.start("study", claim=settings.design.claim, seeds=list(settings.design.seeds))
     try:

@@ -1,4 +1,4 @@
-"""A report replaces an earlier report, and nothing else: case lists and label files bear the names that users like."""
+"""What a command writes replaces no case list or label file of that name, and makes no model a damaged one."""
 
 from __future__ import annotations
 
@@ -64,3 +64,29 @@ def test_a_file_that_is_no_report_is_not_replaced(
 def test_a_report_of_ours_is_made_again(here: Path, command: str) -> None:
     for _ in range(2):
         assert main([*command.split(), "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "segment data/imagesTr --model tiny -o tiny/results",
+        "segment data/imagesTr/case_0.nii.gz --model tiny -o link/case_0.nii.gz",
+        "segment data/imagesTr --model tiny -o out --table tiny/volumes.csv",
+        "segment data/imagesTr/case_0.nii.gz --model tiny -o out --preview tiny/view.png",
+        "rank data/imagesTr --model tiny -o tiny",
+        "convert data/labelsTr/case_0.nii.gz -o tiny/labels.nrrd",
+        "check data -o tiny/report",
+        "evaluate --pred data/labelsTr --ref data/labelsTr -o tiny",
+        "models export tiny tiny",
+        "models export tiny tiny/docs/tiny.zip",
+        "models export tiny tiny --format onnx",
+    ],
+)
+def test_nothing_is_written_into_a_model(here: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "link").symlink_to(here / "tiny" / "models")
+    before = sorted(here.rglob("*"))
+    assert main([*command.split(), "--json-lines"]) == 2
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert error["code"] == "bad-output"
+    assert "folder of a model" in error["message"]
+    assert sorted(here.rglob("*")) == before
