@@ -47,19 +47,23 @@ def check_folder(folder: Path, cases: Sequence[Case]) -> None:
         )
 
 
+def map_paths(folder: Path, case: Case, file_format: str) -> tuple[Path, Path]:
+    """The files of a case: `<case>_uncertainty.nii.gz` and `<case>_segmentation<file_format>`."""
+    return folder / f"{case.identifier}_uncertainty.nii.gz", folder / f"{case.identifier}_segmentation{file_format}"
+
+
 def write_maps(
     folder: Path, case: Case, volume: Volume, judged: Judged, description: Description, file_format: str
 ) -> tuple[Path, Path]:
-    """Write `<case>_uncertainty.nii.gz` (0..1) and `<case>_segmentation<file_format>` on the scan's own grid.
+    """Write the map of uncertainty (0..1) and the segmentation to correct, on the scan's own grid.
 
     Returns:
-        The two paths.
+        The two paths, see `map_paths`.
 
     Raises:
         UserError: They cannot be written.
     """
-    uncertainty = folder / f"{case.identifier}_uncertainty.nii.gz"
-    labels = folder / f"{case.identifier}_segmentation{file_format}"
+    uncertainty, labels = map_paths(folder, case, file_format)
     stepped = np.round(judged.uncertainty * _STEPS) / np.float32(_STEPS)
     write_map(uncertainty, np.clip(stepped, 0, 1).astype(np.float32), volume.grid)
     algorithm = Algorithm(description.name, description.version)
