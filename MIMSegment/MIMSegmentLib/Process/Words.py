@@ -195,6 +195,13 @@ def _table():
             "same-name ambiguous-case unknown-case",
             Words(_("Names of cases do not tell them apart."), _("Give each its own.")),
         ),
+        (
+            "other-results same-name-in-table",
+            Words(
+                _("The table of volumes has rows of results that were made otherwise, or of other scans."),
+                _("Look at the rows that the log names before you use the table."),
+            ),
+        ),
         ("cases-failed case-skipped", Words(_("Some scans could not be used."), _("The log tells which, and why."))),
         # -- models
         (
