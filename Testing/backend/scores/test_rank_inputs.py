@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from synthetic import write_dataset
 from tiny_model import write_tiny_bundle
 
@@ -43,3 +44,24 @@ def test_a_folder_without_a_record_is_somebodys_work(settings: RankSettings) -> 
     (settings.output / "case_1_segmentation.nii.gz").write_bytes(b"drawn elsewhere")
     with pytest.raises(UserError, match="case_1_segmentation"):
         rank(settings)
+
+
+def test_a_folder_for_a_model_of_several_channels_is_refused(settings: RankSettings, tmp_path: Path) -> None:
+    """Two patients would become one case."""
+    two = write_tiny_bundle(tmp_path / "two", channels=("T1", "T2"), name="two")
+    settings = replace(settings, models=(str(two),))
+    with pytest.raises(UserError, match="2 files for each case") as refusal:
+        rank(settings)
+    assert refusal.value.code == "wrong-channels"
+    files = tuple(sorted(settings.inputs[0].iterdir()))
+    assert [case.images for case in rank(replace(settings, inputs=files)).cases] == [files]
+
+
+def test_a_file_with_all_channels_is_one_case(settings: RankSettings, tmp_path: Path) -> None:
+    two = write_tiny_bundle(tmp_path / "two", channels=("T1", "T2"), name="two")
+    (tmp_path / "scans").mkdir()
+    for number in range(2):
+        volume = sitk.ReadImage(str(settings.inputs[0] / f"case_{number}.nii.gz"))
+        sitk.WriteImage(sitk.JoinSeries([volume, volume]), str(tmp_path / "scans" / f"{number}.nii.gz"))
+    found = rank(replace(settings, models=(str(two),), inputs=(tmp_path / "scans",)))
+    assert sorted(case.name for case in found.cases) == ["0", "1"]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mimseg.commands.segment.outputs import refuse_mixed_channels
 from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
-from mimseg.data.cases.images import has_channels
+from mimseg.data.cases.images import has_channels, holds_channels
 from mimseg.data.scans import find_scans
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -21,7 +22,7 @@ def find_unlabelled(
 
     Args:
         inputs: Image files, folders of them or of DICOM series, data sets and case lists (see `load_dataset`). For a
-            model of several channels, files must be given in turn, or be listed.
+            model of several channels, files must be given in turn, be listed, or hold all of them each.
         channels: Of the model.
         selection: See `pick_cases`; None for all.
         labelled: Cases whose images are left out.
@@ -36,15 +37,20 @@ def find_unlabelled(
         if is_dataset(entry):
             cases += load_dataset(entry).cases
         else:
-            files += find_scans(entry, reporter)
-    if len(files) % channels:
+            found = find_scans(entry, reporter)
+            if found != [entry]:
+                refuse_mixed_channels(entry, found, channels)
+            files += found
+    in_one = channels > 1 and all(holds_channels([file], channels) for file in files)
+    each = 1 if in_one else channels
+    if len(files) % each:
         raise UserError(
             f"The model wants {channels} files for each case, but {len(files)} were found.",
             "Give all channels of the first case in the model's order, then those of the next, or a case list.",
             "wrong-channels",
         )
-    for start in range(0, len(files), channels):
-        cases.append(Case(stem(files[start]), tuple(files[start : start + channels]), None))
+    for start in range(0, len(files), each):
+        cases.append(Case(stem(files[start]), tuple(files[start : start + each]), None, channels=channels))
     wrong = next((case for case in cases if not has_channels(case, channels)), None)
     if wrong is not None:
         raise UserError(

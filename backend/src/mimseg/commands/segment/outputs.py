@@ -48,14 +48,23 @@ def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | N
     expanded: list[Path] = []
     for path in inputs:
         images = _images_below(path, reporter) if path.is_dir() else []
-        if images and channels > 1 and not all(holds_channels([image], channels) for image in images):
-            raise UserError(
-                f"{path} is a folder of images, but the model wants {channels} files for each case.",
-                "Give the files: all channels of the first case in the model's order, then those of the next.",
-                code="wrong-channels",
-            )
+        refuse_mixed_channels(path, images, channels)
         expanded += images or [path]
     return expanded
+
+
+def refuse_mixed_channels(folder: Path, images: Sequence[Path], channels: int) -> None:
+    """Refuse a folder of images of one channel each: their order says nothing of which belong to one case.
+
+    Raises:
+        UserError: The model has several channels, and the images do not hold all of them each.
+    """
+    if channels > 1 and not all(holds_channels([image], channels) for image in images):
+        raise UserError(
+            f"{folder} is a folder of images, but the model wants {channels} files for each case.",
+            "Give the files: all channels of the first case in the model's order, then those of the next.",
+            code="wrong-channels",
+        )
 
 
 def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
