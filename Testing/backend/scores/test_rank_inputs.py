@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,3 +66,14 @@ def test_a_file_with_all_channels_is_one_case(settings: RankSettings, tmp_path: 
         sitk.WriteImage(sitk.JoinSeries([volume, volume]), str(tmp_path / "scans" / f"{number}.nii.gz"))
     found = rank(replace(settings, models=(str(two),), inputs=(tmp_path / "scans",)))
     assert sorted(case.name for case in found.cases) == ["0", "1"]
+
+
+def test_a_copy_of_a_labelled_scan_is_not_proposed(settings: RankSettings, tmp_path: Path) -> None:
+    shutil.copytree(settings.inputs[0], tmp_path / "mine" / "imagesTr")
+    (tmp_path / "mine" / "imagesTr" / "case_1.nii.gz").unlink()
+    (tmp_path / "mine" / "imagesTr" / "case_0.nii.gz").rename(tmp_path / "mine" / "imagesTr" / "patient.nii.gz")
+    (tmp_path / "mine" / "labelsTr").mkdir()
+    label = tmp_path / "data" / "labelsTr" / "case_0.nii.gz"
+    shutil.copyfile(label, tmp_path / "mine" / "labelsTr" / "patient.nii.gz")
+    found = rank(replace(settings, labelled=tmp_path / "mine"))
+    assert [case.name for case in found.cases] == ["case_1"]
