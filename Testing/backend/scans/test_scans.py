@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import straight, write_series
 from segment_tools import Recorder
 from synthetic import ball_scan, write_scan
 from volume_files import ramp, write
@@ -136,6 +137,18 @@ def test_volumes_are_found_below_a_folder_without_labels_and_hidden_files(tmp_pa
     assert "labelsTr/x.nii.gz" in reporter.events[0][2]
     assert ".hidden" not in reporter.events[0][2]
     assert find_scans(wanted[0]) == [wanted[0]]
+
+
+def test_linked_folders_are_entered_once_and_links_upwards_end(tmp_path: Path) -> None:
+    cohort, archive = tmp_path / "cohort", tmp_path / "archive"
+    wanted = [write(path, ramp()) for path in (cohort / "a.nrrd", cohort / "plain" / "b.nrrd")]
+    write(archive / "p1" / "c.nrrd", ramp())
+    write_series(archive / "p2", ramp(np.int16), straight(ramp().shape[2]))
+    links = {"p1": archive / "p1", "p2": archive / "p2", "again": cohort / "plain", "z": archive / "p1"}
+    for link, target in links.items():
+        (cohort / link).symlink_to(target)
+    (archive / "p1" / "up").symlink_to(cohort)
+    assert find_scans(cohort) == sorted([*wanted, cohort / "p1" / "c.nrrd", cohort / "p2"])
 
 
 def test_a_folder_without_volumes_is_refused(tmp_path: Path) -> None:

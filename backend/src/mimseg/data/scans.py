@@ -6,7 +6,6 @@ folder `segmentations` (TotalSegmentator), with a name that ends in `_seg` (BraT
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from mimseg import formats
 from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid
+from mimseg.data.walking import walk
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
@@ -84,17 +84,15 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     images: list[Path] = []
     series: list[Path] = []
     masks: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    for parent, files in walk(folder):
         known = [file for file in files if formats.ending_of(file)]
-        if Path(parent) != folder and Path(parent).name.lower() in _LABEL_FOLDERS:
+        if parent != folder and parent.name.lower() in _LABEL_FOLDERS:
             masks += [file for file in known if not formats.is_dicom(file)]
             continue
         images += [file for file in known if formats.is_image(file)]
         masks += [file for file in known if not formats.is_image(file) and not formats.may_be_dicom(file)]
         if any(formats.is_dicom(file) for file in files):
-            series.append(Path(parent))
+            series.append(parent)
     return images, series, masks
 
 
