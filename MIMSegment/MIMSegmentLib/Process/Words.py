@@ -247,6 +247,13 @@ def _table():
             Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
         ),
         (
+            "maps-left-out",
+            Words(
+                _("Maps of uncertainty of an earlier ranking were left out."),
+                _("If one of them is a scan, choose the file by itself."),
+            ),
+        ),
+        (
             "negative-spacing",
             Words(
                 _("The file counts voxels backwards along an axis, and was read so."),

@@ -139,6 +139,18 @@ def test_volumes_are_found_below_a_folder_without_labels_and_hidden_files(tmp_pa
     assert find_scans(wanted[0]) == [wanted[0]]
 
 
+def test_maps_of_an_earlier_ranking_are_no_scans(tmp_path: Path) -> None:
+    scan = put(tmp_path / "a.nii.gz", ball_scan(0)[0])
+    mapped = put(tmp_path / "ranking" / "a_uncertainty.nii.gz", (ball_scan(0)[0] / 1000).astype(np.float32))
+    reporter = Recorder()
+    assert find_scans(tmp_path, reporter) == [scan]
+    assert reporter.warnings == ["maps-left-out"]
+    assert "ranking/a_uncertainty.nii.gz" in reporter.events[0][2]
+    assert find_scans(mapped) == [mapped]
+    with pytest.raises(UserError, match="only maps"):
+        find_scans(mapped.parent)
+
+
 def test_linked_folders_are_entered_once_and_links_upwards_end(tmp_path: Path) -> None:
     cohort, archive = tmp_path / "cohort", tmp_path / "archive"
     wanted = [write(path, ramp()) for path in (cohort / "a.nrrd", cohort / "plain" / "b.nrrd")]

@@ -35,12 +35,14 @@ _MOST_BYTES = 0.5
 _SAMPLED_EDGE, _SAMPLED_VOXELS = 96, 2_000_000
 _SAMPLED_FILES = 3
 _MOST_NAMES = 12
+# Ends the names of the maps that `mimseg rank` writes.
+UNCERTAINTY = "_uncertainty.nii.gz"
 
 
 def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[Path]:
     """Scans and DICOM series folders at or below a path, sorted.
 
-    Left out are hidden files, and masks, which the reporter is told by name. A file that is given itself is taken.
+    Left out are hidden files; masks, and maps of uncertainty, which the reporter is told by name. A file that is given itself is taken.
 
     Raises:
         UserError: The path does not exist, or nothing below it is a scan.
@@ -51,14 +53,19 @@ def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[P
     if path.is_file():
         return [path]
     images, series, masks = _walk(path)
+    maps = [image for image in images if image.name.endswith(UNCERTAINTY)]
+    images = [image for image in images if image not in set(maps)]
     found = _masks_among(images, path)
     masks += found
     scans = sorted([*(image for image in images if image not in set(found)), *series])
     if masks:
         message = f"Left out below {path.name}, as these are masks and no scans: {_listed(sorted(masks), path)}."
         reporter.warning("masks-left-out", message)
+    if maps:
+        message = f"Left out below {path.name}, as these are maps of uncertainty and no scans: {_listed(maps, path)}."
+        reporter.warning("maps-left-out", message)
     if not scans:
-        what = "only masks" if masks else "no image"
+        what = "only masks" if masks else "only maps of uncertainty" if maps else "no image"
         raise UserError(
             f"{path} holds {what}.",
             f"Give a folder with files ending in {formats.listed(formats.IMAGES)}, or with DICOM series.",

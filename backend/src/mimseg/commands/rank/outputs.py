@@ -14,6 +14,7 @@ from mimseg.data.cases import Case
 from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
+from mimseg.data.scans import UNCERTAINTY
 from mimseg.data.volume import Volume
 from mimseg.data.writing import write_map
 from mimseg.errors import UserError
@@ -49,7 +50,7 @@ def check_folder(folder: Path, cases: Sequence[Case]) -> None:
 
 def map_paths(folder: Path, case: Case, file_format: str) -> tuple[Path, Path]:
     """The files of a case: `<case>_uncertainty.nii.gz` and `<case>_segmentation<file_format>`."""
-    return folder / f"{case.identifier}_uncertainty.nii.gz", folder / f"{case.identifier}_segmentation{file_format}"
+    return folder / f"{case.identifier}{UNCERTAINTY}", folder / f"{case.identifier}_segmentation{file_format}"
 
 
 def write_maps(
