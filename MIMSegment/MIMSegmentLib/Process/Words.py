@@ -247,6 +247,13 @@ def _table():
             Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
         ),
         (
+            "beside-series",
+            Words(
+                _("Image files beside a DICOM series were left out."),
+                _("Choose them by themselves, or put the series into a folder of its own."),
+            ),
+        ),
+        (
             "maps-left-out",
             Words(
                 _("Maps of uncertainty of an earlier ranking were left out."),

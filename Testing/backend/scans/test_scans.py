@@ -24,6 +24,11 @@ def put(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+def write_structures(path: Path) -> None:
+    """The begin of a DICOM segmentation."""
+    path.write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x16\x00UI\x1c\x001.2.840.10008.5.1.4.1.1.66.4\0")
+
+
 def total_segmentator(folder: Path) -> tuple[list[Path], set[str]]:
     """Scans, and names of masks, as TotalSegmentator's data set has them."""
     scans, masks = [], set()
@@ -149,6 +154,33 @@ def test_maps_of_an_earlier_ranking_are_no_scans(tmp_path: Path) -> None:
     assert find_scans(mapped) == [mapped]
     with pytest.raises(UserError, match="only maps"):
         find_scans(mapped.parent)
+
+
+def test_a_stray_segmentation_makes_no_series_of_a_folder_of_images(tmp_path: Path) -> None:
+    scans = [put(tmp_path / f"{name}.nii.gz", ball_scan(number)[0]) for number, name in enumerate("ab")]
+    write_structures(tmp_path / "stray.dcm")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    for find in (
+        lambda reporter: find_scans(tmp_path, reporter),
+        lambda reporter: expand_folders([tmp_path], 1, reporter),
+    ):
+        reporter = Recorder()
+        assert find(reporter) == scans
+        assert reporter.warnings == ["masks-left-out"]
+        assert "stray.dcm" in reporter.events[0][2]
+
+
+def test_a_scan_beside_a_series_is_taken_or_told(tmp_path: Path) -> None:
+    write_series(tmp_path, ramp(np.int16), straight(ramp().shape[2]))
+    scan = put(tmp_path / "a.nii.gz", ball_scan(0)[0])
+    for name in ("labels", "a_segmentation"):
+        put(tmp_path / f"{name}.nrrd", ball_scan(1)[1])
+    reporter = Recorder()
+    assert expand_folders([tmp_path], 1, reporter) == [tmp_path]
+    assert reporter.warnings == ["beside-series"]
+    assert "a.nii.gz" in reporter.events[0][2]
+    assert "labels" not in reporter.events[0][2]
+    assert scan in find_scans(tmp_path)
 
 
 def test_linked_folders_are_entered_once_and_links_upwards_end(tmp_path: Path) -> None:

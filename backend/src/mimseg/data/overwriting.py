@@ -47,7 +47,7 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
                     "Choose a name that no file has.",
                     "bad-output",
                 )
-        elif output.resolve().parent in folders and not _may_be_result(output):
+        elif output.resolve().parent in folders and not may_be_result(output):
             raise UserError(
                 f"{output} lies in the folder of the scan and holds no labels: it is no earlier result.",
                 "Choose a name that no file has.",
@@ -68,8 +68,8 @@ def _is_our_dicom(path: Path) -> bool:
     return False
 
 
-def _may_be_result(path: Path) -> bool:
-    """By its name, as of pictures and tables; of volumes by what they hold: labels say nothing of who wrote them."""
+def may_be_result(path: Path) -> bool:
+    """Whether a file is no scan: by its name, or by its voxels, since plain labels need not say who wrote them."""
     found = formats.format_of(path)
     if found is None or not found.image or formats.stem_of(path).endswith(RESULT):
         return True

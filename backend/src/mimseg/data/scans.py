@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
+from mimseg.data.dicom.structures import kind_of
 from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid
 from mimseg.data.walking import walk
@@ -42,7 +43,8 @@ UNCERTAINTY = "_uncertainty.nii.gz"
 def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[Path]:
     """Scans and DICOM series folders at or below a path, sorted.
 
-    Left out are hidden files; masks, and maps of uncertainty, which the reporter is told by name. A file that is given itself is taken.
+    Left out are hidden files; masks, DICOM segmentations without a series beside them, and maps of uncertainty, which
+    the reporter is told by name. A file that is given itself is taken.
 
     Raises:
         UserError: The path does not exist, or nothing below it is a scan.
@@ -74,6 +76,11 @@ def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[P
     return scans
 
 
+def holds_series(files: Iterable[Path]) -> bool:
+    """Whether one of some DICOM files is more than a segmentation or contours, so that their folder may be a scan."""
+    return any(kind_of(file) != "structures" for file in files if file.name.upper() != "DICOMDIR")
+
+
 def holds_labels(array: NDArray, most_values: int = _FEW_VALUES) -> bool:
     """Whether voxels `(i, j, k)` are labels: few whole numbers in pieces. Looks at a part of large volumes."""
     steps = tuple(slice(None, None, max(1, edge // _SAMPLED_EDGE)) for edge in array.shape)
@@ -98,8 +105,11 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
             continue
         images += [file for file in known if formats.is_image(file)]
         masks += [file for file in known if not formats.is_image(file) and not formats.may_be_dicom(file)]
-        if any(formats.is_dicom(file) for file in files):
+        dicom = [file for file in files if formats.is_dicom(file)]
+        if holds_series(dicom):
             series.append(parent)
+        else:
+            masks += dicom
     return images, series, masks
 
 

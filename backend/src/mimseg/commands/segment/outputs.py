@@ -10,8 +10,8 @@ from pathlib import Path
 from mimseg import formats
 from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.cases.images import holds_channels
-from mimseg.data.overwriting import RESULT, refuse_overwriting
-from mimseg.data.scans import find_scans
+from mimseg.data.overwriting import RESULT, may_be_result, refuse_overwriting
+from mimseg.data.scans import find_scans, holds_series
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -39,8 +39,8 @@ class Job:
 def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | None = None) -> list[Path]:
     """The inputs, with a folder of image files replaced by all scans at or below it, sorted.
 
-    A folder with DICOM files of its own stays what it is, one volume. Left out are masks, which the reporter is told,
-    and results of an earlier run (`..._segmentation`).
+    A folder with a DICOM series of its own stays what it is, one volume; the reporter is told of image files beside the
+    series. Left out are masks, which the reporter is told, and results of an earlier run (`..._segmentation`).
 
     Raises:
         UserError: A folder of images of one channel each is given for a model of several channels.
@@ -68,7 +68,8 @@ def refuse_mixed_channels(folder: Path, images: Sequence[Path], channels: int) -
 
 
 def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
-    if any(formats.is_dicom(path) for path in folder.iterdir()):
+    if holds_series(path for path in folder.iterdir() if formats.is_dicom(path)):
+        _tell_beside(folder, reporter)
         return []
     try:
         found = find_scans(folder, reporter)
@@ -76,6 +77,17 @@ def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
         return []
     found = [path for path in found if not _stem(path).endswith(RESULT)]
     return found if any(path.is_file() for path in found) else []
+
+
+def _tell_beside(series: Path, reporter: Reporter | None) -> None:
+    images = [path for path in sorted(series.iterdir()) if formats.is_image(path) and path.name[:1] != "."]
+    scans = [path.name for path in images if path.is_file() and not may_be_result(path)]
+    if scans and reporter is not None:
+        reporter.warning(
+            "beside-series",
+            f"{series} counts as one DICOM series. Left out are the image files beside it: {', '.join(scans)}. Give "
+            "them by themselves, or put the series into a folder of its own.",
+        )
 
 
 def plan_jobs(
