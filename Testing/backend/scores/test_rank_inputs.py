@@ -77,3 +77,11 @@ def test_a_copy_of_a_labelled_scan_is_not_proposed(settings: RankSettings, tmp_p
     shutil.copyfile(label, tmp_path / "mine" / "labelsTr" / "patient.nii.gz")
     found = rank(replace(settings, labelled=tmp_path / "mine"))
     assert [case.name for case in found.cases] == ["case_1"]
+
+
+def test_dicom_segmentations_of_what_is_no_dicom_are_refused_at_once(settings: RankSettings) -> None:
+    with pytest.raises(UserError, match=r"case_0_segmentation\.dcm cannot be a DICOM segmentation") as refusal:
+        rank(replace(settings, file_format=".dcm"))
+    assert refusal.value.code == "not-dicom"
+    assert not settings.output.exists()
+    rank(replace(settings, file_format=".dcm", maps=False))

@@ -20,6 +20,7 @@ from mimseg.commands.rank.written import Written
 from mimseg.data.cases import Case, load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.volume import Volume
+from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
@@ -79,9 +80,12 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     check_folder(settings.output, cases)
     report_paths(settings.output)
     written = Written(settings.output)
-    if settings.maps and not settings.replace:
+    if settings.maps:
         maps = [map_paths(settings.output, case, settings.file_format) for case in cases]
-        written.refuse_changed(path for pair in maps for path in pair)
+        for case, (_, labels) in zip(cases, maps, strict=True):
+            refuse_other_sources(case.images[0], labels)
+        if not settings.replace:
+            written.refuse_changed(path for pair in maps for path in pair)
     reporter.start("rank", models=list(ensemble.names), members=ensemble.members, cases=len(cases), device="cpu")
     if ensemble.no_features:
         reporter.warning(
