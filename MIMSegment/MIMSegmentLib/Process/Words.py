@@ -195,6 +195,13 @@ def _table():
             "same-name ambiguous-case unknown-case",
             Words(_("Names of cases do not tell them apart."), _("Give each its own.")),
         ),
+        (
+            "other-results same-name-in-table",
+            Words(
+                _("The table of volumes has rows of results that were made otherwise, or of other scans."),
+                _("Look at the rows that the log names before you use the table."),
+            ),
+        ),
         ("cases-failed case-skipped", Words(_("Some scans could not be used."), _("The log tells which, and why."))),
         # -- models
         (
@@ -238,6 +245,20 @@ def _table():
         (
             "masks-left-out",
             Words(_("Masks among the scans were left out."), _("If one of them is a scan, choose the file by itself.")),
+        ),
+        (
+            "beside-series",
+            Words(
+                _("Image files beside a DICOM series were left out."),
+                _("Choose them by themselves, or put the series into a folder of its own."),
+            ),
+        ),
+        (
+            "maps-left-out",
+            Words(
+                _("Maps of uncertainty of an earlier ranking were left out."),
+                _("If one of them is a scan, choose the file by itself."),
+            ),
         ),
         (
             "negative-spacing",

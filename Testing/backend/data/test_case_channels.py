@@ -51,6 +51,16 @@ def found(data: Path) -> set[tuple[str, str, str]]:
     return {(finding.case, finding.severity, finding.code) for finding in findings}
 
 
+@pytest.mark.parametrize("frame", [0, 1, 5])
+def test_a_file_with_all_channels_has_no_frames(tmp_path: Path, frame: int) -> None:
+    image, _ = ball_scan(0)
+    write_4d(tmp_path / "scan.nii.gz", image, 300 - image)
+    model = write_tiny_bundle(tmp_path / "tiny", channels=("T2", "ADC"))
+    with pytest.raises(UserError, match="holds the 2 channels") as refusal:
+        segment(SegmentSettings((tmp_path / "scan.nii.gz",), str(model), tmp_path / "out.nrrd", frame=frame))
+    assert "--frame" in refusal.value.hint
+
+
 def test_a_4d_image_of_the_decathlon_is_the_channels_that_its_description_names(tmp_path: Path) -> None:
     data = write_decathlon(tmp_path / "data")
     image, _ = ball_scan(1)

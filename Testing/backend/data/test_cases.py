@@ -57,6 +57,15 @@ def test_plain_folders_are_paired_by_name_even_when_names_end_in_four_digits(tmp
     assert [(case.identifier, len(case.images)) for case in dataset.cases] == [("scan_2024", 1)]
 
 
+def test_folders_named_by_uids_keep_their_last_number(tmp_path: Path) -> None:
+    for name in ("1.2.840.1.5", "1.2.840.1.6"):
+        touch(tmp_path / name, "slice")
+    (tmp_path / "cases.csv").write_text("image,label\n1.2.840.1.5,a.nii\n1.2.840.1.6,b.nii\n", encoding="utf-8")
+    touch(tmp_path, "a.nii", "b.nii")
+    cases = load_dataset(tmp_path / "cases.csv").cases
+    assert [case.identifier for case in cases] == ["1.2.840.1.5", "1.2.840.1.6"]
+
+
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_a_case_list_names_files_relative_to_itself(tmp_path: Path, kind: str) -> None:
     touch(tmp_path / "Bilder ä", "1.mha", "1b.mha", "1-seg.mha")

@@ -137,6 +137,16 @@ def test_series_and_segmentations_are_paired_by_reference_and_segments_by_name(
     assert "Secret" not in "".join(capsys.readouterr())
 
 
+def test_a_case_in_a_linked_folder_is_found(tmp_path: Path) -> None:
+    volume, _ = write_case(tmp_path / "archive" / "p1" / "ct", 0)
+    square = box_contours(volume, (3, 4, 5), (8, 9, 7))
+    write_contours(tmp_path / "archive" / "p1" / "rt" / "rt.dcm", {"ball": square}, "1.2.3.1")
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "p1").symlink_to(tmp_path / "archive" / "p1")
+    (case,) = load_dataset(tmp_path / "cohort").cases
+    assert (case.identifier, case.images) == ("p1", (tmp_path / "cohort" / "p1" / "ct",))
+
+
 def test_contours_are_filled_on_the_image_with_holes_and_overlaps(tmp_path: Path) -> None:
     volume, _ = write_case(tmp_path / "a" / "CT", 0)
     outer, hole = box_contours(volume, (2, 3, 4), (9, 10, 8)), box_contours(volume, (4, 5, 5), (6, 7, 6))

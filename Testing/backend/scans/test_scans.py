@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import straight, write_series
 from segment_tools import Recorder
 from synthetic import ball_scan, write_scan
 from volume_files import ramp, write
@@ -21,6 +22,11 @@ def put(path: Path, array: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_scan(path, array)
     return path
+
+
+def write_structures(path: Path) -> None:
+    """The begin of a DICOM segmentation."""
+    path.write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x16\x00UI\x1c\x001.2.840.10008.5.1.4.1.1.66.4\0")
 
 
 def total_segmentator(folder: Path) -> tuple[list[Path], set[str]]:
@@ -136,6 +142,57 @@ def test_volumes_are_found_below_a_folder_without_labels_and_hidden_files(tmp_pa
     assert "labelsTr/x.nii.gz" in reporter.events[0][2]
     assert ".hidden" not in reporter.events[0][2]
     assert find_scans(wanted[0]) == [wanted[0]]
+
+
+def test_maps_of_an_earlier_ranking_are_no_scans(tmp_path: Path) -> None:
+    scan = put(tmp_path / "a.nii.gz", ball_scan(0)[0])
+    mapped = put(tmp_path / "ranking" / "a_uncertainty.nii.gz", (ball_scan(0)[0] / 1000).astype(np.float32))
+    reporter = Recorder()
+    assert find_scans(tmp_path, reporter) == [scan]
+    assert reporter.warnings == ["maps-left-out"]
+    assert "ranking/a_uncertainty.nii.gz" in reporter.events[0][2]
+    assert find_scans(mapped) == [mapped]
+    with pytest.raises(UserError, match="only maps"):
+        find_scans(mapped.parent)
+
+
+def test_a_stray_segmentation_makes_no_series_of_a_folder_of_images(tmp_path: Path) -> None:
+    scans = [put(tmp_path / f"{name}.nii.gz", ball_scan(number)[0]) for number, name in enumerate("ab")]
+    write_structures(tmp_path / "stray.dcm")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    for find in (
+        lambda reporter: find_scans(tmp_path, reporter),
+        lambda reporter: expand_folders([tmp_path], 1, reporter),
+    ):
+        reporter = Recorder()
+        assert find(reporter) == scans
+        assert reporter.warnings == ["masks-left-out"]
+        assert "stray.dcm" in reporter.events[0][2]
+
+
+def test_a_scan_beside_a_series_is_taken_or_told(tmp_path: Path) -> None:
+    write_series(tmp_path, ramp(np.int16), straight(ramp().shape[2]))
+    scan = put(tmp_path / "a.nii.gz", ball_scan(0)[0])
+    for name in ("labels", "a_segmentation"):
+        put(tmp_path / f"{name}.nrrd", ball_scan(1)[1])
+    reporter = Recorder()
+    assert expand_folders([tmp_path], 1, reporter) == [tmp_path]
+    assert reporter.warnings == ["beside-series"]
+    assert "a.nii.gz" in reporter.events[0][2]
+    assert "labels" not in reporter.events[0][2]
+    assert scan in find_scans(tmp_path)
+
+
+def test_linked_folders_are_entered_once_and_links_upwards_end(tmp_path: Path) -> None:
+    cohort, archive = tmp_path / "cohort", tmp_path / "archive"
+    wanted = [write(path, ramp()) for path in (cohort / "a.nrrd", cohort / "plain" / "b.nrrd")]
+    write(archive / "p1" / "c.nrrd", ramp())
+    write_series(archive / "p2", ramp(np.int16), straight(ramp().shape[2]))
+    links = {"p1": archive / "p1", "p2": archive / "p2", "again": cohort / "plain", "z": archive / "p1"}
+    for link, target in links.items():
+        (cohort / link).symlink_to(target)
+    (archive / "p1" / "up").symlink_to(cohort)
+    assert find_scans(cohort) == sorted([*wanted, cohort / "p1" / "c.nrrd", cohort / "p2"])
 
 
 def test_a_folder_without_volumes_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tiny_model import PREPROCESSING, write_tiny_bundle
 
 from mimseg.cli.main import main
 from mimseg.commands.rank.run import RankSettings, rank
+from mimseg.commands.rank.written import RECORD
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 
@@ -71,6 +72,7 @@ def test_the_undecided_scan_is_proposed_and_all_files_are_there(
             for name in ("grey", "between", "bright")
             for kind in ("uncertainty", "segmentation")
         ),
+        RECORD,
     }
     assert all(Path(result["cases"][0][key]).is_file() for key in ("uncertainty_map", "segmentation"))
     rows = list(csv.DictReader((out / "rank.csv").open(encoding="utf-8")))

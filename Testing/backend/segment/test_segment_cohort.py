@@ -169,9 +169,10 @@ def test_without_locks_each_rank_keeps_to_its_own_part(tmp_path, monkeypatch):
     [
         ({}, Rank()),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "1"}, Rank(1, 4, 1)),
-        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_CPUS_PER_TASK": "4"}, Rank(2, 8, 0, 4)),
+        ({"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "8", "SLURM_CPUS_PER_TASK": "4"}, Rank(2, 8, 0, 4)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Rank()),  # the shell of sbatch or salloc
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "1"}, Rank()),
-        ({"SLURM_PROCID": "x", "SLURM_NTASKS": "one"}, Rank()),
+        ({"SLURM_PROCID": "x", "SLURM_STEP_NUM_TASKS": "one"}, Rank()),
     ],
 )
 def test_the_rank_comes_from_torchrun_or_slurm(environment, expected):
@@ -201,7 +202,7 @@ def test_two_ranks_make_one_table_and_resume_fills_it(tmp_path, sharp_model, mon
     assert again.output.name == "c_segmentation.nrrd"
     assert table.read_text(encoding="utf-8") == complete
     table.write_text("other,columns\n1,2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no table of volumes"):
+    with pytest.raises(UserError, match="no report that mimseg wrote"):
         segment(dataclasses.replace(settings, resume=True))
 
 

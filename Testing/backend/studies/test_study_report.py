@@ -254,6 +254,9 @@ def test_the_report_comes_again_from_the_logs_alone(tmp_path: Path) -> None:
         path.unlink()
         shutil.rmtree(path.parent / "figures")
     assert contents[0] == contents[1]
+    (tmp_path / "report" / "results.csv").write_text("patient,dice\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"results\.csv exists and is no report"):
+        study(settings, Reporter())
 
 
 def test_a_plan_survives_its_file_and_a_changed_one_is_refused(tmp_path: Path) -> None:

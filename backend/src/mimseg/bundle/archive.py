@@ -28,6 +28,7 @@ from mimseg.bundle.checked_folder import (
     describe_folder,
     list_files,
     open_folder,
+    refuse_inside_model,
     verify_files,
 )  # fmt: skip
 from mimseg.bundle.description import read_description
@@ -81,10 +82,11 @@ def write_zip(target: Path, usual_name: str, files: Iterable[tuple[str, bytes]])
         The file.
 
     Raises:
-        UserError: The target cannot be written.
+        UserError: The target cannot be written, or lies in a model.
     """
     if target.is_dir():
         target = target / usual_name
+    refuse_inside_model(target)
     if target.suffix.lower() != ".zip":
         raise UserError(f"{target} does not end in .zip.", "Choose a name that does.", "bad-name")
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

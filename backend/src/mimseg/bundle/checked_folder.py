@@ -133,6 +133,23 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def refuse_inside_model(target: Path) -> None:
+    """Refuse to write into a model: with a file that `sha256.json` does not list, it counts as damaged.
+
+    Raises:
+        UserError: `target` is the folder of a model, or lies in one.
+    """
+    place = target.absolute()
+    # Also as it is written: a link inside of a model may lead elsewhere.
+    for folder in (place, *place.parents, *place.resolve().parents):
+        if (folder / DESCRIPTION_FILE).is_file() and (folder / HASH_FILE).is_file():
+            raise UserError(
+                f"{target} lies in the folder of a model ({folder}), which any other file would make a damaged one.",
+                "Choose a place outside of it.",
+                "bad-output",
+            )
+
+
 def _read_hashes(folder: Path, named: Path) -> dict[str, str]:
     try:
         content = json.loads((folder / HASH_FILE).read_text(encoding="utf-8"))

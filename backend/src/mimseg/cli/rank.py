@@ -18,7 +18,8 @@ examples:
   mimseg rank my-scans --model fold-1 --model fold-2 --labelled my-data --count 10 -o ranking
 
 Writes rank.html, rank.json and rank.csv, and for each scan CASE_uncertainty.nii.gz (0 to 1) and a segmentation to
-correct. The report shows images and names of cases: handle it like the data. Needs no PyTorch."""
+correct; what was corrected there is not replaced unasked. The report shows images and names of cases: handle it like
+the data. Needs no PyTorch."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of 4D files, from 0")
     parser.add_argument("--no-maps", action="store_true", help="write the report only")
     parser.add_argument("--format", choices=formats.LABELS_WRITTEN, default=".nii.gz", help="of the segmentations")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace segmentations of an earlier run also where they were corrected since: that is lost",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads, default one per physical core")
 
 

@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="CSV",
-        help="write the volume of each structure in mL; with --resume or several ranks, rows are added to the table",
+        help="write the volume of each structure in mL; with --resume or several ranks, rows are added to the "
+        "table, and those of other scans stay",
     )
     parser.add_argument("--preview", type=Path, metavar="PNG", help="write a picture of three planes with overlay")
 

@@ -6,7 +6,6 @@ folder `segmentations` (TotalSegmentator), with a name that ends in `_seg` (BraT
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import formats
+from mimseg.data.dicom.structures import kind_of
 from mimseg.data.opening import open_image
 from mimseg.data.volume import Grid
+from mimseg.data.walking import walk
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
@@ -35,12 +36,15 @@ _MOST_BYTES = 0.5
 _SAMPLED_EDGE, _SAMPLED_VOXELS = 96, 2_000_000
 _SAMPLED_FILES = 3
 _MOST_NAMES = 12
+# Ends the names of the maps that `mimseg rank` writes.
+UNCERTAINTY = "_uncertainty.nii.gz"
 
 
 def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[Path]:
     """Scans and DICOM series folders at or below a path, sorted.
 
-    Left out are hidden files, and masks, which the reporter is told by name. A file that is given itself is taken.
+    Left out are hidden files; masks, DICOM segmentations without a series beside them, and maps of uncertainty, which
+    the reporter is told by name. A file that is given itself is taken.
 
     Raises:
         UserError: The path does not exist, or nothing below it is a scan.
@@ -51,20 +55,30 @@ def find_scans(folder_or_file: Path, reporter: Reporter | None = None) -> list[P
     if path.is_file():
         return [path]
     images, series, masks = _walk(path)
+    maps = [image for image in images if image.name.endswith(UNCERTAINTY)]
+    images = [image for image in images if image not in set(maps)]
     found = _masks_among(images, path)
     masks += found
     scans = sorted([*(image for image in images if image not in set(found)), *series])
     if masks:
         message = f"Left out below {path.name}, as these are masks and no scans: {_listed(sorted(masks), path)}."
         reporter.warning("masks-left-out", message)
+    if maps:
+        message = f"Left out below {path.name}, as these are maps of uncertainty and no scans: {_listed(maps, path)}."
+        reporter.warning("maps-left-out", message)
     if not scans:
-        what = "only masks" if masks else "no image"
+        what = "only masks" if masks else "only maps of uncertainty" if maps else "no image"
         raise UserError(
             f"{path} holds {what}.",
             f"Give a folder with files ending in {formats.listed(formats.IMAGES)}, or with DICOM series.",
             "no-images",
         )
     return scans
+
+
+def holds_series(files: Iterable[Path]) -> bool:
+    """Whether one of some DICOM files is more than a segmentation or contours, so that their folder may be a scan."""
+    return any(kind_of(file) != "structures" for file in files if file.name.upper() != "DICOMDIR")
 
 
 def holds_labels(array: NDArray, most_values: int = _FEW_VALUES) -> bool:
@@ -84,17 +98,18 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     images: list[Path] = []
     series: list[Path] = []
     masks: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    for parent, files in walk(folder):
         known = [file for file in files if formats.ending_of(file)]
-        if Path(parent) != folder and Path(parent).name.lower() in _LABEL_FOLDERS:
+        if parent != folder and parent.name.lower() in _LABEL_FOLDERS:
             masks += [file for file in known if not formats.is_dicom(file)]
             continue
         images += [file for file in known if formats.is_image(file)]
         masks += [file for file in known if not formats.is_image(file) and not formats.may_be_dicom(file)]
-        if any(formats.is_dicom(file) for file in files):
-            series.append(Path(parent))
+        dicom = [file for file in files if formats.is_dicom(file)]
+        if holds_series(dicom):
+            series.append(parent)
+        else:
+            masks += dicom
     return images, series, masks
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mimseg import __version__
 from mimseg.files import write_bytes, write_text
+from mimseg.reports.targets import refuse_foreign
 from mimseg.studies.claims import load_claim
 from mimseg.studies.findings import Figure, Findings
 from mimseg.studies.given import QUESTION as GIVEN_QUESTION
@@ -36,7 +37,11 @@ def write_report(folder: Path, results: Results) -> tuple[Path, str]:
 
     Returns:
         Path of `report.html`, and the verdict.
+
+    Raises:
+        UserError: They cannot be written, see also `check_folder`.
     """
+    check_folder(folder)
     claim = load_claim(results.plan.design.claim)
     findings: Findings = claim.conclude(results)
     question = f"{claim.QUESTION} {GIVEN_QUESTION}" if results.plan.design.given else claim.QUESTION
@@ -49,6 +54,15 @@ def write_report(folder: Path, results: Results) -> tuple[Path, str]:
     for name, (_, image) in figures.items():
         write_bytes(folder / "figures" / f"{name}.png", image)
     return folder / "report.html", findings.verdict
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder with a file of a report's name that is none of ours. To be asked before the work.
+
+    Raises:
+        UserError: Naming the file.
+    """
+    refuse_foreign((folder / name for name in ("results.csv", "results.json", "report.html")), COLUMNS[:3])
 
 
 def to_json(results: Results, findings: Findings, question: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from mimseg import __version__
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.checks.context import Context
 from mimseg.checks.finding import SEVERITIES, Finding, Spot
 from mimseg.commands.check.pictures import draw_spots
@@ -17,6 +18,7 @@ from mimseg.data.labels.scheme import LabelScheme
 from mimseg.events import Reporter
 from mimseg.files import write_text
 from mimseg.reports.page import SHOWS_CASES, figure, page, section
+from mimseg.reports.targets import refuse_foreign
 
 _WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
 
@@ -31,23 +33,35 @@ def write_report(
 ) -> tuple[Path, Path]:
     """Write `<output>.html` and `<output>.json`.
 
-    An extension `.html` or `.json` of `output` is dropped; in an existing folder the files are called `check`.
-
     Returns:
-        The two paths.
+        The two paths, see `report_paths`.
 
     Raises:
         UserError: They cannot be written.
     """
+    pictures = draw_spots(findings, {case.identifier: case for case in cases}, scheme, reporter)
+    contents = {".html": make_page(findings, len(cases), pictures), ".json": _as_json(findings, len(cases), context)}
+    paths = report_paths(output)
+    for path in paths:
+        write_text(path, contents[path.suffix])
+    return paths
+
+
+def report_paths(output: Path) -> tuple[Path, Path]:
+    """The files of the report, HTML and JSON.
+
+    An extension `.html` or `.json` of `output` is dropped; in an existing folder the files are called `check`.
+
+    Raises:
+        UserError: One of them is there and no report: the case list, say. To be asked before the work.
+    """
     base = output / "check" if output.is_dir() else output
     if base.suffix.lower() in (".html", ".json"):
         base = base.with_suffix("")
-    pictures = draw_spots(findings, {case.identifier: case for case in cases}, scheme, reporter)
-    contents = {".html": make_page(findings, len(cases), pictures), ".json": _as_json(findings, len(cases), context)}
-    paths = [base.with_name(base.name + suffix) for suffix in contents]
-    for path, text in zip(paths, contents.values(), strict=True):
-        write_text(path, text)
-    return paths[0], paths[1]
+    paths = base.with_name(f"{base.name}.html"), base.with_name(f"{base.name}.json")
+    refuse_inside_model(base)
+    refuse_foreign(paths)
+    return paths
 
 
 def summary(findings: Sequence[Finding], cases: int) -> str:

@@ -14,7 +14,7 @@ from mimseg.checks.cases.files import of_files
 from mimseg.checks.cases.reading import load_case
 from mimseg.checks.context import Context, Expected
 from mimseg.checks.finding import SEVERITIES, Finding, without_repetitions
-from mimseg.commands.check.report import write_report
+from mimseg.commands.check.report import report_paths, write_report
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.labels.scheme import LabelScheme, choose_scheme
 from mimseg.data.labels.truth import with_overlaps
@@ -65,8 +65,11 @@ def check(settings: CheckSettings, reporter: Reporter) -> Checked:
         reporter: Gets one warning per error or warning, notes as free text, and the list as the result.
 
     Raises:
-        UserError: The data set, the label file, the model or a selection cannot be read.
+        UserError: The data set, the label file, the model or a selection cannot be read, or the report would replace a
+            file that is none.
     """
+    if settings.report is not None:
+        report_paths(settings.report)
     dataset = load_dataset(settings.data, True, settings.orientation)
     cases, training, validation = _chosen(dataset, settings)
     scheme, overlaps = _scheme(dataset, cases, settings)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.redrawing import read_drawn
+from mimseg.data.overwriting import refuse_overwriting
 from mimseg.data.volumes import read_volume
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
@@ -38,7 +40,7 @@ def convert(settings: ConvertSettings, reporter: Reporter) -> Path:
 
     Raises:
         UserError: A file cannot be read or written, the labels lie on another grid than the scan, or a DICOM
-            segmentation is wanted of what is no DICOM.
+            segmentation is wanted of what is no DICOM, or the output is an input or DICOM that mimseg did not write.
     """
     reporter.start("convert", labels=str(settings.labels), output=str(settings.output))
     found = formats.format_of(settings.output)
@@ -48,8 +50,8 @@ def convert(settings: ConvertSettings, reporter: Reporter) -> Path:
             f"Use one of {formats.listed(formats.LABELS_WRITTEN)}.",
             "bad-output",
         )
-    if settings.output.resolve() in {path.resolve() for path in (settings.labels, settings.scan) if path}:
-        raise UserError(f"The output {settings.output} is also an input.", "Choose another output.", "bad-output")
+    refuse_inside_model(settings.output)
+    refuse_overwriting([settings.output], [path for path in (settings.labels, settings.scan) if path])
     refuse_other_sources(settings.scan or settings.labels, settings.output)
     if found.dicom and settings.scan is None:
         raise UserError(

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mimseg import __version__
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.files import write_text
 from mimseg.metrics.summary import CaseScores, Evaluation, Summary
+from mimseg.reports.targets import refuse_foreign
 
 COLUMNS = (
     "dice",
@@ -38,19 +40,31 @@ DEFINITIONS = {
 def write_report(output: Path, evaluation: Evaluation) -> tuple[Path, Path]:
     """Write `<output>.csv` (one row a case and class) and `<output>.json`.
 
+    Returns:
+        The two paths, see `report_paths`.
+    """
+    contents = {".csv": _table(evaluation), ".json": json.dumps(to_json(evaluation), indent=1, ensure_ascii=False)}
+    paths = report_paths(output)
+    for path in paths:
+        write_text(path, contents[path.suffix])
+    return paths
+
+
+def report_paths(output: Path) -> tuple[Path, Path]:
+    """The files of the report, CSV and JSON.
+
     An extension `.csv` or `.json` of `output` is dropped; in an existing folder the files are called `evaluation`.
 
-    Returns:
-        The two paths.
+    Raises:
+        UserError: One of them is there and no report: the label file, say. To be asked before the work.
     """
     base = output / "evaluation" if output.is_dir() else output
     if base.suffix.lower() in (".csv", ".json"):
         base = base.with_suffix("")
-    contents = {".csv": _table(evaluation), ".json": json.dumps(to_json(evaluation), indent=1, ensure_ascii=False)}
-    paths = [base.with_name(base.name + suffix) for suffix in contents]
-    for path, text in zip(paths, contents.values(), strict=True):
-        write_text(path, text)
-    return paths[0], paths[1]
+    paths = base.with_name(f"{base.name}.csv"), base.with_name(f"{base.name}.json")
+    refuse_inside_model(base)
+    refuse_foreign(paths, ("case", "class", "dice"))
+    return paths
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mimseg.commands.evaluate.reading import read_pair
 from mimseg.commands.evaluate.regions import score_regions
-from mimseg.commands.evaluate.report import write_report
+from mimseg.commands.evaluate.report import report_paths, write_report
 from mimseg.data.cases import stem
 from mimseg.data.cases.description import IGNORE
 from mimseg.data.labels.labelmaps import read_segment_names
@@ -69,6 +69,7 @@ def evaluate(settings: EvaluateSettings, reporter: Reporter) -> tuple[Evaluation
     """
     if not (math.isfinite(settings.tolerance_mm) and settings.tolerance_mm >= 0):
         raise UserError(f"The tolerance {settings.tolerance_mm} mm is not usable.", "Give millimetres, 0 or more.")
+    report_paths(settings.output)
     scheme = read_scheme(settings.labels) if settings.labels else None
     regions = scheme if scheme is not None and scheme.regions else None
     table = _table(settings.labels, scheme) if settings.labels and scheme is not None else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.errors import UserError
 from mimseg.files import replacing
 from mimseg.networks.primus_settings import PrimusSettings
@@ -43,6 +44,7 @@ def export_nnssl(run: Path, target: Path, classes: int | None = None) -> Path:
             "unsupported-network",
         )
     path = target / f"{run.resolve().name}.pth" if target.is_dir() else target
+    refuse_inside_model(path)
     if path.exists():
         raise UserError(f"{path} exists already.", "Choose another name.", "output-exists")
     own = {name.removeprefix("vit."): value for name, value in weights.items() if name.startswith("vit.")}

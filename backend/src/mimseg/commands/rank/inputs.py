@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mimseg.bundle.checked_folder import sha256_of
+from mimseg.commands.segment.outputs import refuse_mixed_channels
 from mimseg.data.cases import Case, is_dataset, load_dataset, pick_cases, stem
-from mimseg.data.cases.images import has_channels
+from mimseg.data.cases.images import has_channels, holds_channels
 from mimseg.data.scans import find_scans
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -21,10 +23,10 @@ def find_unlabelled(
 
     Args:
         inputs: Image files, folders of them or of DICOM series, data sets and case lists (see `load_dataset`). For a
-            model of several channels, files must be given in turn, or be listed.
+            model of several channels, files must be given in turn, be listed, or hold all of them each.
         channels: Of the model.
         selection: See `pick_cases`; None for all.
-        labelled: Cases whose images are left out.
+        labelled: Cases whose images, and copies of them, are left out.
         reporter: Is told of masks among the volumes, which are left out.
 
     Raises:
@@ -36,15 +38,20 @@ def find_unlabelled(
         if is_dataset(entry):
             cases += load_dataset(entry).cases
         else:
-            files += find_scans(entry, reporter)
-    if len(files) % channels:
+            found = find_scans(entry, reporter)
+            if found != [entry]:
+                refuse_mixed_channels(entry, found, channels)
+            files += found
+    in_one = channels > 1 and all(holds_channels([file], channels) for file in files)
+    each = 1 if in_one else channels
+    if len(files) % each:
         raise UserError(
             f"The model wants {channels} files for each case, but {len(files)} were found.",
             "Give all channels of the first case in the model's order, then those of the next, or a case list.",
             "wrong-channels",
         )
-    for start in range(0, len(files), channels):
-        cases.append(Case(stem(files[start]), tuple(files[start : start + channels]), None))
+    for start in range(0, len(files), each):
+        cases.append(Case(stem(files[start]), tuple(files[start : start + each]), None, channels=channels))
     wrong = next((case for case in cases if not has_channels(case, channels)), None)
     if wrong is not None:
         raise UserError(
@@ -55,15 +62,40 @@ def find_unlabelled(
     cases = _named(cases)
     if selection:
         cases = list(pick_cases(cases, selection))
-    known = {case.images[0].resolve() for case in labelled}
-    cases = [case for case in cases if case.images[0].resolve() not in known]
+    known = _Labelled(labelled)
+    cases = [case for case in cases if case.images[0] not in known]
     if not cases:
+        why = ": all of them are labelled already" if labelled else ""
         raise UserError(
-            "There is no volume to rank: all of them are labelled already." if known else "There is no volume to rank.",
+            f"There is no volume to rank{why}.",
             "Give volumes or folders without labels.",
             "no-images",
         )
     return cases
+
+
+class _Labelled:
+    """The first images of labelled cases, wherever a copy of them lies; of DICOM series only their folders."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        images = [case.images[0] for case in cases]
+        self._paths = {image.resolve() for image in images}
+        self._of_size: dict[int, list[Path]] = {}
+        self._hashes: dict[int, set[str]] = {}
+        for image in images:
+            if image.is_file():
+                self._of_size.setdefault(image.stat().st_size, []).append(image)
+
+    def __contains__(self, image: Path) -> bool:
+        if image.resolve() in self._paths:
+            return True
+        size = image.stat().st_size if image.is_file() else -1
+        # Only files of one size are read: there are many scans, and few of them are copies.
+        if size not in self._of_size:
+            return False
+        if size not in self._hashes:
+            self._hashes[size] = {sha256_of(other) for other in self._of_size[size]}
+        return sha256_of(image) in self._hashes[size]
 
 
 def _named(cases: list[Case]) -> list[Case]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.bundle.description import Description
 from mimseg.commands.rank.case import Judged
 from mimseg.data.cases import Case
 from mimseg.data.labels.drawn import Algorithm
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
+from mimseg.data.scans import UNCERTAINTY
 from mimseg.data.volume import Volume
 from mimseg.data.writing import write_map
 from mimseg.errors import UserError
@@ -26,7 +28,7 @@ _HEAT = ((0.1, (250, 220, 90)), (0.3, (245, 140, 40)), (0.5, (220, 40, 40)))
 
 
 def check_folder(folder: Path, cases: Sequence[Case]) -> None:
-    """Refuse an output folder that is a file, or whose files would replace images.
+    """Refuse an output folder that is a file, whose files would replace images, or a model.
 
     Raises:
         UserError: naming the fault.
@@ -37,6 +39,7 @@ def check_folder(folder: Path, cases: Sequence[Case]) -> None:
         raise UserError(
             f"{folder} looks like a file, but a folder is needed.", f"Use {folder.with_suffix('')}.", "bad-output"
         )
+    refuse_inside_model(folder)
     target = folder.resolve()
     inside = next((path for case in cases for path in case.images if path.resolve().parent == target), None)
     if inside is not None:
@@ -45,19 +48,23 @@ def check_folder(folder: Path, cases: Sequence[Case]) -> None:
         )
 
 
+def map_paths(folder: Path, case: Case, file_format: str) -> tuple[Path, Path]:
+    """The files of a case: `<case>_uncertainty.nii.gz` and `<case>_segmentation<file_format>`."""
+    return folder / f"{case.identifier}{UNCERTAINTY}", folder / f"{case.identifier}_segmentation{file_format}"
+
+
 def write_maps(
     folder: Path, case: Case, volume: Volume, judged: Judged, description: Description, file_format: str
 ) -> tuple[Path, Path]:
-    """Write `<case>_uncertainty.nii.gz` (0..1) and `<case>_segmentation<file_format>` on the scan's own grid.
+    """Write the map of uncertainty (0..1) and the segmentation to correct, on the scan's own grid.
 
     Returns:
-        The two paths.
+        The two paths, see `map_paths`.
 
     Raises:
         UserError: They cannot be written.
     """
-    uncertainty = folder / f"{case.identifier}_uncertainty.nii.gz"
-    labels = folder / f"{case.identifier}_segmentation{file_format}"
+    uncertainty, labels = map_paths(folder, case, file_format)
     stepped = np.round(judged.uncertainty * _STEPS) / np.float32(_STEPS)
     write_map(uncertainty, np.clip(stepped, 0, 1).astype(np.float32), volume.grid)
     algorithm = Algorithm(description.name, description.version)

@@ -15,6 +15,7 @@ from mimseg import __version__
 from mimseg.commands.rank.result import RankedCase, Ranking
 from mimseg.files import write_text
 from mimseg.reports.page import SHOWS_CASES, bullets, figure, page, section, small, table
+from mimseg.reports.targets import refuse_foreign
 
 # A report that nobody can open helps nobody: two pictures of about 60 kB for each case.
 MOST_PICTURED = 60
@@ -52,10 +53,21 @@ def write_report(folder: Path, ranking: Ranking) -> Report:
     Raises:
         UserError: They cannot be written.
     """
-    report = Report(folder / "rank.html", folder / "rank.json", folder / "rank.csv")
+    report = report_paths(folder)
     write_text(report.html, make_page(ranking))
     write_text(report.json, _as_json(ranking))
     write_text(report.csv, _as_table(ranking))
+    return report
+
+
+def report_paths(folder: Path) -> Report:
+    """The files of the report.
+
+    Raises:
+        UserError: One of them is there and no report of ours. To be asked before the work.
+    """
+    report = Report(folder / "rank.html", folder / "rank.json", folder / "rank.csv")
+    refuse_foreign((report.html, report.json, report.csv), ("case", "rank", "proposed"))
     return report
 
 

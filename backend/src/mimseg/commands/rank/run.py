@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from mimseg.commands.rank.case import Ensemble, Judged
 from mimseg.commands.rank.domain import odd_ones
 from mimseg.commands.rank.inputs import find_unlabelled
-from mimseg.commands.rank.outputs import check_folder, draw, write_maps
-from mimseg.commands.rank.report import write_report
+from mimseg.commands.rank.outputs import check_folder, draw, map_paths, write_maps
+from mimseg.commands.rank.report import report_paths, write_report
 from mimseg.commands.rank.result import RankedCase, Ranking
 from mimseg.commands.rank.selection import nearest_distances, propose
+from mimseg.commands.rank.written import Written
 from mimseg.data.cases import Case, load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.volume import Volume
+from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError, of_case
 from mimseg.events import Reporter
 from mimseg.stopping import check as check_stop
@@ -41,6 +43,7 @@ class RankSettings:
         file_format: Ending of the labelmaps.
         frame: Which volume of 4D files, from 0, or None.
         threads: Processor threads; None takes one for each physical core.
+        replace: Replace maps and segmentations of an earlier run also where they were changed since.
     """
 
     inputs: tuple[Path, ...]
@@ -55,6 +58,7 @@ class RankSettings:
     file_format: str = ".nii.gz"
     frame: int | None = None
     threads: int | None = None
+    replace: bool = False
 
 
 def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
@@ -63,7 +67,8 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     Cases that cannot be read, or do not fit into memory, are told as warnings and left out.
 
     Raises:
-        UserError: A model, an option or the data are not usable, or no case could be judged.
+        UserError: A model, an option or the data are not usable, a file in the folder was changed since it was written,
+            or no case could be judged.
         Stopped: The user asked to stop; the maps written before stay, without a report.
     """
     reporter = reporter or Reporter()
@@ -73,6 +78,14 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     ensemble = Ensemble(settings.models, settings.augment, settings.threads, reporter)
     cases = find_unlabelled(settings.inputs, ensemble.channels, settings.cases, labelled, reporter)
     check_folder(settings.output, cases)
+    report_paths(settings.output)
+    written = Written(settings.output)
+    if settings.maps:
+        maps = [map_paths(settings.output, case, settings.file_format) for case in cases]
+        for case, (_, labels) in zip(cases, maps, strict=True):
+            refuse_other_sources(case.images[0], labels)
+        if not settings.replace:
+            written.refuse_changed(path for pair in maps for path in pair)
     reporter.start("rank", models=list(ensemble.names), members=ensemble.members, cases=len(cases), device="cpu")
     if ensemble.no_features:
         reporter.warning(
@@ -98,7 +111,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
             reporter.warning(told.code, f"{case.identifier}: {told.message} This case is left out.")
             left_out.append(case.identifier)
             continue
-        ranked.append(_describe(case, volume, judged, ensemble, settings))
+        ranked.append(_describe(case, volume, judged, ensemble, settings, written))
         features.append(judged.features)
         reporter.metric("uncertainty", judged.doubt.uncertainty, case=case.identifier)
     reporter.progress("rank", len(cases), len(cases))
@@ -138,13 +151,16 @@ def _features_of_labelled(
     return np.stack(found) if found else None
 
 
-def _describe(case: Case, volume: Volume, judged: Judged, ensemble: Ensemble, settings: RankSettings) -> RankedCase:
+def _describe(
+    case: Case, volume: Volume, judged: Judged, ensemble: Ensemble, settings: RankSettings, written: Written
+) -> RankedCase:
     ranked = RankedCase(case.identifier, case.images, judged.doubt, judged.volumes_ml)
     pictures = draw(volume, judged, ensemble.description)
     if settings.maps:
         uncertainty, labels = write_maps(
             settings.output, case, volume, judged, ensemble.description, settings.file_format
         )
+        written.note(uncertainty, labels)
         return replace(ranked, uncertainty_map=uncertainty, segmentation=labels, pictures=pictures)
     return replace(ranked, pictures=pictures)
 

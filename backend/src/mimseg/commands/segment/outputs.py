@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.cases.images import holds_channels
-from mimseg.data.scans import find_scans
+from mimseg.data.overwriting import RESULT, may_be_result, refuse_overwriting
+from mimseg.data.scans import find_scans, holds_series
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-
-_RESULT = "_segmentation"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Job:
 def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | None = None) -> list[Path]:
     """The inputs, with a folder of image files replaced by all scans at or below it, sorted.
 
-    A folder with DICOM files of its own stays what it is, one volume. Left out are masks, which the reporter is told,
-    and results of an earlier run (`..._segmentation`).
+    A folder with a DICOM series of its own stays what it is, one volume; the reporter is told of image files beside the
+    series. Left out are masks, which the reporter is told, and results of an earlier run (`..._segmentation`).
 
     Raises:
         UserError: A folder of images of one channel each is given for a model of several channels.
@@ -48,25 +48,46 @@ def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | N
     expanded: list[Path] = []
     for path in inputs:
         images = _images_below(path, reporter) if path.is_dir() else []
-        if images and channels > 1 and not all(holds_channels([image], channels) for image in images):
-            raise UserError(
-                f"{path} is a folder of images, but the model wants {channels} files for each case.",
-                "Give the files: all channels of the first case in the model's order, then those of the next.",
-                code="wrong-channels",
-            )
+        refuse_mixed_channels(path, images, channels)
         expanded += images or [path]
     return expanded
 
 
+def refuse_mixed_channels(folder: Path, images: Sequence[Path], channels: int) -> None:
+    """Refuse a folder of images of one channel each: their order says nothing of which belong to one case.
+
+    Raises:
+        UserError: The model has several channels, and the images do not hold all of them each.
+    """
+    if channels > 1 and not all(holds_channels([image], channels) for image in images):
+        raise UserError(
+            f"{folder} is a folder of images, but the model wants {channels} files for each case.",
+            "Give the files: all channels of the first case in the model's order, then those of the next.",
+            code="wrong-channels",
+        )
+
+
 def _images_below(folder: Path, reporter: Reporter | None) -> list[Path]:
-    if any(formats.is_dicom(path) for path in folder.iterdir()):
+    if holds_series(path for path in folder.iterdir() if formats.is_dicom(path)):
+        _tell_beside(folder, reporter)
         return []
     try:
         found = find_scans(folder, reporter)
     except UserError:  # Nothing there: reading it says what is wrong.
         return []
-    found = [path for path in found if not _stem(path).endswith(_RESULT)]
+    found = [path for path in found if not _stem(path).endswith(RESULT)]
     return found if any(path.is_file() for path in found) else []
+
+
+def _tell_beside(series: Path, reporter: Reporter | None) -> None:
+    images = [path for path in sorted(series.iterdir()) if formats.is_image(path) and path.name[:1] != "."]
+    scans = [path.name for path in images if path.is_file() and not may_be_result(path)]
+    if scans and reporter is not None:
+        reporter.warning(
+            "beside-series",
+            f"{series} counts as one DICOM series. Left out are the image files beside it: {', '.join(scans)}. Give "
+            "them by themselves, or put the series into a folder of its own.",
+        )
 
 
 def plan_jobs(
@@ -82,7 +103,8 @@ def plan_jobs(
         preview: A picture file; with several cases their names are appended.
 
     Raises:
-        UserError: The number of inputs does not fit the channels, or the output is not usable.
+        UserError: The number of inputs does not fit the channels, or the output is not usable: it would replace what is
+            not its own, or lies in a model.
     """
     in_one = channels > 1 and all(holds_channels([path], channels) for path in inputs)
     files = 1 if in_one else channels
@@ -105,9 +127,11 @@ def plan_jobs(
         outputs = [output]
     else:
         _check_folder(output)
-        outputs = [output / f"{name}{_RESULT}{file_format}" for name in names]
+        outputs = [output / f"{name}{RESULT}{file_format}" for name in names]
     pictures = _pictures(preview, names)
-    _check_inputs_safe(inputs, [*outputs, *(picture for picture in pictures if picture)])
+    for path in (output, *([preview] if preview else [])):
+        refuse_inside_model(path)
+    refuse_overwriting([*outputs, *(picture for picture in pictures if picture)], inputs)
     for case, path in zip(cases, outputs, strict=True):
         refuse_other_sources(case[0], path)
     return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
@@ -174,12 +198,3 @@ def _check_folder(output: Path) -> None:
             f"Use one of {formats.listed(formats.LABELS_WRITTEN)}, or an existing folder.",
             code="bad-output",
         )
-
-
-def _check_inputs_safe(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
-    read = {path.resolve() for path in inputs}
-    for path in outputs:
-        if path.resolve() in read:
-            raise UserError(f"The output {path} is also an input.", "Choose another output.", code="bad-output")
-        if path.is_dir():
-            raise UserError(f"The output {path} is a folder.", "Choose another output.", code="bad-output")

@@ -18,10 +18,10 @@ from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
-from mimseg.commands.segment.shared_table import add_to_table
+from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
 from mimseg.commands.segment.volume_table import check_table, write_table
-from mimseg.data.labels.drawn import Overlapping
+from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
 from mimseg.data.volume import Volume
@@ -66,7 +66,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         if run.begun == 0:
             reporter.start("segment", model=bundle.description.name, version=bundle.description.version)
         if settings.table is not None:
-            _write_table(settings.table, jobs, results, shares, rank, finder)
+            _write_table(run, settings.table, jobs, results)
     if run.failures:
         raise UserError(
             f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
@@ -81,21 +81,16 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
     return list(results.values())
 
 
-def _write_table(
-    path: Path,
-    jobs: Sequence[Job],
-    results: Mapping[Job, SegmentResult],
-    shares: Shares,
-    rank: Rank,
-    finder: Finder,
-) -> None:
-    if rank.count == 1 and not shares.finished_before:
+def _write_table(run: _Run, path: Path, jobs: Sequence[Job], results: Mapping[Job, SegmentResult]) -> None:
+    if run.rank.count == 1 and not run.settings.resume:
         write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
         return
-    finished_before = shares.finished_before if rank.number == 0 else []
-    own = {job: result.volumes for job, result in results.items()}
-    with shares.table_lock():
-        add_to_table(path, jobs, own, finished_before, finder.kept)
+    finished_before = run.shares.finished_before if run.rank.number == 0 else []
+    algorithm = Algorithm(run.bundle.description.name, run.bundle.description.version)
+    found = measure_finished(finished_before, run.finder.kept, algorithm, run.reporter)
+    found |= {job: Measured(result.volumes) for job, result in results.items()}
+    with run.shares.table_lock():
+        add_to_table(path, jobs, found, run.reporter)
 
 
 @dataclass

@@ -42,7 +42,11 @@ class Rank:
 
 
 def rank_of_process(environment: Mapping[str, str] = os.environ) -> Rank:
-    """The rank that torchrun or `srun` gave this process; the only one otherwise."""
+    """The rank that torchrun or `srun` gave this process; the only one otherwise.
+
+    In the shell of `sbatch` or `salloc`, SLURM says how many tasks were asked for, but no others run there: only what
+    `srun` starts has a number of tasks in its step.
+    """
     if "RANK" in environment and "WORLD_SIZE" in environment:
         local_count = _number(environment, "LOCAL_WORLD_SIZE", 1)
         processors = max(1, (os.cpu_count() or 1) // max(1, local_count)) if local_count > 1 else None
@@ -53,7 +57,7 @@ def rank_of_process(environment: Mapping[str, str] = os.environ) -> Rank:
             processors,
         )
     else:
-        count = _number(environment, "SLURM_STEP_NUM_TASKS", _number(environment, "SLURM_NTASKS", 1))
+        count = _number(environment, "SLURM_STEP_NUM_TASKS", 1)
         place = Rank(
             _number(environment, "SLURM_PROCID", 0),
             count,

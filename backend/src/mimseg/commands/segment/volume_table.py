@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 from mimseg.files import write_text
+from mimseg.reports.targets import refuse_foreign
 
 COLUMNS = ("file", "label", "value", "voxels", "mL")
 
@@ -59,9 +61,13 @@ def measure_overlapping(overlapping: Overlapping, grid: Grid, table: Sequence[La
 
 
 def check_table(path: Path | None) -> None:
-    """Raise UserError if a table cannot have that name; refused before the work, not after it."""
-    if path is not None and (path.suffix.lower() != ".csv" or path.is_dir()):
+    """Raise UserError if a table cannot have that name, or another file has it; refused before the work, not after."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".csv" or path.is_dir():
         raise UserError(f"The table {path} is not a CSV file.", "Let it end in .csv.", code="bad-output")
+    refuse_inside_model(path)
+    refuse_foreign([path], COLUMNS)
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, Sequence[StructureVolume]]]) -> None:

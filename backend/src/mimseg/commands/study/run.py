@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
 from mimseg.studies.plan import Plan, read_plan, write_plan
-from mimseg.studies.report import write_report
+from mimseg.studies.report import check_folder, write_report
 from mimseg.studies.results import read_results
 
 
@@ -22,6 +23,8 @@ def study(settings: StudySettings, reporter: Reporter) -> Path:
         UserError: The data, the design, or an earlier study in the folder do not fit.
         Stopped: The user stopped; the same command goes on. Finished runs are reported first.
     """
+    refuse_inside_model(settings.report)
+    check_folder(settings.report)
     reporter.start("study", claim=settings.design.claim, seeds=list(settings.design.seeds))
     try:
         plan = _read_plan(settings) if settings.report_only else _carry_out(settings, reporter)

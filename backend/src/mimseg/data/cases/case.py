@@ -76,6 +76,8 @@ class Dataset:
 
 
 def stem(path: Path) -> str:
-    """File name without its (possibly double) extension."""
+    """File name without its (possibly double) extension; a folder's whole name, since UIDs are full of dots."""
+    if path.is_dir():
+        return path.name
     ending = ending_of(path)
     return path.name[: -len(ending)] if ending else path.stem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from mimseg.data.cases.case import Case, Flaw
 from mimseg.data.cases.folders import listed
 from mimseg.data.dicom.structures import kind_of, series_of
+from mimseg.data.walking import walk
 from mimseg.errors import UserError
 from mimseg.formats import is_dicom
 
@@ -65,10 +65,9 @@ def pair_dicom(folder: Path) -> tuple[list[Case], list[Flaw]]:
 
 def _look(folder: Path) -> _Found:
     found = _Found()
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for parent, files in walk(folder):
         seen = False
-        for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
+        for path in files:
             if path.name.upper() == "DICOMDIR" or not is_dicom(path):
                 continue
             kind = kind_of(path)
@@ -84,7 +83,7 @@ def _look(folder: Path) -> _Found:
                 found.structures.append((path, referenced))
             elif kind == "image":
                 seen = True
-                found.series.setdefault(own, Path(parent))
+                found.series.setdefault(own, parent)
     return found
 
 

@@ -27,9 +27,10 @@ def read_images(case: Case, frame: int | None = None, reporter: Reporter | None 
         Array `(C, i, j, k)`.
 
     Raises:
-        UserError: A channel cannot be read, lies on another grid, or a 4D file holds another number of them.
+        UserError: A channel cannot be read, lies on another grid, or a 4D file holds another number of them, or is to
+            give one frame only.
     """
-    if frame is not None or not holds_channels(case.images, case.channels):
+    if not holds_channels(case.images, case.channels):
         return read_channels(case.images, frame, reporter, case.orientation)
     (path,) = case.images
     found = count_frames(path)
@@ -37,6 +38,12 @@ def read_images(case: Case, frame: int | None = None, reporter: Reporter | None 
         raise UserError(
             f"{path} holds {found} volumes, but the data set names {case.channels} channels.",
             "Correct the names of the channels, or split the file.",
+            "channel-count",
+        )
+    if frame is not None:
+        raise UserError(
+            f"{path} holds the {case.channels} channels of the case, not volumes of which one could be chosen.",
+            "Leave --frame out.",
             "channel-count",
         )
     volumes = [read_volume(path, number, reporter, case.orientation) for number in range(found)]

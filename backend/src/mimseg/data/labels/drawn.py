@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,24 @@ class Algorithm:
 
     name: str
     version: str
+
+
+# Key of the metadata by which a plain labelmap says what drew it.
+MARK = "MIMSegment"
+
+
+def mark_of(algorithm: Algorithm | None, table: Sequence[Label]) -> str:
+    """What drew which structures, in 79 letters at most; empty for what was drawn by hand.
+
+    A labelmap has no place for the structures that were looked for and not found: two results of one mark were made by
+    one model for the same ones.
+    """
+    if algorithm is None:
+        return ""
+    asked = "\n".join(f"{label.value} {label.name}" for label in table)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    name, version = (" ".join(text.split()) for text in (algorithm.name, algorithm.version))
+    return f"mimseg {name[:40]} {version[:16]} {digest}".encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,11 @@ class Drawn:
     algorithm: Algorithm | None = None
     overlapping: Overlapping | None = None
     algorithms: Mapping[int, Algorithm] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """See `mark_of`."""
+        return mark_of(self.algorithm, self.table)
 
     def drawer(self, value: int) -> Algorithm | None:
         """What drew a value; None if somebody did by hand."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimseg.data.labels.drawn import MARK
 from mimseg.data.nifti.header import HEADER_BYTES, OTHER_TYPES, TYPES, NiftiHeader, parse_header
 from mimseg.data.nifti.placement import place
 from mimseg.data.reading.inflate import Damaged, Inflated, is_gzip
@@ -50,6 +51,7 @@ class NiftiFile:
             components=components,
             number=OTHER_TYPES.get(header.datatype, ""),
             stored=_stored(header),
+            metadata={MARK: header.description},
         )
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:

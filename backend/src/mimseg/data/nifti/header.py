@@ -27,13 +27,13 @@ OTHER_TYPES = {
 _FIELDS = {
     1: {
         "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("4f", 76),
-        "vox_offset": ("f", 108), "scl": ("2f", 112), "xyzt_units": ("B", 123), "codes": ("2h", 252),
-        "quatern": ("6f", 256), "srow": ("12f", 280),
+        "vox_offset": ("f", 108), "scl": ("2f", 112), "xyzt_units": ("B", 123), "descrip": ("80s", 148),
+        "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
     },
     2: {
         "dim": ("8q", 16), "datatype": ("h", 12), "bitpix": ("h", 14), "pixdim": ("4d", 104),
-        "vox_offset": ("q", 168), "scl": ("2d", 176), "xyzt_units": ("i", 500), "codes": ("2i", 344),
-        "quatern": ("6d", 352), "srow": ("12d", 400),
+        "vox_offset": ("q", 168), "scl": ("2d", 176), "xyzt_units": ("i", 500), "descrip": ("80s", 240),
+        "codes": ("2i", 344), "quatern": ("6d", 352), "srow": ("12d", 400),
     },
 }  # fmt: skip
 
@@ -50,6 +50,7 @@ class NiftiHeader:
         offset: `vox_offset` as it stands there, which may be no usable number.
         scale: `scl_slope`, `scl_inter`.
         transforms: What says where the voxels lie.
+        description: What the program that wrote it said of it.
     """
 
     version: int
@@ -60,6 +61,7 @@ class NiftiHeader:
     offset: float
     scale: tuple[float, float]
     transforms: NiftiTransforms
+    description: str = ""
 
     @property
     def voxel_type(self) -> np.dtype:
@@ -123,17 +125,24 @@ def parse_header(raw: bytes) -> NiftiHeader | None:
             field["quatern"],
             field["srow"],  # type: ignore[arg-type]
         ),
+        description=field["descrip"][0].split(b"\0")[0].decode("ascii", "replace"),
     )
 
 
-def encode_header(size: tuple[int, ...], voxel_type: np.dtype, transforms: NiftiTransforms) -> bytes:
-    """The 352 bytes before the voxels of a little-endian NIfTI-1 file of unscaled numbers."""
+def encode_header(
+    size: tuple[int, ...], voxel_type: np.dtype, transforms: NiftiTransforms, description: str = ""
+) -> bytes:
+    """The 352 bytes before the voxels of a little-endian NIfTI-1 file of unscaled numbers.
+
+    The description has room for 79 letters of ASCII.
+    """
     code = next(code for code, name in TYPES.items() if name == voxel_type.str[1:])
     dim = [len(size), *size] + [1] * (7 - len(size))
     # NIfTI-2 has room for more; the outermost ones here mean as little.
     codes = [max(-32768, min(code, 32767)) for code in transforms.codes]
     return struct.pack(
-        "<i36x8h14xhhh8f3f3xB128x2h6f12f16x4s4x",
+        "<i36x8h14xhhh8f3f3xB24x80s24x2h6f12f16x4s4x",
         348, *dim, code, voxel_type.itemsize * 8, 0, *transforms.pixdim, 0.0, 0.0, 0.0, 0.0,
-        352.0, 1.0, 0.0, transforms.units, *codes, *transforms.quaternion, *transforms.sform, b"n+1\0",
+        352.0, 1.0, 0.0, transforms.units, description.encode("ascii", "replace")[:79],
+        *codes, *transforms.quaternion, *transforms.sform, b"n+1\0",
     )  # fmt: skip

@@ -35,6 +35,8 @@ _MAY_BE_EMPTY = (
 )
 _CT_IMAGE, _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 _SERIES_OFFSET = 1000
+# By it a file of ours is known again.
+MANUFACTURER = "MIMSegment"
 # Characters of a segment's name, and of other texts.
 LONGEST_NAME = 64
 
@@ -95,7 +97,7 @@ def write(path: Path, drawn: Drawn) -> None:
             series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer="MIMSegment",
+            manufacturer=MANUFACTURER,
             manufacturer_model_name=_short(", ".join(named) or "mimseg"),
             software_versions=__version__,
             device_serial_number="0",

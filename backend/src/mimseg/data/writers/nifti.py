@@ -17,11 +17,11 @@ from mimseg.data.volume import Grid
 
 
 def write(path: Path, drawn: Drawn) -> None:
-    """Write labels; NIfTI has no place for the names of the values."""
-    write_voxels(path, drawn.labels, drawn.grid)
+    """Write labels, with the mark of what drew them; NIfTI has no place for the names of the values."""
+    write_voxels(path, drawn.labels, drawn.grid, drawn.mark)
 
 
-def write_voxels(path: Path, array: NDArray, grid: Grid) -> None:
+def write_voxels(path: Path, array: NDArray, grid: Grid, description: str = "") -> None:
     """Write numbers `(i, j, k)` as they are, compressed if the name ends in `.gz`.
 
     If the grid was read from a NIfTI file, both transforms and both codes are the same as there.
@@ -30,7 +30,7 @@ def write_voxels(path: Path, array: NDArray, grid: Grid) -> None:
         OSError: They cannot be written.
     """
     voxel_type = array.dtype.newbyteorder("<")
-    header = encode_header(grid.size, np.dtype(voxel_type), transforms_of(grid))
+    header = encode_header(grid.size, np.dtype(voxel_type), transforms_of(grid), description)
     with path.open("wb") as file:
         if formats.ending_of(path) != ".nii.gz":
             _write(file, header, array.astype(voxel_type, copy=False))

@@ -9,13 +9,16 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from mimseg.data.images import image_of
-from mimseg.data.labels.drawn import Drawn
+from mimseg.data.labels.drawn import MARK, Drawn
 from mimseg.data.reading.plain_path import is_plain
 
 
 def write(path: Path, drawn: Drawn) -> None:
-    """Write labels; these formats have no place for the names of the values."""
-    save_with_itk(path, image_of(drawn.labels, drawn.grid))
+    """Write labels, with the mark of what drew them; these formats have no place for the names of the values."""
+    image = image_of(drawn.labels, drawn.grid)
+    if drawn.mark:
+        image.SetMetaData(MARK, drawn.mark)
+    save_with_itk(path, image)
 
 
 def save_with_itk(path: Path, image: sitk.Image) -> None:

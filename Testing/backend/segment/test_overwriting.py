@@ -1,0 +1,67 @@
+"""No result replaces a slice of a series, an input, or another file that mimseg did not write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import oblique_series
+from segment_tools import settings_for
+from tiny_model import write_tiny_bundle
+
+from mimseg.cli.main import main
+from mimseg.commands.segment.outputs import plan_jobs
+from mimseg.commands.segment.run import segment
+from mimseg.data.labels.labelmaps import write_labelmap
+from mimseg.data.volumes import read_volume
+from mimseg.data.writing import write_map
+from mimseg.errors import UserError
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    oblique_series(tmp_path / "series")
+    return tmp_path / "series"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("from_elsewhere", [False, True])
+def test_a_slice_of_a_series_is_no_place_for_a_result(tmp_path: Path, series: Path, from_elsewhere: bool) -> None:
+    scan = series
+    if from_elsewhere:
+        oblique_series(tmp_path / "other")
+        scan = tmp_path / "other"
+    target = sorted(series.iterdir())[0]
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=target.name) as refusal:
+        plan_jobs([scan], 1, target)
+    assert refusal.value.code == "bad-output"
+    labels = tmp_path / "labels.nii.gz"
+    grid = read_volume(series).grid
+    write_labelmap(labels, np.ones(grid.size, np.uint8), grid)
+    assert main(["convert", str(labels), "--scan", str(scan), "-o", str(target)]) == 2
+    labels.unlink()
+    assert contents(tmp_path) == before
+
+
+def test_a_volume_beside_the_slices_is_replaced_only_if_it_holds_labels(tmp_path: Path, series: Path) -> None:
+    grid = read_volume(series).grid
+    write_map(series / "scan.nii.gz", np.random.default_rng(0).normal(0, 100, grid.size).astype(np.float32), grid)
+    with pytest.raises(UserError, match="no earlier result"):
+        plan_jobs([series], 1, series / "scan.nii.gz")
+    write_labelmap(series / "labels.nii.gz", np.ones(grid.size, np.uint8), grid)
+    (series / "empty.dcm").touch()
+    for name in ("labels.nii.gz", "new.nii.gz", "empty.dcm"):
+        assert plan_jobs([series], 1, series / name)[0].output == series / name
+
+
+def test_a_dicom_result_of_ours_beside_its_slices_is_made_again(tmp_path: Path, series: Path) -> None:
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    model = write_tiny_bundle(tmp_path / "tiny")
+    settings = settings_for(model, series, series / "result.dcm")
+    segment(settings)
+    assert segment(settings)[0].output == series / "result.dcm"
