@@ -260,6 +260,20 @@ def _table():
                 _("Give both the same names of structures, and compare again."),
             ),
         ),
+        (
+            "start-knows-validation",
+            Words(
+                _("The model to start from was trained on cases that score the new one: the scores will be too high."),
+                _("Start from an earlier model, or let new cases score."),
+            ),
+        ),
+        (
+            "start-knows-cases",
+            Words(
+                _("The model to start from was trained on cases that are to score the new one."),
+                _("Start from the model that it was made from, from no model, or let the time go into one training."),
+            ),
+        ),
         ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),
         (
             "settings-differ bad-run run-missing bad-study not-finishable",

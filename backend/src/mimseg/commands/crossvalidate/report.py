@@ -80,7 +80,7 @@ def make_page(
         "mimseg cross-validation",
         "Cross-validation of a segmentation model",
         SHOWS_CASES,
-        (first, scores.get("verdict", "")),
+        (first, " ".join(scores[key] for key in ("start_knows", "verdict") if key in scores)),
         [
             small(f"{scores['method']}."),
             section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names))),

@@ -28,6 +28,7 @@ from mimseg.stopping import check
 from mimseg.training.folds import assign_folds
 from mimseg.training.run_folder import can_resume, check_run_folder, check_same_settings, write_json
 from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.start.known_cases import refuse_supervised, what_start_knows
 from mimseg.training.validation import score_cases
 
 
@@ -57,6 +58,8 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         dataset = load_dataset(chosen.data, True, chosen.orientation)
         empty = stop_at_errors(dataset, cases, (), scheme_of(dataset, cases, chosen, Reporter()), reporter)
         _refuse_folds_without_structures(cases, folds, empty)
+        if chosen.initial:
+            refuse_supervised(read_initial_weights(chosen.initial), cases)
     layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
     if chosen.resume:
         check_same_settings(work, layout, "folds.json")
@@ -103,6 +106,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     whole.end()
     rows = {arm: _read_rows(work, count, arm) for arm in arms}
     scores = cross_validation_scores(rows, data.labels, subjects, count)
+    scores = {**what_start_knows(trained.record["pretraining"], data.training), **scores}
     write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
     if "verdict" in scores:
         reporter.info(scores["verdict"])
