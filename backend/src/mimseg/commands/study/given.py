@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +30,7 @@ def read_given(settings: StudySettings) -> tuple[StudySettings, InitialWeights]:
     initial.check_modality(design.modality, "Leave out --modality.")
     origin = _origin(initial.provenance)
     given = GivenWeights(
-        sha256=_digest(initial),
+        sha256=initial.sha256,
         words=_words(initial),
         whole=any(not name.startswith(f"{network.encoder}.") for name in initial.weights),
         preprocessing=_preprocessing(initial),
@@ -62,14 +61,6 @@ def refuse_known(initial: InitialWeights, validation: Sequence[Case]) -> None:
             "Choose other cases with --validation, or weights that have not seen these.",
             code="leaking-validation",
         )
-
-
-def _digest(initial: InitialWeights) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(initial.weights.items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _preprocessing(initial: InitialWeights) -> dict[str, Any] | None:

@@ -38,14 +38,14 @@ def supervised_by(provenance: Any) -> set[str]:
     return trained_on(provenance).union(*chosen)
 
 
-def refuse_supervised(initial: InitialWeights, cases: Sequence[Case]) -> None:
+def refuse_supervised(initial: InitialWeights | None, cases: Sequence[Case]) -> None:
     """Refuse start weights that know the labels of cases which score a cross-validation.
 
     Raises:
         UserError: They do.
     """
-    known = count_known(cases, supervised_by(initial.provenance))
-    if known:
+    known = count_known(cases, supervised_by(initial.provenance)) if initial else 0
+    if initial and known:
         raise UserError(
             f"The labels of {known} of these {len(cases)} cases trained {initial.name}, or chose its weights: no fold "
             "could score them honestly.",
