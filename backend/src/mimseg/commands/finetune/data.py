@@ -22,6 +22,7 @@ from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.studies.subsets import every_fifth_subject
 from mimseg.training.crops.cache import TrainingCase, load_cases
 from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
 from mimseg.training.start.initial_weights import InitialWeights
@@ -78,7 +79,8 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     if not validation:
         reporter.warning(
             "no-validation",
-            "There are too few cases to set some aside: the model is not scored. --folds auto scores every case.",
+            "There are too few cases, or people, to set some aside: the model is not scored. --folds auto scores every "
+            "case.",
         )
     _say_what_is_drawn(training, reporter)
     scheme = scheme_of(dataset, (*training, *validation), settings, reporter)
@@ -132,8 +134,8 @@ def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Cas
         if settings.cases
         else tuple(case for case in labelled if case.identifier not in chosen)
     )
-    if not settings.validation and len(training) >= 5:
-        validation = training[4::5]
+    if not settings.validation:
+        validation = every_fifth_subject(training)
         training = tuple(case for case in training if case not in validation)
     shared = {case.identifier for case in training} & {case.identifier for case in validation}
     subjects = {case.subject for case in training if case.subject} & {case.subject for case in validation}
