@@ -17,7 +17,7 @@ _COLUMNS = {
     "hd95_mm": "HD95 mm",
     "volume_error_ml": "volume error mL",
 }
-_ARM_COLUMNS = ("", "mean", "median", "standard deviation", "quartiles", "worst")
+_ARM_COLUMNS = ("", "mean over cases", "median", "standard deviation", "quartiles", "worst")
 _LABEL_COLUMNS = {
     "dice": "Dice",
     "median_dice": "median",
@@ -35,6 +35,7 @@ _DEFINITIONS = (
     "Dice of a case: mean over the structures, on the case's own grid. Surface Dice: share of surface within 1 mm of "
     "the other. HD95: larger of the two directed 95th percentiles of surface distances; there is none where a "
     "structure is in one of the two only. Volume error: found minus true.",
+    "The first mean is over subjects: of several cases of one person, the mean counts. Tables are over cases. "
     "Interval: 95 % percentile bootstrap of the mean over subjects. The chance of another training is not in it.",
 )
 
@@ -72,8 +73,8 @@ def make_page(
     summary = scores["summary"]
     low, high = (_number(value) for value in summary["interval_95"])
     first = (
-        f"Mean Dice {_number(summary['mean_dice'])} (95 % interval {low} to {high}), median "
-        f"{_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
+        f"Mean Dice {_number(summary['mean_dice'])} over {summary['subjects']} subjects (95 % interval {low} to "
+        f"{high}), median {_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
     )
     structures = [[name, *(_number(values.get(key)) for key in _LABEL_COLUMNS)] for name, values in _labels(summary)]
     return page(

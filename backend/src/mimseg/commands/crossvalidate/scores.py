@@ -31,8 +31,8 @@ def cross_validation_scores(
         folds: Number of folds.
 
     Returns:
-        `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. The interval is a 95 %
-        bootstrap of the mean over subjects.
+        `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. Means of cases and the 95 %
+        bootstrap intervals beside them are over subjects; those of single structures are over cases.
     """
     summary = summarize(rows["start"], labels)
     numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
@@ -50,10 +50,11 @@ def cross_validation_scores(
     # Where nothing is to be found, an arm that finds nothing is right if another finds something.
     dice = {arm: np.nan_to_num(own[scored], nan=1.0) for arm, own in every.items()}
     pairs = [Pair(NAMES["start"], NAMES[arm], dice["start"][None], dice[arm][None]) for arm in others]
-    comparisons = compare(pairs, np.asarray(numbers)[scored].tolist())
+    scored_numbers = np.asarray(numbers)[scored].tolist()
+    comparisons = compare(pairs, scored_numbers)
     scores["comparison"] = {
         NAMES[arm]: {
-            "mean Dice": round(float(dice[arm].mean()), 4),
+            "mean Dice": round(float(by_subject(dice[arm], scored_numbers).mean()), 4),
             "worst case": round(float(dice[arm].min()), 4),
         }
         for arm in rows
@@ -69,14 +70,16 @@ def worst_case(rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _spread(rows: Sequence[dict[str, Any]], subjects: Sequence[int]) -> dict[str, Any]:
-    """How much cases differ, which is worst, and an interval over subjects."""
+    """How much cases differ, which is worst, and the mean over subjects with its interval."""
     every = case_dice(rows, len(subjects))
     scored = np.isfinite(every)
     dice = every[scored]
-    low, high = bootstrap_interval(by_subject(dice, np.asarray(subjects)[scored].tolist()))
+    people = by_subject(dice, np.asarray(subjects)[scored].tolist())
+    low, high = bootstrap_interval(people)
     lower, upper = np.percentile(dice, [25, 75])
     return {
         "subjects": len(set(subjects)),
+        "mean_dice": float(people.mean()) if people.size else None,
         "standard_deviation_dice": float(dice.std(ddof=1)) if len(dice) > 1 else None,
         "quartiles_dice": [float(lower), float(upper)],
         "worst_case": worst_case(rows),

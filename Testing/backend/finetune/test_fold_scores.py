@@ -1,0 +1,42 @@
+"""What the scores of folds say: of subjects, not of cases, and no more than so few of them can show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from mimseg.commands.crossvalidate.report import make_page  # noqa: E402
+from mimseg.commands.crossvalidate.scores import cross_validation_scores  # noqa: E402
+from mimseg.data.labels.structures import Label  # noqa: E402
+
+LABELS = (Label(1, "ball", (1, 2, 3)),)
+
+
+def rows(dice: list[float]) -> list[dict]:
+    return [
+        {"case": case, "label": "ball", "dice": value, "surface_dice_1mm": None}
+        for case, value in enumerate(dice, start=1)
+    ]
+
+
+def test_the_mean_is_over_subjects_as_its_interval() -> None:
+    # One person with ten bad scans beside six with one good scan each.
+    subjects = ["a"] * 10 + list("bcdefg")
+    dice = [0.55 + 0.01 * n for n in range(10)] + [0.9, 0.91, 0.88, 0.92, 0.9, 0.89]
+    both = {"start": rows(dice), "scratch": rows([value - 0.1 * (n >= 10) for n, value in enumerate(dice)])}
+    scores = cross_validation_scores(both, LABELS, subjects, 5)
+    summary = scores["summary"]
+    expected = np.mean([np.mean(dice[:10]), *dice[10:]])
+    assert summary["mean_dice"] == pytest.approx(expected)
+    low, high = summary["interval_95"]
+    assert low <= summary["mean_dice"] <= high
+    assert not low <= np.mean(dice) <= high, "the mean over cases, which stood here before"
+    compared = scores["comparison"]
+    difference = compared["this start"]["mean Dice"] - compared["from scratch"]["mean Dice"]
+    assert difference == pytest.approx(0.6 / 7, abs=1e-4), "as the verdict says"
+    assert "+0.086 Dice" in scores["verdict"]
+    page = make_page(both, scores, [f"case_{n}" for n in range(16)], None)
+    assert f"Mean Dice {expected:.3f} over 7 subjects" in page
