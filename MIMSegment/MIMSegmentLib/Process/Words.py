@@ -161,6 +161,13 @@ def _table():
             ),
         ),
         (
+            "mirrored-sides",
+            Words(
+                _("Structures are named left and right, and keep their names in mirrored cases."),
+                _("Let structures change places where cases are mirrored, or mirror none."),
+            ),
+        ),
+        (
             "boxes-from-labels",
             Words(
                 _("Some cases were cut around their labels: what is chosen at Found by is not found near them."),

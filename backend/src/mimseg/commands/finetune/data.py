@@ -10,6 +10,7 @@ from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy
 from mimseg.commands.finetune.boxes import lay_boxes
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
+from mimseg.commands.finetune.mirroring import guard_sides
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
@@ -84,6 +85,7 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
         )
     _say_what_is_drawn(training, reporter)
     scheme = scheme_of(dataset, (*training, *validation), settings, reporter)
+    guard_sides(settings.augmentation, scheme.labels, reporter, settings.resume)
     if not settings.resume:
         stop_at_errors(dataset, training, validation, scheme, reporter)
     modality, preprocessing = choose_preprocessing(
@@ -111,6 +113,7 @@ def load_whole_data(
     """
     _say_what_is_drawn(cases, reporter)
     scheme = scheme_of(load_dataset(settings.data, True, settings.orientation), cases, settings, reporter)
+    guard_sides(settings.augmentation, scheme.labels, reporter, settings.resume)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )

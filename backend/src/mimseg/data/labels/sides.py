@@ -9,6 +9,7 @@ from mimseg.data.labels.structures import Label
 
 LEFT_CODE, RIGHT_CODE = "7771000", "24028007"  # SNOMED CT qualifiers
 _SIDE = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?<![a-z])[lr]\d", re.IGNORECASE)
 _SHORT = {"l": "left", "r": "right", "lh": "left", "rh": "right"}
 
 
@@ -18,6 +19,16 @@ def side_of(label: Label) -> str:
         return "left" if label.modifier.value == LEFT_CODE else "right"
     found = _SIDE.search(label.name)
     return "" if found is None else _SHORT.get(found[0].lower(), found[0].lower())
+
+
+def first_with_a_side(labels: Sequence[Label]) -> Label | None:
+    """A structure that a mirror would turn into another one, if there is any; the vertebra `L1` is none."""
+    pairs = side_pairs(labels)
+    paired = {*pairs, *pairs.values()}
+    return next(
+        (label for label in labels if label.value in paired or (side_of(label) and not _NUMBERED.search(label.name))),
+        None,
+    )
 
 
 def side_pairs(labels: Sequence[Label]) -> dict[int, int]:
