@@ -40,3 +40,18 @@ def test_the_mean_is_over_subjects_as_its_interval() -> None:
     assert "+0.086 Dice" in scores["verdict"]
     page = make_page(both, scores, [f"case_{n}" for n in range(16)], None)
     assert f"Mean Dice {expected:.3f} over 7 subjects" in page
+
+
+def test_by_subject_is_said_only_where_subjects_are_known() -> None:
+    names, dice = list("abcdefg"), [0.5, 0.6, 0.7, 0.8, 0.6, 0.7, 0.5]
+    both = {"start": rows(dice), "scratch": rows([value - 0.1 for value in dice])}
+    known, none, some = (cross_validation_scores(both, LABELS, names, 5, unknown=count) for count in (0, 7, 2))
+    assert known["method"].startswith("5-fold cross-validation by subject;")
+    assert "by case, since no subject is known" in none["method"]
+    assert "by subject" not in none["method"]
+    assert "2 of 7 cases without a known subject count as subjects of their own" in some["method"]
+    assert ("7 subjects" in known["verdict"], "7 cases" in none["verdict"]) == (True, True)
+    for scores, word in ((known, "7 subjects"), (none, "7 cases"), (some, "7 subjects")):
+        page = make_page(both, scores, names, None)
+        assert f"over {word} (95 %" in page
+        assert "Where no subject is known, a case counts as one" in page

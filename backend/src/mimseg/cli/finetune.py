@@ -111,7 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds",
         type=_folds,
         metavar="auto|N",
-        help="cross-validate by subject, then train on all cases; auto: leave-one-out up to six subjects, else 5 folds",
+        help="cross-validate by subject (by case where none is known), then train on all cases; auto: leave-one-out up "
+        "to six subjects, else 5 folds",
     )
     group.add_argument("--compare", action="store_true", help="with --folds: the same folds from scratch, paired")
     group.add_argument("--pretrain-on", type=Path, nargs="+", help="first pre-train (MAE) on these volumes of your own")

@@ -31,7 +31,8 @@ _LABEL_COLUMNS = {
 }
 _DEFINITIONS = (
     "Every case was segmented by a network that was trained without it and without any other case of its subject; none "
-    "of them chose weights or settings. The model itself was trained on all cases and cannot be scored on them.",
+    "of them chose weights or settings. Where no subject is known, a case counts as one: scans of one person may then "
+    "have trained a network that scored another. The model itself was trained on all cases and cannot be scored.",
     "Dice of a case: mean over the structures, on the case's own grid. Surface Dice: share of surface within 1 mm of "
     "the other. HD95: larger of the two directed 95th percentiles of surface distances; there is none where a "
     "structure is in one of the two only. Volume error: found minus true.",
@@ -71,11 +72,10 @@ def make_page(
 ) -> str:
     """The whole page; arguments as of `write_fold_report`, `picture` a PNG of the worst case."""
     summary = scores["summary"]
+    mean, median, worst = (_number(summary[f"{key}_dice"]) for key in ("mean", "median", "worst"))
     low, high = (_number(value) for value in summary["interval_95"])
-    first = (
-        f"Mean Dice {_number(summary['mean_dice'])} over {summary['subjects']} subjects (95 % interval {low} to "
-        f"{high}), median {_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
-    )
+    over = f"over {summary['subjects']} {summary['scored_by']} (95 % interval {low} to {high})"
+    first = f"Mean Dice {mean} {over}, median {median}, worst case {worst}."
     structures = [[name, *(_number(values.get(key)) for key in _LABEL_COLUMNS)] for name, values in _labels(summary)]
     return page(
         "mimseg cross-validation",

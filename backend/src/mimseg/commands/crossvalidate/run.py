@@ -20,7 +20,7 @@ from mimseg.commands.crossvalidate.resuming import (
     read_layout,
     recipe,
 )
-from mimseg.commands.crossvalidate.scores import cross_validation_scores
+from mimseg.commands.crossvalidate.scores import by_whom, cross_validation_scores
 from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, CrossvalidationSettings
 from mimseg.commands.crossvalidate.whole_run import WholeRun
 from mimseg.commands.finetune.checking import stop_at_errors
@@ -62,6 +62,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         check_run_folder(training_folder(chosen.output), resume=False)
     cases = labelled_cases(chosen)
     subjects = [case.subject or case.identifier for case in cases]
+    unknown = sum(not case.subject for case in cases)
     folds = assign_folds(subjects, settings.folds, chosen.seed)
     count, arms = max(folds) + 1, settings.arms
     given = read_initial_weights(chosen.initial) if chosen.initial else None
@@ -91,7 +92,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         chosen = as_passed_over(chosen)
     data = load_whole_data(chosen, cases, initial, reporter)
     plan = _plan(settings, work, layout, initial, data, len(runs) + 1, reporter)
-    _announce(plan, folds, data, reporter)
+    _announce(plan, folds, data, unknown, reporter)
     starts = _starts(settings, work, whole)
     # Every arm trains the same network in the same way.
     shared = replace(
@@ -112,7 +113,7 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     reporter.progress("folds", len(runs) + 1, len(runs) + 1)
     whole.end()
     rows = {arm: _read_rows(work, count, arm) for arm in arms}
-    scores = cross_validation_scores(rows, data.labels, subjects, count)
+    scores = cross_validation_scores(rows, data.labels, subjects, count, unknown)
     scores = {**what_start_knows(trained.record["pretraining"], data.training), **scores}
     write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
     if "verdict" in scores:
@@ -196,7 +197,7 @@ def _plan(
     return plan
 
 
-def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
+def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, unknown: int, reporter: Reporter) -> None:
     count = max(folds) + 1
     kind = "leave-one-out" if count == len(folds) else f"{count}-fold"
     structures = [label.name for label in data.labels]
@@ -204,7 +205,8 @@ def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, repo
         "finetune", device=plan.device, precision=plan.precision, cases=len(folds), folds=count, runs=plan.runs,
         structures=structures, plan=plan.to_json(),
     )  # fmt: skip
-    reporter.info(f"{kind} cross-validation by subject: {plan.runs - 1} trainings, then the model on all cases.")
+    reporter.info(f"{kind} cross-validation {by_whom(len(folds), unknown)}.")
+    reporter.info(f"{plan.runs - 1} trainings, then the model on all cases.")
     reporter.info(plan.in_words())
 
 

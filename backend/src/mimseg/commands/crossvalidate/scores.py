@@ -20,15 +20,20 @@ FEWEST_SUBJECTS = 6
 
 
 def cross_validation_scores(
-    rows: Mapping[str, Sequence[dict[str, Any]]], labels: Sequence[Label], subjects: Sequence[str], folds: int
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+    labels: Sequence[Label],
+    subjects: Sequence[str],
+    folds: int,
+    unknown: int = 0,
 ) -> dict[str, Any]:
     """What the model carries as its scores.
 
     Args:
         rows: Scores of every case and structure by arm; `start` is the model's own recipe.
         labels: The structures.
-        subjects: Subject of case 1, 2, ...
+        subjects: Subject of case 1, 2, ...; of a case without a known one, what stands for it alone.
         folds: Number of folds.
+        unknown: How many cases have no known subject.
 
     Returns:
         `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. Means of cases and the 95 %
@@ -37,8 +42,10 @@ def cross_validation_scores(
     summary = summarize(rows["start"], labels)
     numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
     summary.update(_spread(rows["start"], numbers), per_label=_per_label(rows["start"], labels))
+    summary["scored_by"] = "cases" if unknown == len(subjects) else "subjects"
     scores: dict[str, Any] = {
-        "method": f"{folds}-fold cross-validation by subject; the model itself was trained on all cases",
+        "method": f"{folds}-fold cross-validation {by_whom(len(subjects), unknown)}; the model itself was "
+        "trained on all cases",
         "summary": summary,
         "validation": list(rows["start"]),
     }
@@ -59,8 +66,18 @@ def cross_validation_scores(
         }
         for arm in rows
     }
-    scores["verdict"] = " ".join(verdict(comparison, len(set(subjects))) for comparison in comparisons)
+    people = f"{len(set(scored_numbers))} {summary['scored_by']}"
+    scores["verdict"] = " ".join(verdict(comparison, len(set(scored_numbers)), people) for comparison in comparisons)
     return scores
+
+
+def by_whom(cases: int, unknown: int) -> str:
+    """What folds are made of, in words that claim no subjects where none are known."""
+    if unknown == cases:
+        return "by case, since no subject is known: each case counts as one"
+    if unknown:
+        return f"by subject; {unknown} of {cases} cases without a known subject count as subjects of their own"
+    return "by subject"
 
 
 def worst_case(rows: Sequence[dict[str, Any]]) -> int:
@@ -127,10 +144,10 @@ def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]
     return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
 
 
-def verdict(comparison: Comparison, subjects: int) -> str:
-    """One sentence that claims no more than was measured."""
+def verdict(comparison: Comparison, subjects: int, people: str) -> str:
+    """One sentence that claims no more than was measured; `people` are these subjects in words."""
     low, high = comparison.interval
-    figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {subjects} subjects"
+    figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {people}"
     against = f"{comparison.first} against {comparison.second}"
     if subjects < FEWEST_SUBJECTS:
         return f"{against}: {figures}; with fewer than {FEWEST_SUBJECTS} subjects no difference can be shown."
