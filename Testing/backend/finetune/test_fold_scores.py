@@ -55,3 +55,13 @@ def test_by_subject_is_said_only_where_subjects_are_known() -> None:
         page = make_page(both, scores, names, None)
         assert f"over {word} (95 %" in page
         assert "Where no subject is known, a case counts as one" in page
+
+
+@pytest.mark.parametrize(("people", "arms", "shown"), [(5, 1, False), (6, 1, True), (6, 2, False), (7, 2, True)])
+def test_so_few_subjects_cannot_show_so_many_comparisons(people: int, arms: int, shown: bool) -> None:
+    dice = [0.8 + 0.01 * n for n in range(people)]
+    every = {"start": rows(dice)}
+    every.update({arm: rows([value - 0.2 for value in dice]) for arm in ("without-own", "scratch")[:arms]})
+    verdict = cross_validation_scores(every, LABELS, list("abcdefg")[:people], 5)["verdict"]
+    assert verdict.count("better on these cases") == (arms if shown else 0)
+    assert verdict.count("cannot be shown with so few subjects") == (0 if shown else arms)

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Label
 from mimseg.metrics.bootstrap import bootstrap_interval
-from mimseg.studies.statistics import Comparison, Pair, by_subject, compare, format_p
+from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, by_subject, compare, format_p
 from mimseg.training.validation import summarize
 
 NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
-# The smallest two-sided p of n paired signs is 2 / 2^n.
-FEWEST_SUBJECTS = 6
 
 
 def cross_validation_scores(
@@ -67,7 +65,8 @@ def cross_validation_scores(
         for arm in rows
     }
     people = f"{len(set(scored_numbers))} {summary['scored_by']}"
-    scores["verdict"] = " ".join(verdict(comparison, len(set(scored_numbers)), people) for comparison in comparisons)
+    few = len(set(scored_numbers)) < fewest_subjects(len(comparisons))
+    scores["verdict"] = " ".join(verdict(comparison, people, few) for comparison in comparisons)
     return scores
 
 
@@ -144,14 +143,28 @@ def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]
     return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
 
 
-def verdict(comparison: Comparison, subjects: int, people: str) -> str:
-    """One sentence that claims no more than was measured; `people` are these subjects in words."""
+def fewest_subjects(comparisons: int) -> int:
+    """How many can show a difference: the smallest two-sided p of n paired signs is 2 / 2^n, and Holm multiplies it."""
+    subjects = 2
+    while comparisons * 2 / 2**subjects >= SIGNIFICANCE:
+        subjects += 1
+    return subjects
+
+
+def verdict(comparison: Comparison, people: str, few: bool) -> str:
+    """One sentence that claims no more than was measured.
+
+    Args:
+        comparison: Of two arms.
+        people: How many subjects score it, in words.
+        few: They are too few for any difference to be shown.
+    """
     low, high = comparison.interval
     figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {people}"
     against = f"{comparison.first} against {comparison.second}"
-    if subjects < FEWEST_SUBJECTS:
-        return f"{against}: {figures}; with fewer than {FEWEST_SUBJECTS} subjects no difference can be shown."
-    if comparison.corrected < 0.05:
+    if few:
+        return f"{against}: {figures}; a difference cannot be shown with so few subjects."
+    if comparison.corrected < SIGNIFICANCE:
         word = "better" if comparison.effect > 0 else "worse"
         return f"{against}: {word} on these cases ({figures}, {format_p(comparison.corrected)})."
     return f"{against}: no difference shown ({figures}, {format_p(comparison.corrected)})."
