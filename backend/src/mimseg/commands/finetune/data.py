@@ -65,8 +65,8 @@ class LabelledData:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """What the labels of all cases tell of anatomy."""
-        return learn_anatomy([*self.training, *self.validation], self.scheme, self.preprocessing)
+        """What the labels tell of anatomy."""
+        return learn_anatomy(self.training, self.scheme, self.preprocessing, self.validation)
 
 
 def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:
