@@ -65,3 +65,17 @@ def test_so_few_subjects_cannot_show_so_many_comparisons(people: int, arms: int,
     verdict = cross_validation_scores(every, LABELS, list("abcdefg")[:people], 5)["verdict"]
     assert verdict.count("better on these cases") == (arms if shown else 0)
     assert verdict.count("cannot be shown with so few subjects") == (0 if shown else arms)
+
+
+def test_steps_of_the_arms_and_extra_minutes_are_told() -> None:
+    names, dice = list("abcdefg"), [0.5, 0.6, 0.7, 0.8, 0.6, 0.7, 0.5]
+    both = {"start": rows(dice), "scratch": rows([value - 0.1 for value in dice])}
+    steps = {"start": [120, 131, 118], "scratch": [140, 140, 140]}
+    scores = cross_validation_scores(both, LABELS, names, 3, 0, steps, pretrained=True)
+    assert scores["steps"] == {"this start": "118 to 131", "from scratch": "140"}
+    page = make_page(both, scores, names, None)
+    assert "118 to 131" in page
+    assert "on own volumes came on top" in scores["verdict"]
+    alone = cross_validation_scores({"start": rows(dice)}, LABELS, names, 3, 0, {"start": [5]}, pretrained=True)
+    assert "verdict" not in alone
+    assert "on top" not in cross_validation_scores(both, LABELS, names, 3, 0, steps)["verdict"]

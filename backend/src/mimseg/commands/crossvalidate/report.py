@@ -17,7 +17,7 @@ _COLUMNS = {
     "hd95_mm": "HD95 mm",
     "volume_error_ml": "volume error mL",
 }
-_ARM_COLUMNS = ("", "mean over cases", "median", "standard deviation", "quartiles", "worst")
+_ARM_COLUMNS = ("", "mean over cases", "median", "standard deviation", "quartiles", "worst", "steps")
 _LABEL_COLUMNS = {
     "dice": "Dice",
     "median_dice": "median",
@@ -38,6 +38,8 @@ _DEFINITIONS = (
     "structure is in one of the two only. Volume error: found minus true.",
     "The first mean is over subjects: of several cases of one person, the mean counts. Tables are over cases. "
     "Interval: 95 % percentile bootstrap of the mean over subjects. The chance of another training is not in it.",
+    "Steps: of the shortest and the longest training of the folds. With minutes they follow the clock: other work on "
+    "the computer may have left one arm fewer steps than another.",
 )
 
 
@@ -84,7 +86,7 @@ def make_page(
         (first, " ".join(scores[key] for key in ("start_knows", "verdict") if key in scores)),
         [
             small(f"{scores['method']}."),
-            section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names))),
+            section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names, scores["steps"]))),
             section("Structures", table(["structure", *_LABEL_COLUMNS.values()], structures)),
             _picture(picture, names[summary["worst_case"] - 1], summary["worst_dice"]),
             section("Cases", table(["case", "structure", *_COLUMNS.values()], _cases(rows["start"], names))),
@@ -98,7 +100,9 @@ def _labels(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return list(summary["per_label"].items())
 
 
-def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) -> list[list[str]]:
+def _arms(
+    rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str], steps: Mapping[str, str]
+) -> list[list[str]]:
     import numpy as np
 
     lines = []
@@ -110,9 +114,9 @@ def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) ->
         spread = float(dice.std(ddof=1)) if len(dice) > 1 else None
         quartiles = f"{_number(lower)} to {_number(upper)}"
         worst = f"{_number(dice.min())} ({names[scored[dice.argmin()]]})"
-        lines.append(
-            [NAMES[arm], _number(dice.mean()), _number(float(np.median(dice))), _number(spread), quartiles, worst]
-        )
+        middle = _number(float(np.median(dice)))
+        done = steps.get(NAMES[arm], "-")
+        lines.append([NAMES[arm], _number(dice.mean()), middle, _number(spread), quartiles, worst, done])
     return lines
 
 

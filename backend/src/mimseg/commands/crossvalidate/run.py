@@ -112,8 +112,11 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     trained = _first_process(train(final, whole, replace(data, validation=[]), plan, provisional=True))
     reporter.progress("folds", len(runs) + 1, len(runs) + 1)
     whole.end()
-    rows = {arm: _read_rows(work, count, arm) for arm in arms}
-    scores = cross_validation_scores(rows, data.labels, subjects, count, unknown)
+    finished = {arm: [_read_fold(work, fold, arm) for fold in range(count)] for arm in arms}
+    rows = {arm: _rows_of(own) for arm, own in finished.items()}
+    steps = {arm: [fold["steps"] for fold in own] for arm, own in finished.items()}
+    pretrained = settings.own_pretraining is not None
+    scores = cross_validation_scores(rows, data.labels, subjects, count, unknown, steps, pretrained)
     scores = {**what_start_knows(trained.record["pretraining"], data.training), **scores}
     write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
     if "verdict" in scores:
@@ -246,8 +249,9 @@ def _first_process(trained: Trained | None) -> Trained:
     return trained
 
 
-def _read_rows(work: Path, folds: int, arm: str) -> list[dict[str, Any]]:
-    rows = []
-    for fold in range(folds):
-        rows += json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))["rows"]
-    return sorted(rows, key=lambda row: row["case"])
+def _read_fold(work: Path, fold: int, arm: str) -> dict[str, Any]:
+    return json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))
+
+
+def _rows_of(folds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((row for fold in folds for row in fold["rows"]), key=lambda row: row["case"])

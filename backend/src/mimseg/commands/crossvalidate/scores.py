@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, by_subject
 from mimseg.training.validation import summarize
 
 NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
+NOT_COUNTED = (
+    "The time of the pre-training on own volumes came on top of that of its arm; the others had nothing in its place."
+)
 
 
 def cross_validation_scores(
@@ -23,6 +27,8 @@ def cross_validation_scores(
     subjects: Sequence[str],
     folds: int,
     unknown: int = 0,
+    steps: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    pretrained: bool = False,
 ) -> dict[str, Any]:
     """What the model carries as its scores.
 
@@ -32,10 +38,12 @@ def cross_validation_scores(
         subjects: Subject of case 1, 2, ...; of a case without a known one, what stands for it alone.
         folds: Number of folds.
         unknown: How many cases have no known subject.
+        steps: Of the training of each fold, by arm.
+        pretrained: `start` was pre-trained on own volumes first.
 
     Returns:
-        `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. Means of cases and the 95 %
-        bootstrap intervals beside them are over subjects; those of single structures are over cases.
+        `method`, `validation`, `summary`, `steps`, and with several arms `comparison` and `verdict`. Means of cases and
+        the 95 % bootstrap intervals beside them are over subjects; those of single structures are over cases.
     """
     summary = summarize(rows["start"], labels)
     numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
@@ -45,6 +53,7 @@ def cross_validation_scores(
         "method": f"{folds}-fold cross-validation {by_whom(len(subjects), unknown)}; the model itself was "
         "trained on all cases",
         "summary": summary,
+        "steps": {NAMES[arm]: _between(own) for arm, own in steps.items()},
         "validation": list(rows["start"]),
     }
     others = [arm for arm in rows if arm != "start"]
@@ -66,8 +75,14 @@ def cross_validation_scores(
     }
     people = f"{len(set(scored_numbers))} {summary['scored_by']}"
     few = len(set(scored_numbers)) < fewest_subjects(len(comparisons))
-    scores["verdict"] = " ".join(verdict(comparison, people, few) for comparison in comparisons)
+    sentences = [verdict(comparison, people, few) for comparison in comparisons]
+    scores["verdict"] = " ".join([*sentences, NOT_COUNTED] if pretrained else sentences)
     return scores
+
+
+def _between(steps: Sequence[int]) -> str:
+    low, high = min(steps), max(steps)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def by_whom(cases: int, unknown: int) -> str:
