@@ -201,7 +201,7 @@ class Logic:
             self._trainingRuns.stop(keepBest)
 
     def resumeFinetuning(self, name, minutes=None):
-        """Continue an unfinished training, by default with the minutes it was started with."""
+        """Continue an unfinished training, by default, and always with folds, with the minutes it was started with."""
         self._trainingRuns.resume("finetune", name, minutes)
 
     def finishFinetuning(self, name):

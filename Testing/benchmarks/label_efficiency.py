@@ -48,7 +48,9 @@ def main() -> int:
     import label_efficiency_report as report
 
     plan = json.loads((options.work / "plan.json").read_text(encoding="utf-8"))
-    print(report.write_report(options.work, options.report or options.work / "report", plan, task))
+    validation = json.loads((options.data / "splits.json").read_text(encoding="utf-8"))["validation"]
+    people = report.people_of(task, validation)
+    print(report.write_report(options.work, options.report or options.work / "report", plan, task, people))
     return 0
 
 

@@ -17,19 +17,26 @@ from mimseg.studies.statistics import Comparison, Pair, compare, format_p
 Scores = dict[Run, dict[str, Any]]
 
 
-def write_report(work: Path, target: Path, plan: dict[str, Any], task: Task) -> str:
+def people_of(task: Task, names: Sequence[str]) -> list[int]:
+    """A number for each validation case that is equal for scans of one person."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(task.person(name), len(numbers)) for name in names]
+
+
+def write_report(work: Path, target: Path, plan: dict[str, Any], task: Task, people: Sequence[int]) -> str:
     """Write `table.md`, `results.json` and `curve.png` into `target` and return the table."""
     target.mkdir(parents=True, exist_ok=True)
     runs = all_runs(task)
     scores = read_scores(work, runs)
     task = _begun(task, scores)
     missing = [run.name for run in all_runs(task) if run not in scores]
-    table = make_table(task, scores, plan, missing)
+    table = make_table(task, scores, plan, missing, people)
     (target / "table.md").write_text(table, encoding="utf-8")
     results = {
         "plan": plan,
         "pretraining": {path.parent.name: _pretraining(path) for path in sorted(work.glob("*/pretraining.json"))},
         "missing": missing,
+        "people": list(people),
         "runs": [
             {
                 **vars(run),
@@ -76,7 +83,7 @@ def surface_dice(scores: dict[str, Any]) -> float:
     return float(np.mean([row["surface_dice_1mm"] for row in scores["validation"]]))
 
 
-def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequence[str]) -> str:
+def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequence[str], people: Sequence[int]) -> str:
     """Markdown: a line for each number of labelled cases, and what may be said of the differences."""
     differences = [f"{ARMS[one].title} − {ARMS[other].title}" for one, other in task.comparisons]
     lines = [
@@ -87,7 +94,7 @@ def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequen
         cells = [_cell([own for run, own in scores.items() if (run.arm, run.size) == (arm, size)]) for arm in task.arms]
         lines.append(
             f"| {size} | "
-            + " | ".join([*cells, *(_difference(scores, size, *pair) for pair in task.comparisons)])
+            + " | ".join([*cells, *(_difference(scores, size, *pair, people) for pair in task.comparisons)])
             + " |"
         )
     shapes = dict.fromkeys(ARMS[arm].shape for arm in task.arms)
@@ -99,8 +106,9 @@ def make_table(task: Task, scores: Scores, plan: dict[str, Any], missing: Sequen
     floor = f" An image-free prediction scores {task.floor[0]} to {task.floor[1]}." if task.floor else ""
     lines += [
         "",
-        "Mean foreground Dice on `validation` (spread over seeds) / surface Dice at 1 mm; differences are paired over "
-        "cases, with the p of a sign-flip test over cases. CPU minutes of one core for every training, and the steps "
+        "Mean foreground Dice on `validation` (spread over seeds) / surface Dice at 1 mm, both over scans; differences "
+        f"are paired over the {len(set(people))} people, with the p of a sign-flip test over people, not corrected for "
+        "the number of comparisons. CPU minutes of one core for every training, and the steps "
         f"of {', '.join(steps)} in them: {lengths}. Pre-training: {plan['pretrain_minutes']:g} minutes, once.{floor}",
     ]
     if missing:
@@ -116,22 +124,22 @@ def _cell(found: Sequence[dict[str, Any]]) -> str:
     return f"{np.mean(dice):.3f}{spread} / {np.mean([surface_dice(own) for own in found]):.3f}"
 
 
-def _difference(scores: Scores, size: str, one: str, other: str) -> str:
-    comparison = compare_arms(scores, size, one, other)
+def _difference(scores: Scores, size: str, one: str, other: str, people: Sequence[int]) -> str:
+    comparison = compare_arms(scores, size, one, other, people)
     if comparison is None:
         return "–"
-    # p tells of other cases, not of other trainings.
+    # p tells of other people, not of other trainings.
     once = "" if len(_common_seeds(scores, size, one, other)) > 1 else ", one training each"
     return f"{comparison.effect:+.3f} ({format_p(comparison.corrected)}{once})"
 
 
-def compare_arms(scores: Scores, size: str, one: str, other: str) -> Comparison | None:
-    """One arm against another over the seeds that both finished; None if there is none."""
+def compare_arms(scores: Scores, size: str, one: str, other: str, people: Sequence[int]) -> Comparison | None:
+    """One arm against another over people and the seeds that both finished; None if there is none."""
     seeds = _common_seeds(scores, size, one, other)
     if not seeds:
         return None
     first, second = (np.stack([case_dice(scores[Run(arm, size, seed)]) for seed in seeds]) for arm in (one, other))
-    return compare([Pair(one, other, first, second)], list(range(first.shape[1])))[0]
+    return compare([Pair(one, other, first, second)], people)[0]
 
 
 def _common_seeds(scores: Scores, size: str, one: str, other: str) -> list[int]:

@@ -161,6 +161,13 @@ def _table():
             ),
         ),
         (
+            "mirrored-sides",
+            Words(
+                _("Structures are named left and right, and keep their names in mirrored cases."),
+                _("Let structures change places where cases are mirrored, or mirror none."),
+            ),
+        ),
+        (
             "boxes-from-labels",
             Words(
                 _("Some cases were cut around their labels: what is chosen at Found by is not found near them."),
@@ -279,6 +286,20 @@ def _table():
             Words(
                 _("The two segmentations do not name their structures alike."),
                 _("Give both the same names of structures, and compare again."),
+            ),
+        ),
+        (
+            "start-knows-validation",
+            Words(
+                _("The model to start from was trained on cases that score the new one: the scores will be too high."),
+                _("Start from an earlier model, or let new cases score."),
+            ),
+        ),
+        (
+            "start-knows-cases",
+            Words(
+                _("The model to start from was trained on cases that are to score the new one."),
+                _("Start from the model that it was made from, from no model, or let the time go into one training."),
             ),
         ),
         ("leaking-validation", Words(_("A patient is both learned from and scored on."), cases)),

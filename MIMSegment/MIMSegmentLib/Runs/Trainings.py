@@ -95,7 +95,8 @@ class Trainings:
         request = self._read(kind, name)
         if request is None or not self.hasCheckpoint(request):
             raise Problem(_("The training {name} cannot be continued.").format(name=name), _("Start a new one."))
-        if minutes is not None:
+        # All folds get the same minutes: those that it was begun with.
+        if minutes is not None and not getattr(request, "folds", ""):
             request = replace(request, minutes=float(minutes))
             self._keep(kind, name, request)
         return self.finishing(request) if finish else replace(request, resume=True)

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy, one_piece_groups  # noqa: E402
+from mimseg.commands.finetune.data import LabelledData  # noqa: E402
 from mimseg.data.labels.scheme import IGNORED, LabelScheme  # noqa: E402
 from mimseg.data.labels.structures import Label  # noqa: E402
 from mimseg.data.preprocessing import Preprocessing  # noqa: E402
@@ -103,3 +104,23 @@ def test_few_structures_may_be_lesions_and_few_cases_do_not_tell() -> None:
     assert (
         one_piece_groups([np.where(classes < 8, classes, 0).astype(np.uint8) for classes in heads()], names[:7]) == ()
     )
+
+
+def test_cases_that_score_do_not_tell_what_is_one_piece() -> None:
+    def cases(maps: list[np.ndarray], name: str) -> list[TrainingCase]:
+        return [
+            TrainingCase(f"{name} {n}", torch.zeros(1), torch.from_numpy(own), (), None, None, "")
+            for n, own in enumerate(maps)
+        ]
+
+    names = [f"box {n}" for n in range(1, 10)]
+    labels = tuple(Label(n, name, (1, 2, 3)) for n, name in enumerate(names, start=1))
+    scheme, preprocessing = LabelScheme(labels, None), Preprocessing("RAS", (1.0, 1.0, 1.0))
+    training, loose = cases(heads(), "training"), cases(heads(solid=False), "scoring")
+    alone = learn_anatomy(training, scheme, preprocessing)
+    both = learn_anatomy(training, scheme, preprocessing, loose)
+    assert alone.one_piece
+    assert both.one_piece == alone.one_piece != learn_anatomy([*training, *loose], scheme, preprocessing).one_piece
+    assert both.record == learn_anatomy([*training, *loose], scheme, preprocessing).record
+    data = LabelledData(scheme, "MR", preprocessing, training, loose)
+    assert data.anatomy == both

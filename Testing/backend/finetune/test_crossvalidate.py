@@ -102,7 +102,7 @@ def test_the_verdict_claims_no_more_than_was_measured() -> None:
     )
     assert "worse on these cases" in worse["verdict"]
     few = {"start": rows([0.9] * 5), "scratch": rows([0.1] * 5)}
-    assert "no difference can be shown" in cross_validation_scores(few, LABELS, subjects[:5], 5)["verdict"]
+    assert "cannot be shown with so few subjects" in cross_validation_scores(few, LABELS, subjects[:5], 5)["verdict"]
     alone = cross_validation_scores({"start": rows(base)}, LABELS, subjects, 5)
     assert "verdict" not in alone
 
@@ -151,7 +151,7 @@ def test_own_pretraining_folds_comparison_and_resume_give_one_scored_model(
     scores = description["scores"]
     assert sorted({row["case"] for row in scores["validation"]}) == [1, 2, 3]
     assert set(scores["comparison"]) == {"this start", "from scratch"}
-    assert "fewer than 6 subjects" in scores["verdict"]
+    assert "cannot be shown with so few subjects" in scores["verdict"]
     training = description["training"]
     assert training["finetuning"]["training_cases"] == 3
     assert training["finetuning"]["validation_cases"] == 0

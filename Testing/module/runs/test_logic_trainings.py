@@ -218,7 +218,7 @@ def test_a_training_with_folds_is_resumed_with_the_same_request_and_brings_its_s
     assert record.wait()[0] == "failed"  # the name is taken by the unfinished one
     record.clear()
     set_mode("RUN")
-    logic.resumeFinetuning("kern")
+    logic.resumeFinetuning("kern", 5)  # all folds get what the first one got
     name, result = record.wait()
     assert name == "finished", result
     assert [argument for argument in arguments_of(record)[0] if argument != "--resume"] == first

@@ -77,6 +77,8 @@ def scoresText(scores, caseNames=()):
         if isinstance(number, int) and 0 < number <= len(caseNames):
             text += f" ({caseNames[number - 1]})"
     text += "."
+    if scores.get("start_knows"):
+        text += " " + scores["start_knows"]
     if scores.get("verdict"):
         text += " " + _("Did the start help? {verdict}").format(verdict=scores["verdict"])
     return text

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the new model")
     parser.add_argument("--init", required=True, help="pre-training run, model, or none")
     parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key")
-    parser.add_argument("--validation", help="validation cases, likewise (default: every fifth case)")
+    parser.add_argument("--validation", help="validation cases, likewise (default: those of every fifth subject)")
     parser.add_argument("--labels", type=Path, help="JSON file with value, name, color and codes of each structure")
     add_orientation_option(parser)
     parser.add_argument("--name", help="name of the model (default: that of its folder)")
@@ -111,7 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds",
         type=_folds,
         metavar="auto|N",
-        help="cross-validate by subject, then train on all cases; auto: leave-one-out up to six subjects, else 5 folds",
+        help="cross-validate by subject (by case where none is known), then train on all cases; auto: leave-one-out up "
+        "to six subjects, else 5 folds",
     )
     group.add_argument("--compare", action="store_true", help="with --folds: the same folds from scratch, paired")
     group.add_argument("--pretrain-on", type=Path, nargs="+", help="first pre-train (MAE) on these volumes of your own")

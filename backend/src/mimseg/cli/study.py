@@ -135,7 +135,9 @@ def _add_training_options(group: argparse._ArgumentGroup, usual: Design) -> None
         ("--overlap", usual.overlap, "of windows at inference"),
     ):
         group.add_argument(option, type=type(default), default=default, help=f"{text} (default: %(default)s)")
-    group.add_argument("--flip-left-right", action="store_true", help="mirror half of the crops")
+    group.add_argument(
+        "--flip-left-right", action="store_true", help="mirror half of the crops; where no structure has a side"
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     group.add_argument("--precision", default=usual.precision, help="auto, 32-true, bf16-mixed or 16-mixed")
 

@@ -23,6 +23,12 @@ STATISTICS = (
     "rows alike; the differences are what counts.",
 )
 
+_OTHER_DEFAULTS = (
+    "`finetune` and `pretrain` have other defaults (Muon, larger rates): they may do better, and a difference between "
+    "starts may be another one there."
+)
+_OPTIMISERS = {"adamw": "AdamW", "muon": "Muon, with AdamW for what is no matrix or kernel"}
+
 
 def make_page(results: Results, findings: Findings, question: str, figures: Sequence[tuple[str, bytes]]) -> str:
     """The whole page.
@@ -72,8 +78,10 @@ def _method(results: Results) -> list[str]:
         f"Fine-tuning: {facts.steps} steps with {design.batch} crops, repeated with the seeds {seeds}; a seed decides "
         "the labelled cases, the crops, their order and the random weights, equally for every row.",
         _labelled(plan),
-        f"Peak learning rate {design.learning_rate:g} (pre-training {design.pretrain_learning_rate:g}), rate factor "
-        f"{design.layer_decay:g} per pre-trained block, {design.validations} validations, {facts.precision}.",
+        f"Optimiser: {_optimisers(plan)}. Peak learning rate {design.learning_rate:g} (pre-training "
+        f"{design.pretrain_learning_rate:g}), rate factor {design.layer_decay:g} per pre-trained block, "
+        f"{design.validations} validations, {facts.precision}.",
+        _OTHER_DEFAULTS,
         _budget(plan),
         f"Minutes were measured on {'; '.join(machines)}. Other work may have shared it: they are upper bounds."
         if machines
@@ -90,6 +98,12 @@ def _method(results: Results) -> list[str]:
     if design.given is not None:
         sentences += design.given.sentences()
     return [sentence for sentence in sentences if sentence]
+
+
+def _optimisers(plan: Plan) -> str:
+    """Of both kinds of run; an older plan does not name it: there was AdamW only."""
+    schedules = (plan.facts.recipes.get(kind, {}).get("schedule", {}) for kind in (PRETRAINING, FINETUNING))
+    return " and ".join(dict.fromkeys(_OPTIMISERS[own.get("optimizer", "adamw")] for own in schedules))
 
 
 def _labelled(plan: Plan) -> str:

@@ -23,11 +23,7 @@ def split(dataset: Dataset, pool: str | None, validation: str | None) -> tuple[t
         UserError: A case or subject is in both, or too few are left.
     """
     labelled = [case for case in dataset.cases if case.label is not None]
-    if validation is not None:
-        validating = pick_cases(labelled, validation)
-    else:
-        chosen = list(_by_subject(labelled))[VALIDATION_EVERY - 1 :: VALIDATION_EVERY]
-        validating = tuple(case for case in labelled if subject_of(case) in chosen)
+    validating = pick_cases(labelled, validation) if validation is not None else every_fifth_subject(labelled)
     subjects = {subject_of(case) for case in validating}
     if pool is not None:
         learning = pick_cases(dataset.cases, pool)
@@ -47,6 +43,12 @@ def split(dataset: Dataset, pool: str | None, validation: str | None) -> tuple[t
             code="no-dataset",
         )
     return learning, validating
+
+
+def every_fifth_subject(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """All cases of every fifth subject, in the order in which subjects first appear; none below five subjects."""
+    chosen = list(_by_subject(cases))[VALIDATION_EVERY - 1 :: VALIDATION_EVERY]
+    return tuple(case for case in cases if subject_of(case) in chosen)
 
 
 def subset(pool: Iterable[Case], size: int, seed: int) -> tuple[Case, ...]:

@@ -140,7 +140,17 @@ def schedule_from(arguments: argparse.Namespace) -> Schedule:
 
 
 def augmentation_from(arguments: argparse.Namespace) -> AugmentationSettings:
-    """The preset's augmentation, mirrored if asked."""
+    """The preset's augmentation, mirrored if asked.
+
+    Raises:
+        UserError: Mirrored in two ways that exclude each other.
+    """
+    if arguments.flip_left_right and arguments.flip_pairs:
+        raise UserError(
+            "--flip-left-right and --flip-pairs exclude each other.",
+            "Use --flip-pairs where structures are named left and right, else --flip-left-right.",
+            "bad-usage",
+        )
     from mimseg.training.augmentation import AugmentationSettings
 
     return AugmentationSettings(

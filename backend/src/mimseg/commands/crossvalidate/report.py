@@ -17,7 +17,7 @@ _COLUMNS = {
     "hd95_mm": "HD95 mm",
     "volume_error_ml": "volume error mL",
 }
-_ARM_COLUMNS = ("", "mean", "median", "standard deviation", "quartiles", "worst")
+_ARM_COLUMNS = ("", "mean over cases", "median", "standard deviation", "quartiles", "worst", "steps")
 _LABEL_COLUMNS = {
     "dice": "Dice",
     "median_dice": "median",
@@ -31,11 +31,15 @@ _LABEL_COLUMNS = {
 }
 _DEFINITIONS = (
     "Every case was segmented by a network that was trained without it and without any other case of its subject; none "
-    "of them chose weights or settings. The model itself was trained on all cases and cannot be scored on them.",
+    "of them chose weights or settings. Where no subject is known, a case counts as one: scans of one person may then "
+    "have trained a network that scored another. The model itself was trained on all cases and cannot be scored.",
     "Dice of a case: mean over the structures, on the case's own grid. Surface Dice: share of surface within 1 mm of "
     "the other. HD95: larger of the two directed 95th percentiles of surface distances; there is none where a "
     "structure is in one of the two only. Volume error: found minus true.",
+    "The first mean is over subjects: of several cases of one person, the mean counts. Tables are over cases. "
     "Interval: 95 % percentile bootstrap of the mean over subjects. The chance of another training is not in it.",
+    "Steps: of the shortest and the longest training of the folds. With minutes they follow the clock: other work on "
+    "the computer may have left one arm fewer steps than another.",
 )
 
 
@@ -70,20 +74,19 @@ def make_page(
 ) -> str:
     """The whole page; arguments as of `write_fold_report`, `picture` a PNG of the worst case."""
     summary = scores["summary"]
+    mean, median, worst = (_number(summary[f"{key}_dice"]) for key in ("mean", "median", "worst"))
     low, high = (_number(value) for value in summary["interval_95"])
-    first = (
-        f"Mean Dice {_number(summary['mean_dice'])} (95 % interval {low} to {high}), median "
-        f"{_number(summary['median_dice'])}, worst case {_number(summary['worst_dice'])}."
-    )
+    over = f"over {summary['subjects']} {summary['scored_by']} (95 % interval {low} to {high})"
+    first = f"Mean Dice {mean} {over}, median {median}, worst case {worst}."
     structures = [[name, *(_number(values.get(key)) for key in _LABEL_COLUMNS)] for name, values in _labels(summary)]
     return page(
         "mimseg cross-validation",
         "Cross-validation of a segmentation model",
         SHOWS_CASES,
-        (first, scores.get("verdict", "")),
+        (first, " ".join(scores[key] for key in ("start_knows", "verdict") if key in scores)),
         [
             small(f"{scores['method']}."),
-            section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names))),
+            section("Dice over cases", table(_ARM_COLUMNS, _arms(rows, names, scores["steps"]))),
             section("Structures", table(["structure", *_LABEL_COLUMNS.values()], structures)),
             _picture(picture, names[summary["worst_case"] - 1], summary["worst_dice"]),
             section("Cases", table(["case", "structure", *_COLUMNS.values()], _cases(rows["start"], names))),
@@ -97,7 +100,9 @@ def _labels(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return list(summary["per_label"].items())
 
 
-def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) -> list[list[str]]:
+def _arms(
+    rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str], steps: Mapping[str, str]
+) -> list[list[str]]:
     import numpy as np
 
     lines = []
@@ -109,9 +114,9 @@ def _arms(rows: Mapping[str, Sequence[dict[str, Any]]], names: Sequence[str]) ->
         spread = float(dice.std(ddof=1)) if len(dice) > 1 else None
         quartiles = f"{_number(lower)} to {_number(upper)}"
         worst = f"{_number(dice.min())} ({names[scored[dice.argmin()]]})"
-        lines.append(
-            [NAMES[arm], _number(dice.mean()), _number(float(np.median(dice))), _number(spread), quartiles, worst]
-        )
+        middle = _number(float(np.median(dice)))
+        done = steps.get(NAMES[arm], "-")
+        lines.append([NAMES[arm], _number(dice.mean()), middle, _number(spread), quartiles, worst, done])
     return lines
 
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from mimseg.commands.crossvalidate.pictures import draw_worst_case
 from mimseg.commands.crossvalidate.report import write_fold_report
-from mimseg.commands.crossvalidate.scores import cross_validation_scores
+from mimseg.commands.crossvalidate.resuming import (
+    LAYOUT,
+    begun_before_preprocessing_was_recorded,
+    check_finishable,
+    check_no_other_training,
+    check_same,
+    identity,
+    read_layout,
+    recipe,
+)
+from mimseg.commands.crossvalidate.scores import by_whom, cross_validation_scores
 from mimseg.commands.crossvalidate.settings import SCRATCH, START, WITHOUT_OWN, CrossvalidationSettings
 from mimseg.commands.crossvalidate.whole_run import WholeRun
 from mimseg.commands.finetune.checking import stop_at_errors
@@ -26,8 +36,9 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.stopping import check
 from mimseg.training.folds import assign_folds
-from mimseg.training.run_folder import can_resume, check_run_folder, check_same_settings, write_json
+from mimseg.training.run_folder import can_resume, check_run_folder, write_json
 from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.start.known_cases import refuse_supervised, what_start_knows
 from mimseg.training.validation import score_cases
 
 
@@ -46,42 +57,42 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
         Stopped: The user stopped; `--resume` goes on where it was.
     """
     chosen, work = settings.finetune, folds_folder(settings.finetune.output)
-    check_folders(chosen.output, work, chosen.resume, "folds.json")
+    check_folders(chosen.output, work, chosen.resume, LAYOUT)
     if not chosen.resume:
         check_run_folder(training_folder(chosen.output), resume=False)
     cases = labelled_cases(chosen)
     subjects = [case.subject or case.identifier for case in cases]
+    unknown = sum(not case.subject for case in cases)
     folds = assign_folds(subjects, settings.folds, chosen.seed)
     count, arms = max(folds) + 1, settings.arms
+    given = read_initial_weights(chosen.initial) if chosen.initial else None
     if not chosen.resume:
         dataset = load_dataset(chosen.data, True, chosen.orientation)
         empty = stop_at_errors(dataset, cases, (), scheme_of(dataset, cases, chosen, Reporter()), reporter)
         _refuse_folds_without_structures(cases, folds, empty)
-    layout = {"folds": folds, "compare": settings.compare, "own_pretraining": settings.own_pretraining is not None}
+        refuse_supervised(given, cases)
+    runs = [(fold, arm) for fold in range(count) for arm in arms]
+    layout = identity(settings, folds, given, len(runs) + 1)
     if chosen.resume:
-        check_same_settings(work, layout, "folds.json")
+        check_same(work, layout, chosen.finish)
     else:
         work.mkdir(parents=True, exist_ok=True)
-        write_json(work / "folds.json", layout)
-    runs = [(fold, arm) for fold in range(count) for arm in arms]
+        write_json(work / LAYOUT, layout)
     results = [work / f"{_name(*run)}.json" for run in runs]
     if chosen.resume:
-        _check_no_other_training(chosen, results)
+        check_no_other_training(chosen, results)
     if chosen.finish:
-        _check_finishable(chosen, results)
+        check_finishable(chosen, results)
     whole = WholeRun(reporter, settings.parts(len(runs)))
     # The network, and with it the plan, is known before a pre-training of one's own, unless that one makes it.
-    own_network = settings.own_pretraining is not None and chosen.initial is None
+    own_network = settings.own_pretraining is not None and given is None
     starts = _starts(settings, work, whole) if own_network else {START: chosen.initial}
-    initial = read_initial_weights(str(starts[START])) if starts[START] else None
-    if chosen.resume and _begun_before_preprocessing_was_recorded(work):
+    initial = read_initial_weights(str(starts[START])) if own_network else given
+    if chosen.resume and begun_before_preprocessing_was_recorded(work):
         chosen = as_passed_over(chosen)
     data = load_whole_data(chosen, cases, initial, reporter)
-    layout = {**layout, "modality": data.modality, "preprocessing": data.preprocessing.to_json()}
-    if chosen.resume:
-        check_same_settings(work, layout, "folds.json")
     plan = _plan(settings, work, layout, initial, data, len(runs) + 1, reporter)
-    _announce(plan, folds, data, reporter)
+    _announce(plan, folds, data, unknown, reporter)
     starts = _starts(settings, work, whole)
     # Every arm trains the same network in the same way.
     shared = replace(
@@ -101,19 +112,17 @@ def crossvalidate(settings: CrossvalidationSettings, reporter: Reporter) -> Path
     trained = _first_process(train(final, whole, replace(data, validation=[]), plan, provisional=True))
     reporter.progress("folds", len(runs) + 1, len(runs) + 1)
     whole.end()
-    rows = {arm: _read_rows(work, count, arm) for arm in arms}
-    scores = cross_validation_scores(rows, data.labels, subjects, count)
+    finished = {arm: [_read_fold(work, fold, arm) for fold in range(count)] for arm in arms}
+    rows = {arm: _rows_of(own) for arm, own in finished.items()}
+    steps = {arm: [fold["steps"] for fold in own] for arm, own in finished.items()}
+    pretrained = settings.own_pretraining is not None
+    scores = cross_validation_scores(rows, data.labels, subjects, count, unknown, steps, pretrained)
+    scores = {**what_start_knows(trained.record["pretraining"], data.training), **scores}
     write_fold_report(work, rows, scores, [case.identifier for case in cases], folds)
     if "verdict" in scores:
         reporter.info(scores["verdict"])
     write_model(chosen, trained, scores, reporter, report=str(work / "report.html"))
     return chosen.output
-
-
-def _begun_before_preprocessing_was_recorded(work: Path) -> bool:
-    """Whether the cross-validation in `work` was begun by a mimseg that did not yet record it beside the plan."""
-    stored = json.loads((work / "folds.json").read_text(encoding="utf-8"))
-    return "plan" in stored and "preprocessing" not in stored
 
 
 def folds_folder(output: Path) -> Path:
@@ -154,30 +163,6 @@ def _name(fold: int, arm: str) -> str:
     return f"fold-{fold + 1}-{arm}"
 
 
-def _check_no_other_training(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
-    """The model itself is trained after all folds: what lies in its folder before that is of another training."""
-    folder = training_folder(settings.output)
-    if not all(path.is_file() for path in needed) and folder.exists() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder} holds files of another training, but this model is to be trained there after the folds.",
-            "Move that folder elsewhere, then resume.",
-            code="output-exists",
-        )
-
-
-def _check_finishable(settings: FinetuneSettings, needed: Sequence[Path]) -> None:
-    """Only the model on all cases can be finished early: an unfinished fold has no honest score."""
-    done = sum(path.is_file() for path in needed)
-    if done < len(needed):
-        raise UserError(
-            f"Only {done} of {len(needed)} trainings of the cross-validation are done: the model would have no scores.",
-            "Continue with --resume; a shorter way is a training without --folds.",
-            "not-finishable",
-        )
-    if not (training_folder(settings.output) / "checkpoint.pt").is_file():
-        raise UserError("The training of the model itself has not begun.", "Continue with --resume.", "not-finishable")
-
-
 def _starts(settings: CrossvalidationSettings, work: Path, reporter: Reporter) -> dict[str, str | None]:
     """What each arm of the comparison starts from; the pre-training on own volumes is done here."""
     base = settings.finetune.initial
@@ -201,18 +186,21 @@ def _plan(
     reporter: Reporter,
 ) -> TrainingPlan:
     """The plan that all trainings share: made once, kept for those that resume."""
-    stored = json.loads((work / "folds.json").read_text(encoding="utf-8")).get("plan")
-    if stored is not None:
-        return TrainingPlan.from_json(stored)
     chosen = replace(settings.finetune, budget=settings.budget_of(runs))
+    network = initial.network if initial else chosen.network
+    stored = read_layout(work).get("plan")
+    if stored is not None:
+        plan = TrainingPlan.from_json(stored)
+        check_same(work, recipe(chosen, network, data, plan))
+        return plan
     device = choose_device(chosen.device, reporter)
     one, _, _ = plan_training(chosen, initial, data, device)
     plan = of_all_runs(one, runs, settings.own_pretraining.budget if settings.own_pretraining else None)
-    write_json(work / "folds.json", {**layout, "plan": plan.to_json()})
+    write_json(work / LAYOUT, {**layout, **recipe(chosen, network, data, plan), "plan": plan.to_json()})
     return plan
 
 
-def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, reporter: Reporter) -> None:
+def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, unknown: int, reporter: Reporter) -> None:
     count = max(folds) + 1
     kind = "leave-one-out" if count == len(folds) else f"{count}-fold"
     structures = [label.name for label in data.labels]
@@ -220,7 +208,8 @@ def _announce(plan: TrainingPlan, folds: Sequence[int], data: LabelledData, repo
         "finetune", device=plan.device, precision=plan.precision, cases=len(folds), folds=count, runs=plan.runs,
         structures=structures, plan=plan.to_json(),
     )  # fmt: skip
-    reporter.info(f"{kind} cross-validation by subject: {plan.runs - 1} trainings, then the model on all cases.")
+    reporter.info(f"{kind} cross-validation {by_whom(len(folds), unknown)}.")
+    reporter.info(f"{plan.runs - 1} trainings, then the model on all cases.")
     reporter.info(plan.in_words())
 
 
@@ -260,8 +249,9 @@ def _first_process(trained: Trained | None) -> Trained:
     return trained
 
 
-def _read_rows(work: Path, folds: int, arm: str) -> list[dict[str, Any]]:
-    rows = []
-    for fold in range(folds):
-        rows += json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))["rows"]
-    return sorted(rows, key=lambda row: row["case"])
+def _read_fold(work: Path, fold: int, arm: str) -> dict[str, Any]:
+    return json.loads((work / f"{_name(fold, arm)}.json").read_text(encoding="utf-8"))
+
+
+def _rows_of(folds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((row for fold in folds for row in fold["rows"]), key=lambda row: row["case"])

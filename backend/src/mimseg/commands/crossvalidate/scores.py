@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,35 +12,48 @@ from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Label
 from mimseg.metrics.bootstrap import bootstrap_interval
-from mimseg.studies.statistics import Comparison, Pair, by_subject, compare, format_p
+from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, by_subject, compare, format_p
 from mimseg.training.validation import summarize
 
 NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
-# The smallest two-sided p of n paired signs is 2 / 2^n.
-FEWEST_SUBJECTS = 6
+NOT_COUNTED = (
+    "The time of the pre-training on own volumes came on top of that of its arm; the others had nothing in its place."
+)
 
 
 def cross_validation_scores(
-    rows: Mapping[str, Sequence[dict[str, Any]]], labels: Sequence[Label], subjects: Sequence[str], folds: int
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+    labels: Sequence[Label],
+    subjects: Sequence[str],
+    folds: int,
+    unknown: int = 0,
+    steps: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    pretrained: bool = False,
 ) -> dict[str, Any]:
     """What the model carries as its scores.
 
     Args:
         rows: Scores of every case and structure by arm; `start` is the model's own recipe.
         labels: The structures.
-        subjects: Subject of case 1, 2, ...
+        subjects: Subject of case 1, 2, ...; of a case without a known one, what stands for it alone.
         folds: Number of folds.
+        unknown: How many cases have no known subject.
+        steps: Of the training of each fold, by arm.
+        pretrained: `start` was pre-trained on own volumes first.
 
     Returns:
-        `method`, `validation`, `summary`, and with several arms `comparison` and `verdict`. The interval is a 95 %
-        bootstrap of the mean over subjects.
+        `method`, `validation`, `summary`, `steps`, and with several arms `comparison` and `verdict`. Means of cases and
+        the 95 % bootstrap intervals beside them are over subjects; those of single structures are over cases.
     """
     summary = summarize(rows["start"], labels)
     numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
     summary.update(_spread(rows["start"], numbers), per_label=_per_label(rows["start"], labels))
+    summary["scored_by"] = "cases" if unknown == len(subjects) else "subjects"
     scores: dict[str, Any] = {
-        "method": f"{folds}-fold cross-validation by subject; the model itself was trained on all cases",
+        "method": f"{folds}-fold cross-validation {by_whom(len(subjects), unknown)}; the model itself was "
+        "trained on all cases",
         "summary": summary,
+        "steps": {NAMES[arm]: _between(own) for arm, own in steps.items()},
         "validation": list(rows["start"]),
     }
     others = [arm for arm in rows if arm != "start"]
@@ -50,16 +64,34 @@ def cross_validation_scores(
     # Where nothing is to be found, an arm that finds nothing is right if another finds something.
     dice = {arm: np.nan_to_num(own[scored], nan=1.0) for arm, own in every.items()}
     pairs = [Pair(NAMES["start"], NAMES[arm], dice["start"][None], dice[arm][None]) for arm in others]
-    comparisons = compare(pairs, np.asarray(numbers)[scored].tolist())
+    scored_numbers = np.asarray(numbers)[scored].tolist()
+    comparisons = compare(pairs, scored_numbers)
     scores["comparison"] = {
         NAMES[arm]: {
-            "mean Dice": round(float(dice[arm].mean()), 4),
+            "mean Dice": round(float(by_subject(dice[arm], scored_numbers).mean()), 4),
             "worst case": round(float(dice[arm].min()), 4),
         }
         for arm in rows
     }
-    scores["verdict"] = " ".join(verdict(comparison, len(set(subjects))) for comparison in comparisons)
+    people = f"{len(set(scored_numbers))} {summary['scored_by']}"
+    few = len(set(scored_numbers)) < fewest_subjects(len(comparisons))
+    sentences = [verdict(comparison, people, few) for comparison in comparisons]
+    scores["verdict"] = " ".join([*sentences, NOT_COUNTED] if pretrained else sentences)
     return scores
+
+
+def _between(steps: Sequence[int]) -> str:
+    low, high = min(steps), max(steps)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def by_whom(cases: int, unknown: int) -> str:
+    """What folds are made of, in words that claim no subjects where none are known."""
+    if unknown == cases:
+        return "by case, since no subject is known: each case counts as one"
+    if unknown:
+        return f"by subject; {unknown} of {cases} cases without a known subject count as subjects of their own"
+    return "by subject"
 
 
 def worst_case(rows: Sequence[dict[str, Any]]) -> int:
@@ -69,14 +101,16 @@ def worst_case(rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _spread(rows: Sequence[dict[str, Any]], subjects: Sequence[int]) -> dict[str, Any]:
-    """How much cases differ, which is worst, and an interval over subjects."""
+    """How much cases differ, which is worst, and the mean over subjects with its interval."""
     every = case_dice(rows, len(subjects))
     scored = np.isfinite(every)
     dice = every[scored]
-    low, high = bootstrap_interval(by_subject(dice, np.asarray(subjects)[scored].tolist()))
+    people = by_subject(dice, np.asarray(subjects)[scored].tolist())
+    low, high = bootstrap_interval(people)
     lower, upper = np.percentile(dice, [25, 75])
     return {
         "subjects": len(set(subjects)),
+        "mean_dice": float(people.mean()) if people.size else None,
         "standard_deviation_dice": float(dice.std(ddof=1)) if len(dice) > 1 else None,
         "quartiles_dice": [float(lower), float(upper)],
         "worst_case": worst_case(rows),
@@ -124,14 +158,28 @@ def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]
     return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
 
 
-def verdict(comparison: Comparison, subjects: int) -> str:
-    """One sentence that claims no more than was measured."""
+def fewest_subjects(comparisons: int) -> int:
+    """How many can show a difference: the smallest two-sided p of n paired signs is 2 / 2^n, and Holm multiplies it."""
+    subjects = 2
+    while comparisons * 2 / 2**subjects >= SIGNIFICANCE:
+        subjects += 1
+    return subjects
+
+
+def verdict(comparison: Comparison, people: str, few: bool) -> str:
+    """One sentence that claims no more than was measured.
+
+    Args:
+        comparison: Of two arms.
+        people: How many subjects score it, in words.
+        few: They are too few for any difference to be shown.
+    """
     low, high = comparison.interval
-    figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {subjects} subjects"
+    figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {people}"
     against = f"{comparison.first} against {comparison.second}"
-    if subjects < FEWEST_SUBJECTS:
-        return f"{against}: {figures}; with fewer than {FEWEST_SUBJECTS} subjects no difference can be shown."
-    if comparison.corrected < 0.05:
+    if few:
+        return f"{against}: {figures}; a difference cannot be shown with so few subjects."
+    if comparison.corrected < SIGNIFICANCE:
         word = "better" if comparison.effect > 0 else "worse"
         return f"{against}: {word} on these cases ({figures}, {format_p(comparison.corrected)})."
     return f"{against}: no difference shown ({figures}, {format_p(comparison.corrected)})."

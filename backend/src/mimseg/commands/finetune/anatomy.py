@@ -40,11 +40,24 @@ class Anatomy:
     one_piece: tuple[tuple[str, ...], ...] = ()
 
 
-def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocessing: Preprocessing) -> Anatomy:
-    """What the labels of all cases tell that have any: one without shows another part of the body, to learn from."""
+def learn_anatomy(
+    cases: Sequence[TrainingCase],
+    scheme: LabelScheme,
+    preprocessing: Preprocessing,
+    scoring: Sequence[TrainingCase] = (),
+) -> Anatomy:
+    """What the labels of all cases tell that have any: one without shows another part of the body, to learn from.
+
+    Args:
+        cases: To train on.
+        scheme: What labels mean.
+        preprocessing: As the network sees them.
+        scoring: Cases that score: they tell sizes and places, too, which no score depends on. What hangs together they
+            must not tell, since loose pieces are dropped before they are scored.
+    """
     spacing = preprocessing.spacing
-    maps = [_without_ignored(case.label.numpy()) for case in cases if case.label is not None]
-    maps = [classes for classes in maps if classes.any()]
+    training = _maps(cases)
+    maps = training + _maps(scoring)
     if spacing is None or not maps:
         return Anatomy()
     voxel_ml, volumes, middles = float(np.prod(spacing)) / 1000, [], []
@@ -58,7 +71,7 @@ def learn_anatomy(cases: Sequence[TrainingCase], scheme: LabelScheme, preprocess
     if scheme.regions:
         return Anatomy(record)
     places = places_record(names, middles)
-    return Anatomy({**record, **({known_places.ENTRY: places} if places else {})}, one_piece_groups(maps, names))
+    return Anatomy({**record, **({known_places.ENTRY: places} if places else {})}, one_piece_groups(training, names))
 
 
 def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
@@ -93,6 +106,11 @@ def one_piece_groups(maps: Sequence[NDArray[np.uint8]], names: Sequence[str]) ->
 
 def _hang_together(maps: Sequence[NDArray[np.uint8]], group: Sequence[int]) -> bool:
     return all(pieces_of(classes, group).main_share >= ONE_PIECE for classes in maps)
+
+
+def _maps(cases: Sequence[TrainingCase]) -> list[NDArray[np.uint8]]:
+    maps = [_without_ignored(case.label.numpy()) for case in cases if case.label is not None]
+    return [classes for classes in maps if classes.any()]
 
 
 def _without_ignored(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:

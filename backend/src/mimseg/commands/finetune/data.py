@@ -10,6 +10,7 @@ from mimseg.commands.finetune.anatomy import Anatomy, learn_anatomy
 from mimseg.commands.finetune.boxes import lay_boxes
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
+from mimseg.commands.finetune.mirroring import guard_sides
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
@@ -22,6 +23,7 @@ from mimseg.data.preprocessing import Preprocessing
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.studies.subsets import every_fifth_subject
 from mimseg.training.crops.cache import TrainingCase, load_cases
 from mimseg.training.planning import SPACING_SAMPLES, choose_preprocessing
 from mimseg.training.start.initial_weights import InitialWeights
@@ -63,8 +65,8 @@ class LabelledData:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """What the labels of all cases tell of anatomy."""
-        return learn_anatomy([*self.training, *self.validation], self.scheme, self.preprocessing)
+        """What the labels tell of anatomy."""
+        return learn_anatomy(self.training, self.scheme, self.preprocessing, self.validation)
 
 
 def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | None, reporter: Reporter) -> LabelledData:
@@ -78,10 +80,12 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     if not validation:
         reporter.warning(
             "no-validation",
-            "There are too few cases to set some aside: the model is not scored. --folds auto scores every case.",
+            "There are too few cases, or people, to set some aside: the model is not scored. --folds auto scores every "
+            "case.",
         )
     _say_what_is_drawn(training, reporter)
     scheme = scheme_of(dataset, (*training, *validation), settings, reporter)
+    guard_sides(settings.augmentation, scheme.labels, reporter, settings.resume)
     if not settings.resume:
         stop_at_errors(dataset, training, validation, scheme, reporter)
     modality, preprocessing = choose_preprocessing(
@@ -109,6 +113,7 @@ def load_whole_data(
     """
     _say_what_is_drawn(cases, reporter)
     scheme = scheme_of(load_dataset(settings.data, True, settings.orientation), cases, settings, reporter)
+    guard_sides(settings.augmentation, scheme.labels, reporter, settings.resume)
     modality, preprocessing = choose_preprocessing(
         initial, settings.preprocessing, settings.modality, settings.spacing, lambda: _sample(cases), drawn(cases)
     )
@@ -132,8 +137,8 @@ def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Cas
         if settings.cases
         else tuple(case for case in labelled if case.identifier not in chosen)
     )
-    if not settings.validation and len(training) >= 5:
-        validation = training[4::5]
+    if not settings.validation:
+        validation = every_fifth_subject(training)
         training = tuple(case for case in training if case not in validation)
     shared = {case.identifier for case in training} & {case.identifier for case in validation}
     subjects = {case.subject for case in training if case.subject} & {case.subject for case in validation}

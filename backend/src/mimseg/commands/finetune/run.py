@@ -33,6 +33,7 @@ from mimseg.training.loop import Training, make_fabric
 from mimseg.training.memory.cost import Cost
 from mimseg.training.run_folder import CHECKPOINT, check_run_folder, check_same_settings, write_json
 from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
+from mimseg.training.start.known_cases import warn_of_trained, what_start_knows
 from mimseg.training.start.transfer import TransferReport
 from mimseg.training.validation import score_cases
 
@@ -77,6 +78,7 @@ def finetune(settings: FinetuneSettings, reporter: Reporter) -> Path:
             scores = score_cases(
                 network, data.validation, data.labels, trained.shape, settings.overlap, reporter, pieces
             )
+            scores = {**what_start_knows(trained.record["pretraining"], data.validation), **scores}
         write_model(settings, trained, scores, reporter)
     return settings.output
 
@@ -115,7 +117,9 @@ def train(
         reporter = Reporter()
     asked = settings.network if settings.network_asked else None
     initial = read_initial_weights(settings.initial, asked) if settings.initial else None
-    data = data or load_labelled_data(settings, initial, reporter)
+    if data is None:
+        data = load_labelled_data(settings, initial, reporter)
+        warn_of_trained(initial, data.validation, reporter)
     if not settings.resume and plan is None:
         plan, cost, prepared = plan_training(settings, initial, data, device)
         settings = replace(settings, batch=plan.batch, window=plan.window)

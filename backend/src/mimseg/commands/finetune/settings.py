@@ -28,7 +28,7 @@ class FinetuneSettings:
         initial: Folder of a pre-training run, a model, or None for random weights.
         network: Shape where nothing is taken over from `initial`.
         cases: Selection of training cases, or None for all that do not validate.
-        validation: Selection of validation cases, or None for every fifth case (none below five cases).
+        validation: Selection of validation cases, or None for all cases of every fifth subject (none below five).
         labels: JSON file with names, colours, codes; None for what the data set says.
         name: Name of the model; None for that of the output folder.
         title: One line for people.

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mimseg.bundle.checked_folder import sha256_of
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 from mimseg.networks.settings import pretrainable
-from mimseg.stopping import check
 from mimseg.studies.given import GivenWeights
 from mimseg.training.planning import plan_preprocessing
 from mimseg.training.start.initial_weights import InitialWeights, read_initial_weights
-
-# Lists of files, by SHA-256, in what a run or a model says of its training.
-_LEARNED_FROM = ("data_sha256", "training_sha256", "validation_sha256")
+from mimseg.training.start.known_cases import count_known, learned_from
 
 
 def read_given(settings: StudySettings) -> tuple[StudySettings, InitialWeights]:
@@ -34,13 +29,12 @@ def read_given(settings: StudySettings) -> tuple[StudySettings, InitialWeights]:
     network = pretrainable(initial.network)
     initial.check_modality(design.modality, "Leave out --modality.")
     origin = _origin(initial.provenance)
-    learned_from = set(_learned_from(initial.provenance))
     given = GivenWeights(
-        sha256=_digest(initial),
+        sha256=initial.sha256,
         words=_words(initial),
         whole=any(not name.startswith(f"{network.encoder}.") for name in initial.weights),
         preprocessing=_preprocessing(initial),
-        known_cases=len(learned_from) or None,
+        known_cases=len(learned_from(initial.provenance)) or None,
         **{name: str(origin.get(name) or "") for name in ("licence", "attribution", "citation")},
     )
     design = replace(
@@ -60,25 +54,13 @@ def refuse_known(initial: InitialWeights, validation: Sequence[Case]) -> None:
     Raises:
         UserError: They do.
     """
-    learned_from = set(_learned_from(initial.provenance))
-    known = 0
-    for case in validation if learned_from else ():
-        check()
-        known += any(path.is_file() and sha256_of(path) in learned_from for path in case.images[:1])
+    known = count_known(validation, learned_from(initial.provenance))
     if known:
         raise UserError(
             f"The given weights learned from {known} of the {len(validation)} cases that score the study.",
             "Choose other cases with --validation, or weights that have not seen these.",
             code="leaking-validation",
         )
-
-
-def _digest(initial: InitialWeights) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(initial.weights.items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _preprocessing(initial: InitialWeights) -> dict[str, Any] | None:
@@ -111,10 +93,3 @@ def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
     while "licence" not in provenance and isinstance(provenance.get("initial"), dict):
         provenance = provenance["initial"]
     return provenance
-
-
-def _learned_from(content: Any) -> Iterator[str]:
-    """SHA-256 of all files that a provenance names, also those of the weights before it."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield from value if key in _LEARNED_FROM else _learned_from(value)

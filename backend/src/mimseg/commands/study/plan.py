@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from mimseg.commands.finetune.mirroring import guard_sides
 from mimseg.commands.finetune.settings import FinetuneSettings
 from mimseg.commands.pretrain.settings import PretrainSettings
 from mimseg.commands.study.given import refuse_known
@@ -17,6 +18,7 @@ from mimseg.commands.study.machine import choose_precision_once, describe_machin
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, load_dataset
 from mimseg.data.cases.images import read_images
+from mimseg.data.labels.scheme import choose_scheme
 from mimseg.data.preprocessing import prepare
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -26,6 +28,7 @@ from mimseg.studies.claims import load_claim
 from mimseg.studies.design import Design, Spacing, Variant
 from mimseg.studies.plan import FINETUNING, PRETRAINING, Facts, Plan, labelled_key, make_runs, window_key
 from mimseg.studies.subsets import split, subject_numbers, subset
+from mimseg.training.augmentation import AugmentationSettings
 from mimseg.training.budget import Budget
 from mimseg.training.planning import LARGEST_WINDOW, SPACING_SAMPLES, plan_preprocessing, plan_window
 from mimseg.training.run_folder import comparable
@@ -48,6 +51,9 @@ def plan_study(settings: StudySettings, reporter: Reporter, initial: InitialWeig
     pool, validation = split(load_dataset(settings.data), settings.pool, settings.validation)
     if initial is not None:
         refuse_known(initial, validation)
+    if design.flip_left_right:
+        labels = choose_scheme(load_dataset(settings.data), settings.labels, settings.data).labels
+        guard_sides(AugmentationSettings(flip_left_right=True), labels, reporter)
     lists = {"pool": pool, "validation": validation}
     for seed in design.seeds:
         for size in {design.labelled if row.labelled is None else row.labelled for row in variants}:

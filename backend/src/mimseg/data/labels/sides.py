@@ -21,6 +21,11 @@ def side_of(label: Label) -> str:
     return "" if found is None else _SHORT.get(found[0].lower(), found[0].lower())
 
 
+def first_with_a_side(labels: Sequence[Label]) -> Label | None:
+    """A structure that a mirror would turn into another one, if there is any; the vertebra `L1` is none."""
+    return next((label for label in labels if side_of(label)), None)
+
+
 def side_pairs(labels: Sequence[Label]) -> dict[int, int]:
     """Value of the right-hand structure for the value of each left-hand one that has such a partner."""
     sides: dict[str, dict[str, int]] = {"left": {}, "right": {}}

@@ -31,7 +31,8 @@ def conclude(results: Results) -> Findings:
         lambda size: f"with {size} labelled case{'' if size == 1 else 's'}",
         (
             "Labelled subsets are nested and drawn by seed, one case of each subject before a second of any; all "
-            "starts use the same ones. Pre-training sees the images of the whole pool, never a label.",
+            "starts use the same ones. Pre-training learns from the images of the pool, never from a label; of ten or "
+            "more, a tenth is held out to watch its loss.",
             "Every run has the same number of steps, however many cases it has (equal steps, not equal epochs).",
         ),
     )

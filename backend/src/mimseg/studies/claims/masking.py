@@ -71,8 +71,9 @@ def conclude(results: Results) -> Findings:
             "Comparisons were fixed beforehand: each mask ratio against the lowest, over all patch sizes together; "
             "each patch size against the largest, over all ratios together.",
             "Reconstruction loss: mean absolute difference of hidden voxels, intensities as the network sees them, on "
-            "crops and masks that are fixed by the seed, of volumes held out from pre-training. Hiding less makes the "
-            "task easier, so losses are not comparable between ratios, nor strictly between patch sizes.",
+            "crops and masks that are fixed by the seed, of the tenth of the pool that is held out from pre-training; "
+            "with fewer than ten volumes none is, and the loss is of volumes that it learned from. Hiding less makes "
+            "the task easier, so losses are not comparable between ratios, nor strictly between patch sizes.",
             "A smaller patch changes the segmentation network as well, not only its pre-training.",
         ),
     )

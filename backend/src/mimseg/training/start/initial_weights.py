@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ class InitialWeights:
     preprocessing: Preprocessing
     modality: str
     provenance: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """Of the tensors: tells weights apart whatever their file is called."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def check_modality(self, asked: str | None, remedy: str) -> None:
         """Refuse scans of another modality than these weights know.
