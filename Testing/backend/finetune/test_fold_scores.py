@@ -55,6 +55,7 @@ def test_by_subject_is_said_only_where_subjects_are_known() -> None:
         page = make_page(both, scores, names, None)
         assert f"over {word} (95 %" in page
         assert "Where no subject is known, a case counts as one" in page
+        assert "subjects of one fold share its trainings" in page
 
 
 @pytest.mark.parametrize(("people", "arms", "shown"), [(5, 1, False), (6, 1, True), (6, 2, False), (7, 2, True)])
