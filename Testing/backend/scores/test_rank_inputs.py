@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from synthetic import write_dataset
 from tiny_model import write_tiny_bundle
 
+from mimseg.cli.main import main
 from mimseg.commands.rank.run import RankSettings, rank
 from mimseg.errors import UserError
 
@@ -85,3 +86,15 @@ def test_dicom_segmentations_of_what_is_no_dicom_are_refused_at_once(settings: R
     assert refusal.value.code == "not-dicom"
     assert not settings.output.exists()
     rank(replace(settings, file_format=".dcm", maps=False))
+
+
+def test_the_axes_of_files_that_do_not_say_them_run_as_asked(settings: RankSettings, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    path = tmp_path / "scans" / "scan.nii"
+    sitk.WriteImage(sitk.ReadImage(str(settings.inputs[0] / "case_0.nii.gz")), str(path))
+    content = path.read_bytes()
+    path.write_bytes(content[:252] + bytes(4) + content[256:])  # no qform, no sform
+    arguments = ["rank", str(path.parent), "--model", *settings.models, "-o", str(settings.output), "--format", ".nrrd"]
+    assert main([*arguments, "--orientation", "LPS", "--quiet"]) == 0
+    labels = sitk.ReadImage(str(settings.output / "scan_segmentation.nrrd"))
+    assert labels.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mimseg import formats
+from mimseg.cli.options.reading import add_orientation_option
 from mimseg.cli.output import print_out
 from mimseg.cli.parser import settings_of
 from mimseg.errors import UserError
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X0,X1,Y0,Y1,Z0,Z1",
         help="rank only this box, in mm, RAS as 3D Slicer shows them; may be repeated",
     )
+    add_orientation_option(parser)
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of 4D files, from 0")
     parser.add_argument("--no-maps", action="store_true", help="write the report only")
     parser.add_argument("--format", choices=formats.LABELS_WRITTEN, default=".nii.gz", help="of the segmentations")

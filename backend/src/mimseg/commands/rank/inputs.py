@@ -17,7 +17,12 @@ from mimseg.events import Reporter
 
 
 def find_unlabelled(
-    inputs: Sequence[Path], channels: int, selection: str | None, labelled: Sequence[Case], reporter: Reporter
+    inputs: Sequence[Path],
+    channels: int,
+    selection: str | None,
+    labelled: Sequence[Case],
+    reporter: Reporter,
+    orientation: str = "",
 ) -> list[Case]:
     """All volumes, one case each, without those that are labelled already.
 
@@ -28,6 +33,7 @@ def find_unlabelled(
         selection: See `pick_cases`; None for all.
         labelled: Cases whose images, and copies of them, are left out.
         reporter: Is told of masks among the volumes, which are left out.
+        orientation: How the axes run in files that do not say so, unless a list says it; empty for RAS.
 
     Raises:
         UserError: Nothing was found, channels do not fit, or two cases have one name.
@@ -36,7 +42,7 @@ def find_unlabelled(
     files: list[Path] = []
     for entry in inputs:
         if is_dataset(entry):
-            cases += load_dataset(entry).cases
+            cases += load_dataset(entry, orientation=orientation).cases
         else:
             found = find_scans(entry, reporter)
             if found != [entry]:
@@ -51,7 +57,8 @@ def find_unlabelled(
             "wrong-channels",
         )
     for start in range(0, len(files), each):
-        cases.append(Case(stem(files[start]), tuple(files[start : start + each]), None, channels=channels))
+        images = tuple(files[start : start + each])
+        cases.append(Case(stem(images[0]), images, None, channels=channels, orientation=orientation))
     wrong = next((case for case in cases if not has_channels(case, channels)), None)
     if wrong is not None:
         raise UserError(

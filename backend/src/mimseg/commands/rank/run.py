@@ -42,6 +42,7 @@ class RankSettings:
         maps: Write an uncertainty map and a labelmap of each case.
         file_format: Ending of the labelmaps.
         frame: Which volume of 4D files, from 0, or None.
+        orientation: How the axes run in files that do not say so, the labelled ones included; empty for RAS.
         threads: Processor threads; None takes one for each physical core.
         replace: Replace maps and segmentations of an earlier run also where they were changed since.
     """
@@ -57,6 +58,7 @@ class RankSettings:
     maps: bool = True
     file_format: str = ".nii.gz"
     frame: int | None = None
+    orientation: str = ""
     threads: int | None = None
     replace: bool = False
 
@@ -73,10 +75,12 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     """
     reporter = reporter or Reporter()
     # Cases of labels alone, which training draws images from, say nothing of scans.
-    listed = load_dataset(settings.labelled, True).cases if settings.labelled else ()
+    listed = load_dataset(settings.labelled, True, settings.orientation).cases if settings.labelled else ()
     labelled = [case for case in listed if case.images]
     ensemble = Ensemble(settings.models, settings.augment, settings.threads, reporter)
-    cases = find_unlabelled(settings.inputs, ensemble.channels, settings.cases, labelled, reporter)
+    cases = find_unlabelled(
+        settings.inputs, ensemble.channels, settings.cases, labelled, reporter, settings.orientation
+    )
     check_folder(settings.output, cases)
     report_paths(settings.output)
     written = Written(settings.output)

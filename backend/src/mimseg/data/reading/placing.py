@@ -40,6 +40,6 @@ def in_doubt(path: object, what_is_missing: str, orientation: str) -> tuple[str,
         "no-orientation",
         f"{path} does not say how it is oriented ({what_is_missing}). It was read as {orientation}, {why}: {ways} of "
         "the patient. All three axes are in doubt: left and right, front and back, top and bottom may be swapped. "
-        "Other programs may read it otherwise (3D Slicer: LPS); compare with a scan of known orientation, and choose "
-        "with --orientation.",
+        "Other programs may read it otherwise (3D Slicer: LPS); compare with a scan of known orientation. If it is "
+        "wrong, say it with --orientation, in the column orientation of a case list, or in the file itself.",
     )
