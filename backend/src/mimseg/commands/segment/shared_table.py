@@ -89,7 +89,7 @@ def add_to_table(path: Path, jobs: Sequence[Job], found: Mapping[Job, Measured],
     """
     blocks = read_table(path) if path.exists() else []
     of_jobs = {_key(str(job.inputs[0])) for job in jobs}
-    table: list[tuple[str, Sequence[StructureVolume]]] = [block for block in blocks if _key(block[0]) not in of_jobs]
+    table: list[tuple[str, Rows]] = [block for block in blocks if _key(block[0]) not in of_jobs]
     doubted = []
     for job in jobs:
         name = str(job.inputs[0])
