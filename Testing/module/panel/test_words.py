@@ -10,6 +10,7 @@ from panel_tools import open_panel, run_to_end
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from MIMSegmentLib.Process.Answer import problemText
+from MIMSegmentLib.Process.Sentences import sentences
 from MIMSegmentLib.Process.Words import actionOf, hasCommandWords, inPanelWords, warningInPanelWords, wordsOf
 
 BACKEND = ROOT / "backend" / "src" / "mimseg"
@@ -39,10 +40,15 @@ def test_the_codes_of_the_backend_are_found():
     assert len(codes_of_the_backend()) > 80
 
 
+def test_a_code_stands_in_one_place():
+    codes = [code for codes, _words in sentences() for code in codes.split()]
+    assert len(codes) == len(set(codes))
+
+
 @pytest.mark.parametrize("code", codes_of_the_backend())
 def test_every_code_of_the_backend_has_a_sentence_and_a_remedy_without_a_command(code):
     words = wordsOf(code)
-    assert words is not None, f"{code} has no words in MIMSegmentLib/Process/Words.py"
+    assert words is not None, f"{code} has no words in MIMSegmentLib/Process/Sentences.py"
     for text in (words.sentence, words.remedy):
         assert text.endswith(".")
         assert not hasCommandWords(text)
