@@ -295,20 +295,3 @@ def test_what_is_whole_keeps_its_verdict_beside_what_is_missing(tmp_path: Path) 
     assert verdict.endswith("no verdict on MAE, 3 labelled against scratch, 3 labelled, because runs are missing.")
     assert len(content["comparisons"]) == 1
     assert "fine-tuning of MAE, 3 labelled, seed 2: not started" in page
-
-
-def test_the_report_names_the_optimiser_and_what_pretraining_sees(tmp_path: Path) -> None:
-    plan = make_plan("labels")
-    recipes = {
-        PRETRAINING: {"schedule": {"optimizer": "adamw"}},
-        FINETUNING: {"schedule": {"optimizer": "muon"}},
-    }
-    for facts, words in (
-        (plan.facts, "Optimiser: AdamW. Peak"),
-        (replace(plan.facts, recipes=recipes), "Optimiser: AdamW and Muon"),
-    ):
-        page = report_of(replace(plan, facts=facts), tmp_path)[2]
-        assert words in page
-        assert "whole pool" not in page
-        assert "a tenth is held out" in page
-    assert "with fewer than ten volumes none is" in report_of(make_plan("masking"), tmp_path)[2]
