@@ -60,6 +60,11 @@ def test_structures_with_a_side_are_not_mirrored_without_swapping_them(tmp_path:
         loaded(data, "--flip-left-right", "--flip-pairs")
 
 
+def test_a_structure_whose_other_side_is_missing_is_told_of(tmp_path: Path) -> None:
+    data = data_of(tmp_path / "one side", ("Left kidney", "Liver"))
+    assert "mirrored-sides" in loaded(data, "--flip-pairs")
+
+
 def test_structures_without_a_side_are_mirrored_as_asked(tmp_path: Path) -> None:
     data = data_of(tmp_path / "vertebrae", NAMES["vertebrae"])
     for options in (("--flip-left-right",), ("--preset", "paper", "--window", "16,16,16")):

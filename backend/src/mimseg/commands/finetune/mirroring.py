@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mimseg.data.labels.sides import first_with_a_side
+from mimseg.data.labels.sides import first_with_a_side, side_pairs
 from mimseg.data.labels.structures import Label
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -25,6 +25,16 @@ def guard_sides(
     Raises:
         UserError: `flip_left_right` was asked for although a structure has a side.
     """
+    if augmentation.flip_pairs:
+        pairs = side_pairs(labels)
+        paired = {*pairs, *pairs.values()}
+        alone = first_with_a_side([label for label in labels if label.value not in paired])
+        if alone is not None:
+            reporter.warning(
+                "mirrored-sides",
+                f"The structure {alone.name!r} has a side, but none of the structures is its other side. Its name stays "
+                "where crops are mirrored, which happens to half of them: the model learns to find it on both sides.",
+            )
     sided = first_with_a_side(labels)
     if sided is None or not (augmentation.flip_left_right or augmentation.flips):
         return
