@@ -27,7 +27,9 @@ def test_a_lone_letter_is_a_side_unless_a_digit_follows(name: str, side: str) ->
     assert side_of(Label(1, name, (0, 0, 0))) == side
 
 
-def test_numbered_vertebrae_are_no_pair() -> None:
-    names = ("L1", "R1", "rib l", "rib r")
-    labels = [Label(value, name, (0, 0, 0)) for value, name in enumerate(names, start=1)]
-    assert side_pairs(labels) == {3: 4}
+def test_numbered_vertebrae_are_no_pair_but_ribs_are() -> None:
+    def pairs(*names: str) -> dict[int, int]:
+        return side_pairs([Label(value, name, (0, 0, 0)) for value, name in enumerate(names, start=1)])
+
+    assert pairs("T12", "L1", "L2", "rib l", "rib r") == {4: 5}
+    assert pairs("rib L1", "rib R1", "rib L2") == {1: 2}

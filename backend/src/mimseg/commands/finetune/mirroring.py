@@ -32,8 +32,8 @@ def guard_sides(
         if alone is not None:
             reporter.warning(
                 "mirrored-sides",
-                f"The structure {alone.name!r} has a side, but none of the structures is its other side. Its name stays "
-                "where crops are mirrored, which happens to half of them: the model learns to find it on both sides.",
+                f"The structure {alone.name!r} has a side, but none of the structures is its other side. Its name "
+                "stays where crops are mirrored, as half of them are: the model learns to find it on both sides.",
             )
     sided = first_with_a_side(labels)
     if sided is None or not (augmentation.flip_left_right or augmentation.flips):

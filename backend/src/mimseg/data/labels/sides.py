@@ -10,6 +10,7 @@ from mimseg.data.labels.structures import Label
 LEFT_CODE, RIGHT_CODE = "7771000", "24028007"  # SNOMED CT qualifiers
 # Of the letters alone, L1 to L5 are vertebrae.
 _SIDE = re.compile(r"(?<![a-z])(?:(?:left|right|lh|rh)(?![a-z])|[lr](?![a-z0-9]))", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?<![a-z])[lr](?=[0-9])", re.IGNORECASE)
 _SHORT = {"l": "left", "r": "right", "lh": "left", "rh": "right"}
 
 
@@ -23,14 +24,21 @@ def side_of(label: Label) -> str:
 
 def first_with_a_side(labels: Sequence[Label]) -> Label | None:
     """A structure that a mirror would turn into another one, if there is any; the vertebra `L1` is none."""
-    return next((label for label in labels if side_of(label)), None)
+    pairs = side_pairs(labels)
+    paired = {*pairs, *pairs.values()}
+    return next((label for label in labels if label.value in paired or side_of(label)), None)
 
 
 def side_pairs(labels: Sequence[Label]) -> dict[int, int]:
-    """Value of the right-hand structure for the value of each left-hand one that has such a partner."""
+    """Value of the right-hand structure for the value of each left-hand one that has such a partner.
+
+    `rib L1` is the partner of `rib R1`, though alone it would be no side.
+    """
     sides: dict[str, dict[str, int]] = {"left": {}, "right": {}}
     for label in labels:
-        side = side_of(label)
+        side, pattern = side_of(label), _SIDE
+        if not side and (numbered := _NUMBERED.search(label.name)):
+            side, pattern = _SHORT[numbered[0].lower()], _NUMBERED
         if side:
-            sides[side][_SIDE.sub("", label.name, count=1).lower()] = label.value
+            sides[side][pattern.sub("", label.name, count=1).lower()] = label.value
     return {value: sides["right"][name] for name, value in sides["left"].items() if name in sides["right"]}
