@@ -12,7 +12,8 @@ was taken back, as each training now does at its end, after the third and later 
 850 steps of the second drew bright air in one image of ten, now drawn more seldom. WORK keeps everything: a stopped
 training goes on, `--finish` ends it and makes the model of its best weights. The network is a small DynUNet, which no
 pre-training precedes; a step took about 4 s of one core with AVX2 (first and second training) and 1 s with AMX
-(third); at 1.5 mm 2.1 s with AVX-512 (fourth) and 1.7 s with AMX (fifth), of the deeper network 1.8 s (sixth).
+(third); at 1.5 mm 2.1 s with AVX-512 (fourth) and 1.7 s with AMX (fifth), of the deeper network
+2.3 s beside other work (sixth).
 """
 
 from __future__ import annotations

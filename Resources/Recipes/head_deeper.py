@@ -2,8 +2,8 @@
 
 Everything that was is kept. The new coarsest block begins at random, and the block of the decoder that joins it begins
 by handing on what came from above: the middles of its kernels are ones, the rest is small. So the network finds nearly
-what it found before, and the training goes on from there with more sight and three times the weights, which cost a
-tenth more time.
+what it found before, and the training goes on from there with more sight and three times the weights. A step costs
+175 GFLOP in windows of 80 x 80 x 80 voxels, before 148 in 72 x 88 x 72: a twentieth more for each voxel.
 """
 
 from __future__ import annotations
