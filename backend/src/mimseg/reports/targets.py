@@ -11,6 +11,26 @@ from typing import Any
 from mimseg.errors import UserError
 
 
+def report_pair(output: Path, name: str, ending: str, columns: Sequence[str] = ()) -> tuple[Path, Path]:
+    """The two files of a report, the other one JSON.
+
+    Args:
+        output: What the user asked for; one of the two endings is dropped.
+        name: Of the files if `output` is an existing folder.
+        ending: Of the first file.
+        columns: See `refuse_foreign`.
+
+    Raises:
+        UserError: One of them is there and no report.
+    """
+    base = output / name if output.is_dir() else output
+    if base.suffix.lower() in (ending, ".json"):
+        base = base.with_suffix("")
+    paths = base.with_name(f"{base.name}{ending}"), base.with_name(f"{base.name}.json")
+    refuse_foreign(paths, columns)
+    return paths
+
+
 def refuse_foreign(paths: Iterable[Path], columns: Sequence[str] = ()) -> None:
     """Refuse to replace files that are no reports of mimseg, such as case lists, label files and `dataset.json`.
 

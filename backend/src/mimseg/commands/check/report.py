@@ -18,7 +18,7 @@ from mimseg.data.labels.scheme import LabelScheme
 from mimseg.events import Reporter
 from mimseg.files import write_text
 from mimseg.reports.page import SHOWS_CASES, figure, page, section
-from mimseg.reports.targets import refuse_foreign
+from mimseg.reports.targets import report_pair
 
 _WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
 
@@ -55,12 +55,8 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     Raises:
         UserError: One of them is there and no report: the case list, say. To be asked before the work.
     """
-    base = output / "check" if output.is_dir() else output
-    if base.suffix.lower() in (".html", ".json"):
-        base = base.with_suffix("")
-    paths = base.with_name(f"{base.name}.html"), base.with_name(f"{base.name}.json")
-    refuse_inside_model(base)
-    refuse_foreign(paths)
+    paths = report_pair(output, "check", ".html")
+    refuse_inside_model(paths[0])
     return paths
 
 

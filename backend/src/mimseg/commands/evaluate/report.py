@@ -14,7 +14,7 @@ from mimseg import __version__
 from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.files import write_text
 from mimseg.metrics.summary import CaseScores, Evaluation, Summary
-from mimseg.reports.targets import refuse_foreign
+from mimseg.reports.targets import report_pair
 
 COLUMNS = (
     "dice",
@@ -58,12 +58,8 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     Raises:
         UserError: One of them is there and no report: the label file, say. To be asked before the work.
     """
-    base = output / "evaluation" if output.is_dir() else output
-    if base.suffix.lower() in (".csv", ".json"):
-        base = base.with_suffix("")
-    paths = base.with_name(f"{base.name}.csv"), base.with_name(f"{base.name}.json")
-    refuse_inside_model(base)
-    refuse_foreign(paths, ("case", "class", "dice"))
+    paths = report_pair(output, "evaluation", ".csv", ("case", "class", "dice"))
+    refuse_inside_model(paths[0])
     return paths
 
 
