@@ -33,8 +33,8 @@ class RunTab:
     def whenInstalled(self, purpose, action, options):
         """Call `action` with the options as they are now, once the packages for "segment" or "train" are there.
 
-        They may be installed while another module is shown, whose panel has no parameters of ours. Only what the
-        device is called is known afterwards.
+        They may be installed while another module is shown, whose panel has no parameters of ours. What the device is
+        called is known only afterwards; it is filled in here.
         """
         choice = self.deviceChoice
 

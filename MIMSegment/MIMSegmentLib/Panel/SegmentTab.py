@@ -69,11 +69,6 @@ class SegmentTab(RunTab):
             self.parameters.device = DEVICES[index]
         self.deviceChanged.emit()
 
-    @property
-    def device(self):
-        """The chosen device in the backend's words."""
-        return Texts.deviceArgument(self.deviceChoice, self.catalog.examination)
-
     # -- models
 
     def showModels(self):
@@ -243,7 +238,6 @@ class SegmentTab(RunTab):
             SegmentOptions,
             self.parameters,
             model=self.modelName,
-            device=self.device,
             labels=tuple(checked) if self.structures(checked=False) else (),
             quick=self.parameters.quick and self.catalog.quickMode(self.modelName) is not None,
             doubts=" ".join(doubt.sentence for doubt in self.doubts()),

@@ -207,8 +207,9 @@ class Widget:
         self.catalog.lookForBestModels()
 
     def _onModels(self):
-        """A model that was just trained is chosen for segmenting, once the choice can be kept."""
-        if self._newModel and self.parameters is not None:
+        """A model that was just trained is chosen for segmenting, once it is listed and the choice can be kept."""
+        listed = any(model["name"] == self._newModel for model in self.catalog.usable)
+        if listed and self.parameters is not None:
             self.segmentTab.chooseModel(self._newModel)
             self._newModel = ""
 

@@ -161,7 +161,6 @@ class Scene:
     inVolume = staticmethod(Grid.inVolume)
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
-    volumesBySide = staticmethod(Voxels.volumesBySide)
     measured = staticmethod(Voxels.measured)
     labelArray = staticmethod(Voxels.labelArray)
     sharedVoxels = staticmethod(Voxels.sharedVoxels)

@@ -118,7 +118,7 @@ def test_a_model_that_finds_its_region_asks_for_no_box(panel, slicer):
 
 def test_the_volumes_in_ml_are_shown_beside_the_result(panel, scan):
     _name, result = run_to_end(panel, panel.ui.segmentButton)
-    measured = panel.logic.scene.volumesBySide(result["segmentations"][0])
+    measured = panel.logic.scene.tables.volumesOf(result["segmentations"][0])
     assert cells(panel.ui.volumesTable) == [[name, f"{volume:.2f}"] for name, volume, _voxels in measured]
     assert any(volume > 0 for _name, volume, _voxels in measured)
 
@@ -228,7 +228,7 @@ def test_segment_editor_opens_on_the_result_and_its_scan(panel, scan):
 # -- device
 
 
-def test_the_device_line_says_loudly_what_will_be_used(panel):
+def test_the_device_line_says_loudly_what_will_be_used(panel, monkeypatch):
     assert "PROCESSOR (CPU)" in panel.ui.segmentDeviceLabel.text
     card = {"name": "Example GPU", "kind": "cuda"}
     torch = {"name": "torch", "state": "works", "details": {"devices": [{"device": "cuda", "works": True}]}}
@@ -238,7 +238,10 @@ def test_the_device_line_says_loudly_what_will_be_used(panel):
     panel.ui.deviceSelector.setCurrentIndex(1)
     assert "PROCESSOR (CPU)" in panel.ui.finetuneDeviceLabel.text
     panel.ui.deviceSelector.setCurrentIndex(2)
-    assert panel.segmentTab.device == "cuda"
+    asked = []
+    monkeypatch.setattr(panel.logic, "segment", lambda volumes, options, boxes: asked.append(options.device))
+    panel.segmentTab.segment()
+    assert asked == ["cuda"]
     panel.catalog.examination["packages"] = [{"name": "torch", "state": "missing"}]
     panel.update()
     assert panel.ui.segmentDeviceLabel.text.startswith("Not possible")

@@ -10,6 +10,7 @@ from logic_tools import add_segmentation, add_volume, box, oblique, wait_until
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 from MIMSegmentLib.Panel.ResultSection import volumeText
 from MIMSegmentLib.Scene.Scene import Scene
+from MIMSegmentLib.Scene.Segments import Voxels
 from MIMSegmentLib.Scene.VolumeTables import ROLE
 from scene_tools import SHAPE as SEQUENCE_SHAPE
 from scene_tools import add_sequence
@@ -33,7 +34,7 @@ def segmentation(scene):
 def test_a_structure_with_a_gap_between_its_sides_is_shown_by_side(scene, spacing):
     volume = add_volume(scene, "Head", np.zeros(SHAPE, np.float32), oblique(spacing, angle=0.0))
     node = add_segmentation(scene, volume, {"Hippocampus": BOTH, "Stem": ONE})
-    counts = {name: voxels for name, _milliliters, voxels in Scene(scene).volumesBySide(node)}
+    counts = {name: voxels for name, _milliliters, voxels in Voxels.volumesBySide(node)}
     # RAS: what has the smaller x lies on the left.
     low, high = ("left", "right") if spacing[0] > 0 else ("right", "left")
     assert counts == {f"Hippocampus, {low}": 96, f"Hippocampus, {high}": 160, "Stem": 1400}
@@ -43,7 +44,7 @@ def test_a_structure_with_a_gap_between_its_sides_is_shown_by_side(scene, spacin
 def test_a_stray_voxel_is_no_side(scene, segmentation):
     volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
     node = add_segmentation(scene, volume, {"A": ONE | box(SHAPE, (0, 1), (0, 1), (58, 59))}, "Stray")
-    assert [name for name, *_rest in Scene(scene).volumesBySide(node)] == ["A"]
+    assert [name for name, *_rest in Voxels.volumesBySide(node)] == ["A"]
 
 
 def test_the_table_in_the_scene_follows_corrections(scene, segmentation):

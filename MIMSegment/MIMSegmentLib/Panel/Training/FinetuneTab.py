@@ -146,7 +146,6 @@ class FinetuneTab(TrainingTab):
             title=self._name(),
             minutes=float(self.ui.finetuneMinutesSpinBox.value),
             initial=self.initial(),
-            device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
             **self.fewCases.chosen(),
             **self.locator.chosen(),
         )

@@ -70,7 +70,6 @@ class PretrainTab(TrainingTab):
             title=self._name(),
             data=(self._folder(),),
             minutes=float(self.ui.pretrainMinutesSpinBox.value),
-            device=Texts.deviceArgument(self.deviceChoice, self.catalog.examination),
             method=self.method(),
         )
         self.whenInstalled("train", self.start, options)
