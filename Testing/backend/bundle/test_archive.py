@@ -78,6 +78,21 @@ def test_a_name_that_is_taken_stays_unless_told_otherwise(tmp_path: Path, models
     assert [path.name for path in models.iterdir()] == ["test-model"]
 
 
+def test_an_export_replaces_an_export_and_no_other_file(tmp_path: Path) -> None:
+    model = make_bundle_of_bytes(tmp_path / "tiny")
+    target = tmp_path / "tiny.zip"
+    export_zip(model, target)
+    first = target.read_bytes()
+    assert export_zip(model, target).read_bytes() == first
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("holiday.jpg", b"sea")
+    for content in (target.read_bytes(), b"no zip at all"):
+        target.write_bytes(content)
+        with pytest.raises(UserError, match="no exported model"):
+            export_zip(model, target)
+        assert target.read_bytes() == content
+
+
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     folder = make_bundle_of_bytes(tmp_path / "model")
     with pytest.raises(UserError, match="zip"):

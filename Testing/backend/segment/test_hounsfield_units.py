@@ -10,8 +10,9 @@ import SimpleITK as sitk
 from segment_tools import Recorder, settings_for
 from tiny_model import write_tiny_bundle
 
+from mimseg.commands.rank.run import RankSettings, rank
 from mimseg.commands.segment.run import segment
-from mimseg.data.intensity import HIGHEST_CT_MINIMUM, Intensity, low_value
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM, Intensity, low_value, without_padding
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 
@@ -41,13 +42,23 @@ def test_air_and_little_fat_are_seen() -> None:
     assert low_value(np.full((3, 3, 3), -2000)) == -2000
 
 
+def test_air_is_no_padding() -> None:
+    scan = body().astype(np.float32)
+    scan[5] = -550  # half air, half skin
+    assert without_padding(scan).size == scan.size
+    assert without_padding(np.full((3, 3, 3), -2000)).size == 27
+    shifted = scan + 1024
+    shifted[-1] = -2000 + 1024
+    assert without_padding(shifted).size == 23 * 24 * 24
+
+
 def test_a_large_scan_is_judged_by_a_sample() -> None:
     array = np.zeros((200, 200, 100), np.int16)
     array[:, :, :20] = -1000
     assert low_value(array) == -1000
 
 
-@pytest.mark.parametrize("padding", [None, -2000])
+@pytest.mark.parametrize("padding", [None, -2000, -2000 + 1024])
 def test_shifted_ct_with_a_few_dark_voxels_or_padding_is_refused(tmp_path: Path, padding: int | None) -> None:
     window = Preprocessing(intensity=Intensity("window", -125, 275))
     model = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")
@@ -69,3 +80,15 @@ def test_soft_tissue_without_air_is_segmented(tmp_path: Path) -> None:
         recorder = Recorder()
         segment(settings_for(model, tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), recorder)
         assert [code for code in recorder.warnings if code == "modality"] == told
+
+
+def test_shifted_ct_is_not_ranked(tmp_path: Path) -> None:
+    window = Preprocessing(intensity=Intensity("window", -125, 275))
+    model = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")
+    for name, array in (("right", body()), ("shifted", body() + 1024)):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"{name}.nrrd"))
+    scans = (tmp_path / "right.nrrd", tmp_path / "shifted.nrrd")
+    recorder = Recorder()
+    ranking = rank(RankSettings(scans, (str(model),), tmp_path / "out", maps=False, threads=1), recorder)
+    assert [case.name for case in ranking.cases] == ["right"]
+    assert "not-hounsfield" in recorder.warnings

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import check_fit
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
+from mimseg.commands.segment.fit import check_fit
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label

@@ -43,6 +43,8 @@ LARGEST_UNPACKED = 4 * 1024**3
 LARGEST_RATIO = 100
 MOST_FILES = 100
 _SMALL = 1024 * 1024
+# Of every entry that is written here: the same model gives the same file, and is known again.
+_DATE = (1980, 1, 1, 0, 0, 0)
 _WINDOWS_FORBIDDEN = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 
 _KINDS = re.compile(
@@ -82,21 +84,36 @@ def write_zip(target: Path, usual_name: str, files: Iterable[tuple[str, bytes]])
         The file.
 
     Raises:
-        UserError: The target cannot be written, or lies in a model.
+        UserError: The target cannot be written, lies in a model, or is a file that no such export wrote.
     """
     if target.is_dir():
         target = target / usual_name
     refuse_inside_model(target)
+    _refuse_foreign(target)
     if target.suffix.lower() != ".zip":
         raise UserError(f"{target} does not end in .zip.", "Choose a name that does.", "bad-name")
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:
-            # A fixed date: the same model gives the same file.
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry = zipfile.ZipInfo(name, _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(entry, content)
     return target
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise UserError for a file with content that `write_zip` did not write: all its entries have one date."""
+    if not target.is_file() or target.stat().st_size == 0:
+        return
+    try:
+        with zipfile.ZipFile(target) as archive:
+            ours = all(entry.date_time == _DATE for entry in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        ours = False
+    if not ours:
+        raise UserError(
+            f"{target} is there already and no exported model.", "Choose a name that no file has.", "bad-output"
+        )
 
 
 def import_model(source: Path, replace: bool = False) -> Bundle:

@@ -20,14 +20,36 @@ AIR_BELOW, AIR_SHARE, SAMPLED_VOXELS = -500.0, 0.01, 1_000_000
 HIGHEST_CT_MINIMUM = -50.0
 # A few dead voxels are no air, and what no air is as dark as fills corners that the scanner did not see.
 _LOW_PERCENT, _PADDING = 0.1, -1500.0
+# HU between padding and the darkest voxels that a scanner saw.
+_GAP = 500.0
 
 
 def low_value(array: NDArray) -> float:
-    """The 0.1 percentile of a scan `(..., i, j, k)`, without padding: what to hold against `HIGHEST_CT_MINIMUM`."""
-    step = max(1, round((array.size / SAMPLED_VOXELS) ** (1 / 3)))
-    sample = array[..., ::step, ::step, ::step]
+    """The 0.1 percentile of voxels `(..., i, j, k)`, or of a sample `(n,)` of them, without what no air is as dark as:
+    what to hold against `HIGHEST_CT_MINIMUM`."""
+    sample = _sampled(array)
     seen = sample[sample > _PADDING]
     return float(np.percentile(seen if seen.size else sample, _LOW_PERCENT))
+
+
+def without_padding(array: NDArray) -> NDArray:
+    """A sample `(n,)` of the voxels of a scan `(..., i, j, k)` without those that the scanner did not see.
+
+    They have one value that lies far below all others. Air, too, may be cut off to one value, but at the skin voxels
+    are half air. The padding of shifted CT (-2000 + 1024) would pass for air.
+    """
+    sample = _sampled(array).ravel()
+    rest = sample[sample > sample.min()]
+    if not rest.size or float(np.percentile(rest, _LOW_PERCENT)) < float(sample.min()) + _GAP:
+        return sample
+    return rest
+
+
+def _sampled(array: NDArray) -> NDArray:
+    if array.ndim < 3:
+        return array
+    step = max(1, round((array.size / SAMPLED_VOXELS) ** (1 / 3)))
+    return array[..., ::step, ::step, ::step]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from mimseg.commands.rank.members import PLAIN, View, probabilities_of, views_of
 from mimseg.commands.rank.scores import Doubt, Members
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
+from mimseg.commands.segment.fit import check_fit
 from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.preprocessing import Prepared, prepare, restore, restore_probability
 from mimseg.data.regions import Box, box_from_ras
@@ -93,6 +94,16 @@ class Ensemble:
     def channels(self) -> int:
         """Files of each case."""
         return len(self.description.channels)
+
+    def check_fit(self, volume: Volume, case: str, regions: Sequence[Sequence[float]], reporter: Reporter) -> None:
+        """Tell, or raise, where a case is hardly what the models were trained on, as `mimseg segment` does.
+
+        Raises:
+            UserError: It is CT that cannot be in Hounsfield units, of which a model sees a window.
+        """
+        has_region = bool(regions) or self._finder.runs_on(volume.grid)
+        for description in self._descriptions:
+            check_fit(volume, case, description, has_region, reporter)
 
     def judge(self, volume: Volume, regions: Sequence[Sequence[float]] = ()) -> Judged:
         """Judge one case.

@@ -109,6 +109,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
         reporter.progress("rank", number, len(cases))
         try:
             volume = read_images(case, settings.frame, reporter)
+            ensemble.check_fit(volume, case.identifier, settings.regions, reporter)
             judged = ensemble.judge(volume, settings.regions)
         except Exception as fault:
             told = of_case(fault)
@@ -146,7 +147,9 @@ def _features_of_labelled(
         check_stop()
         reporter.progress("labelled cases", number, len(labelled))
         try:
-            found.append(ensemble.features(read_images(case, settings.frame, reporter), settings.regions))
+            volume = read_images(case, settings.frame, reporter)
+            ensemble.check_fit(volume, case.identifier, settings.regions, reporter)
+            found.append(ensemble.features(volume, settings.regions))
         except Exception as fault:
             told = of_case(fault)
             reporter.warning(told.code, f"{case.identifier}: {told.message} It is not compared with.")

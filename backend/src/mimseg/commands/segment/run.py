@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from mimseg.bundle.locations import find_bundle
 from mimseg.bundle.reader import Bundle, open_bundle
-from mimseg.commands.segment.cases import check_fit, read_case, write_case
+from mimseg.commands.segment.cases import read_case, write_case
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
+from mimseg.commands.segment.fit import check_fit
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
