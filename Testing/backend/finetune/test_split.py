@@ -46,3 +46,8 @@ def test_where_each_case_is_a_subject_every_fifth_case_validates_as_before() -> 
 def test_a_chosen_split_of_a_subject_is_refused() -> None:
     with pytest.raises(UserError, match="in both training and validation"):
         split(["a", "a", "b"], validation="c0")
+
+
+def test_all_cases_train_if_none_is_to_validate() -> None:
+    assert split([""] * 12, validation="none") == ([f"c{n}" for n in range(12)], [])
+    assert split([""] * 12, validation="none", cases="c1,c2,c3,c4,c5") == (["c1", "c2", "c3", "c4", "c5"], [])

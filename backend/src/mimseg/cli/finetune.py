@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the new model")
     parser.add_argument("--init", required=True, help="pre-training run, model, or none")
     parser.add_argument("--cases", help="training cases: names, a text file, or FILE.json:key")
-    parser.add_argument("--validation", help="validation cases, likewise (default: those of every fifth subject)")
+    parser.add_argument(
+        "--validation",
+        help="validation cases, likewise (default: those of every fifth subject); none: all cases train, no score",
+    )
     parser.add_argument("--labels", type=Path, help="JSON file with value, name, color and codes of each structure")
     add_orientation_option(parser)
     parser.add_argument("--name", help="name of the model (default: that of its folder)")

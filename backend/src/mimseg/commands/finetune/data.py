@@ -11,7 +11,7 @@ from mimseg.commands.finetune.boxes import lay_boxes
 from mimseg.commands.finetune.checking import stop_at_errors
 from mimseg.commands.finetune.locator import warn_of_whole_scans
 from mimseg.commands.finetune.mirroring import guard_sides
-from mimseg.commands.finetune.settings import FinetuneSettings
+from mimseg.commands.finetune.settings import NO_VALIDATION, FinetuneSettings
 from mimseg.data.cases import Case, Dataset, load_dataset, pick_cases
 from mimseg.data.cases.images import read_images
 from mimseg.data.labels.labelmaps import read_labelmap
@@ -78,11 +78,9 @@ def load_labelled_data(settings: FinetuneSettings, initial: InitialWeights | Non
     dataset = load_dataset(settings.data, True, settings.orientation)
     training, validation = split_cases(dataset, settings)
     if not validation:
-        reporter.warning(
-            "no-validation",
-            "There are too few cases, or people, to set some aside: the model is not scored. --folds auto scores every "
-            "case.",
-        )
+        asked = settings.validation == NO_VALIDATION
+        why = "No case was to be set aside" if asked else "There are too few cases, or people, to set some aside"
+        reporter.warning("no-validation", f"{why}: the model is not scored. --folds auto scores every case.")
     _say_what_is_drawn(training, reporter)
     scheme = scheme_of(dataset, (*training, *validation), settings, reporter)
     guard_sides(settings.augmentation, scheme.labels, reporter, settings.resume)
@@ -129,7 +127,7 @@ def split_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[tuple[Cas
     """Training and validation cases; no case, and no known subject, is in both."""
     labelled = tuple(case for case in dataset.cases if case.label is not None)
     validation: tuple[Case, ...] = ()
-    if settings.validation:
+    if settings.validation and settings.validation != NO_VALIDATION:
         validation = pick_cases(labelled, settings.validation)
     chosen = {case.identifier for case in validation}
     training = (

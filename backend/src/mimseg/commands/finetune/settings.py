@@ -15,6 +15,8 @@ from mimseg.training.optimiser.schedule import Schedule
 
 # Crops per step where neither the user nor the time speaks for another number.
 USUAL_BATCH = 2
+# A selection of validation cases that sets none aside.
+NO_VALIDATION = "none"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class FinetuneSettings:
         initial: Folder of a pre-training run, a model, or None for random weights.
         network: Shape where nothing is taken over from `initial`.
         cases: Selection of training cases, or None for all that do not validate.
-        validation: Selection of validation cases, or None for all cases of every fifth subject (none below five).
+        validation: Selection of validation cases, or None for all cases of every fifth subject (none below five), or
+            `NO_VALIDATION`: all cases train, and the model is not scored.
         labels: JSON file with names, colours, codes; None for what the data set says.
         name: Name of the model; None for that of the output folder.
         title: One line for people.
