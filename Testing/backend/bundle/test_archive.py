@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from archive_files import Entries, assert_refused, pack, with_hashes
-from bundle_files import make_bundle_of_bytes, shared_bundle
+from bundle_files import make_bundle_of_bytes, onnx_bytes, safetensors_bytes, shared_bundle
 from hypothesis import given, strategies
 from hypothesis import settings as hypothesis_settings
 
@@ -19,6 +21,8 @@ from mimseg.bundle.archive import export_zip, import_model
 from mimseg.bundle.documents import write_hashes
 from mimseg.bundle.reader import open_bundle
 from mimseg.errors import UserError
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -247,6 +251,30 @@ def test_the_configuration_of_a_foreign_model_is_replaced(tmp_path: Path, models
     configs = {path.name: path.read_bytes() for path in (bundle.path / "configs").iterdir()}
     assert configs == {name: entries[f"configs/{name}"] for name in ("inference.json", "metadata.json")}
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("models/model.onnx", onnx_bytes("model.safetensors", sizes=(1, 3, 32, 24, 16)), "input .*32, 24, 16"),
+        ("models/model.onnx", onnx_bytes("model.safetensors", sizes=(2, 3, 16, 24, 16)), "input .*2, 16, 24, 16"),
+        ("models/model.onnx", onnx_bytes("model.safetensors", sizes=(1, 4, 16, 24, 16)), "output .*4, 16, 24, 16"),
+        ("models/model.onnx", onnx_bytes("model.safetensors", first=0), "does not hold w"),
+        ("models/model.onnx", onnx_bytes("model.safetensors", name="v.safetensors"), "does not hold v"),
+        ("models/model.safetensors", safetensors_bytes({"w": np.ones(2, np.float32)}), "does not hold w"),
+        ("models/model.safetensors", safetensors_bytes({"w": np.ones((3, 2), np.float16)}), "does not hold w"),
+    ],
+)
+def test_a_model_that_contradicts_itself_is_refused(
+    tmp_path: Path, models: Path, entries: Entries, name: str, content: bytes, fault: str
+) -> None:
+    packed = pack(tmp_path / "model.zip", with_hashes(tmp_path, {**entries, name: content}))
+    assert re.search(fault, assert_refused(packed, models, "bad-model").message)
+
+
+def test_the_models_that_come_with_mimseg_agree_with_themselves(models: Path) -> None:
+    for folder in sorted((REPOSITORY / "Resources" / "Models").glob("*/")):
+        assert import_model(folder).description.name == folder.name
 
 
 @pytest.mark.train

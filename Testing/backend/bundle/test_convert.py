@@ -107,6 +107,7 @@ def test_overlaps_are_told_where_the_format_cannot_hold_them(
         (["a.seg.nrrd", "--scan", "scan", "-o", "a.seg.nrrd"], "bad-output"),
         (["a.seg.nrrd", "-o", "o.txt"], "bad-output"),
         (["none.seg.nrrd", "--scan", "scan", "-o", "o.dcm"], "file-missing"),
+        (["scan", "-o", "o.nii.gz"], "unsupported-format"),
     ],
 )
 def test_what_cannot_be_converted_is_refused(

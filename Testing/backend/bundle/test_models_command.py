@@ -26,6 +26,8 @@ def test_a_model_goes_from_export_to_import_to_removal(
     made = make_bundle_of_bytes(tmp_path / "made", name="made-here")
     packed = tmp_path / "made.zip"
     assert main(["models", "export", str(made), str(packed)]) == 0
+    assert main(["models", "export", str(packed), str(tmp_path / "again.zip")]) == 0
+    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
     assert main(["models", "import", str(packed)]) == 0
     capsys.readouterr()
     assert main(["models", "list"]) == 0

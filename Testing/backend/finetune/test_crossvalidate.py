@@ -69,7 +69,7 @@ def test_cases_without_structures_count_where_something_is_found() -> None:
 
 
 def test_a_fold_of_cases_without_structures_has_no_score() -> None:
-    summary = validation.summarize(rows([None, None]), LABELS)
+    summary = validation.summarize(rows([None, None]), LABELS, "ab")
     assert (summary["cases"], summary["mean_dice"], summary["worst_dice"]) == (2, None, None)
     assert worst_case(rows([None, None])) == 1
     assert worst_case(rows([None, 0.3, 0.2])) == 3

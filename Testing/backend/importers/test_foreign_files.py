@@ -17,7 +17,8 @@ from bundle_files import make_bundle_of_bytes, onnx_bytes, safetensors_bytes
 from hypothesis import given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from mimseg.bundle.foreign_files import check_checkpoint, check_onnx, check_safetensors
+from mimseg.bundle.foreign_files import check_checkpoint, check_safetensors
+from mimseg.bundle.foreign_network import check_onnx
 from mimseg.errors import UserError
 
 

@@ -129,6 +129,10 @@ def test_expressions_are_never_evaluated_and_count_as_not_said(tmp_path: Path, m
     [
         ([*STEPS, {"_target_": "Lambdad", "func": "$lambda x: x * 2"}], "Lambda"),
         ([*STEPS, {"_target_": "ScaleIntensityd"}], "ScaleIntensity"),
+        ([*STEPS, {"_target_": "NormalizeIntensityd", "nonzero": True, "channel_wise": True}], "second for intensity"),
+        ([{**STEPS[4], "clip": False}, *STEPS], "second for intensity"),
+        ([*STEPS, {**STEPS[3], "pixdim": [1, 1, 1]}], "second for spacing"),
+        ([*STEPS, {**STEPS[2], "axcodes": "LPS"}], "second for orientation"),
         ([step for step in STEPS if step["_target_"] != "Spacingd"], "does not declare"),
         ([{**step, "pixdim": "$@spacing"} for step in STEPS], "does not declare"),
         ([{**step, "clip": False} for step in STEPS], "does not declare"),

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 pytestmark = pytest.mark.train
 
-from foreign_weights import as_of, mim_med3d, save, unetr, vit  # noqa: E402
+from foreign_weights import as_of, mim_med3d, read, save, unetr, vit  # noqa: E402
 from monai.networks import nets  # noqa: E402
 
 from mimseg.errors import UserError  # noqa: E402
@@ -142,6 +142,12 @@ def test_every_kind_of_file_is_known_to_exactly_one_importer(tmp_path: Path) -> 
         (found,) = encoders_in(checkpoint, MONAI_ANCHOR)
         assert [importer.NAME for importer in monai if importer.recognise(found)] == [name]
         assert {identify(checkpoint)[0].NAME, identify(checkpoint, source=name)[0].NAME} == {name}
+
+
+def test_a_unetr_without_its_last_block_is_refused(tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in unetr().state_dict().items() if not name.startswith("vit.blocks.11.")}
+    with pytest.raises(UserError, match="11 transformer blocks; MONAI's has always 12"):
+        read(save(tmp_path / "x.pt", state))
 
 
 def test_of_several_networks_in_a_file_the_user_names_one(tmp_path: Path) -> None:

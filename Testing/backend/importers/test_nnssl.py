@@ -63,6 +63,29 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "run").exists()
 
 
+def test_heads_are_those_that_the_file_states_not_those_of_its_width(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = replace(SHAPE, hidden_size=396, heads=2)  # a published one of this width has 6
+    sizes = {"embed_dim": 396, "eva_depth": 3, "eva_numheads": 2, "patch_embed_size": [8, 8, 8]}
+    nnssl_checkpoint(tmp_path / "OpenMind.pth", primus_encoder(shape), SHAPE.window)
+    content = torch.load(tmp_path / "OpenMind.pth", weights_only=True)
+    plan = content["nnssl_adaptation_plan"]["architecture_plans"]
+    for wrong in ({}, {"embed_dim": 192}, {"eva_depth": 2}, {"patch_embed_size": [16] * 3}):
+        plan["arch_kwargs"] = {**sizes, **wrong}
+        torch.save(content, tmp_path / "OpenMind.pth")
+        run = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        arguments = ["models", "import", tmp_path / "OpenMind.pth", run]
+        if not wrong:
+            run_command(capsys, *arguments)
+            assert read_initial_weights(str(run)).network == replace(shape, window=(32, 24, 16))
+        else:
+            told = run_command(capsys, *arguments, code=2)
+            assert told["code"] == "bad-weights"
+            assert "contradicts itself" in told["message"]
+            assert not run.exists()
+
+
 def test_a_convolutional_encoder_is_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stem = torch.ones(32, 1, 3, 3, 3)
     names = ("encoder.stem.convs.0.conv.weight", "decoder.encoder.stem.convs.0.conv.weight")
@@ -86,8 +109,7 @@ def exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, P
 
 def test_what_is_exported_comes_back_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     encoder, path = exported(tmp_path, capsys)
-    arguments = ["models", "import", path, tmp_path / "back", "--heads", 2, "--modality", "MR"]
-    run_command(capsys, *arguments)
+    run_command(capsys, "models", "import", path, tmp_path / "back", "--modality", "MR")
     initial = read_initial_weights(str(tmp_path / "back"))
     assert initial.network == SHAPE
     assert initial.preprocessing == Preprocessing("RAS", (1.0, 1.25, 1.5))

@@ -19,10 +19,11 @@ from mimseg.commands.locks import claim
 from mimseg.commands.study.settings import StudySettings
 from mimseg.data.cases import Case, Dataset
 from mimseg.errors import UserError
+from mimseg.metrics.bootstrap import by_subject
 from mimseg.studies.claims import CLAIMS
 from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING
-from mimseg.studies.statistics import Pair, by_subject, compare, estimate, first_reached, holm, sign_flip_test, smooth
+from mimseg.studies.statistics import Pair, compare, estimate, first_reached, holm, sign_flip_test, smooth
 from mimseg.studies.subsets import split, subject_numbers, subset
 
 

@@ -21,6 +21,9 @@ NETWORK = UnetrSettings(
     window=(16, 24, 16), patch_size=8, classes=3, hidden_size=48, mlp_size=96, layers=3, heads=6, feature_size=4
 )
 
+# Of the model that is made of bytes.
+WEIGHTS = {"w": np.ones((2, 3), np.float16)}
+
 
 def describe(**changes: Any) -> Description:
     """A complete description; `changes` replace its entries."""
@@ -88,7 +91,7 @@ def make_network(stem: str = "convolution") -> Any:
 def make_bundle_of_bytes(folder: Path, **changes: Any) -> Path:
     """A model folder that passes every check although its network computes nothing; needs no torch."""
     (folder / "models").mkdir(parents=True)
-    (folder / "models" / "model.safetensors").write_bytes(safetensors_bytes({"w": np.ones((2, 3), np.float16)}))
+    (folder / "models" / "model.safetensors").write_bytes(safetensors_bytes(WEIGHTS))
     (folder / "models" / "model.onnx").write_bytes(onnx_bytes("model.safetensors"))
     write_documents(folder, describe(**changes))
     write_hashes(folder)
@@ -111,12 +114,32 @@ def safetensors_bytes(tensors: dict[str, np.ndarray]) -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
-def onnx_bytes(location: str, domain: str = "") -> bytes:
-    """An ONNX model whose one tensor lies in the file `location`, written by hand."""
-    entry = field(1, b"location") + field(2, location.encode())
-    tensor = bytes([8, 1, 16, 10]) + field(8, b"w") + field(13, entry)
+def onnx_bytes(
+    location: str,
+    domain: str = "",
+    sizes: tuple[int, int, int, int, int] = (1, 3, *NETWORK.window),
+    first: int | None = None,
+    name: str = "w.safetensors",
+) -> bytes:
+    """An ONNX model whose one tensor lies in the file `location`, written by hand.
+
+    `sizes` are its input channels, classes and window; `first` and `name` are of its tensor.
+    """
+    content = safetensors_bytes(WEIGHTS)
+    first = 8 + int.from_bytes(content[:8], "little") if first is None else first
+    place = {"location": location, "offset": first, "length": WEIGHTS["w"].nbytes}
+    entries = [field(13, field(1, key.encode()) + field(2, str(value).encode())) for key, value in place.items()]
+    tensor = bytes([8, 2, 8, 3, 16, 10]) + field(8, name.encode()) + b"".join(entries)
+    channels, classes, *window = sizes
     graph = field(1, field(4, b"Identity")) + field(2, b"graph") + field(5, tensor)
+    graph += field(11, value_info("image", channels, *window)) + field(12, value_info("logits", classes, *window))
     return bytes([8, 10]) + field(7, graph) + field(8, field(1, domain.encode()) + bytes([16, 20]))
+
+
+def value_info(name: str, *sizes: int) -> bytes:
+    """An input or output of an ONNX model with any number of batches."""
+    axes = field(1, field(2, b"batch")) + b"".join(field(1, b"\x08" + varint(size)) for size in sizes)
+    return field(1, name.encode()) + field(2, field(1, b"\x08\x01" + field(2, axes)))
 
 
 def field(number: int, content: bytes) -> bytes:

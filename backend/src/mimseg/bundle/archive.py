@@ -1,9 +1,10 @@
 """Models as one zip file, and taking in models of others.
 
 A model from elsewhere is data of unknown origin. Nothing in it is executed: names, kinds and sizes of the entries
-are checked before a byte is written, then the hashes, then the inside of each file (foreign_files.py); MONAI's
-configuration, which can contain code, is replaced by one written here from the checked description. The model
-enters its folder by a rename at the end, so a refused one leaves nothing behind.
+are checked before a byte is written, then the hashes, then the inside of each file (foreign_files.py) and whether
+description, network and weights belong together (foreign_network.py); MONAI's configuration, which can contain code,
+is replaced by one written here from the checked description. The model enters its folder by a rename at the end, so
+a refused one leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from mimseg.bundle.checked_folder import (
 from mimseg.bundle.description import read_description
 from mimseg.bundle.documents import write_configuration, write_hashes
 from mimseg.bundle.folders import replace_folder, temporary_sibling
-from mimseg.bundle.foreign_files import ZIP_FAULTS, check_checkpoint, check_onnx, check_safetensors
+from mimseg.bundle.foreign_files import ZIP_FAULTS, check_checkpoint, check_safetensors
+from mimseg.bundle.foreign_network import check_agreement, check_onnx
 from mimseg.bundle.locations import DESCRIPTION_FILE, user_folder
 from mimseg.errors import UserError
 from mimseg.files import replacing
@@ -153,8 +155,9 @@ def take_in(source: Path, folder: Path) -> str:
         _unpack(source, folder)
     known = verify_files(folder)
     description = read_description(folder / DESCRIPTION_FILE)
-    check_safetensors(folder / WEIGHTS_FILE)
-    check_onnx(folder / ONNX_FILE, PurePosixPath(WEIGHTS_FILE).name)
+    weights = check_safetensors(folder / WEIGHTS_FILE)
+    network = check_onnx(folder / ONNX_FILE, PurePosixPath(WEIGHTS_FILE).name)
+    check_agreement(description, network, weights)
     if (folder / CHECKPOINT_FILE).exists():
         # For other programs: the same weights once more. Damage and malice are told all the same.
         check_checkpoint(folder / CHECKPOINT_FILE)

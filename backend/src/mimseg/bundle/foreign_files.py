@@ -1,4 +1,4 @@
-"""Looking into files of unknown origin without executing anything: safetensors, ONNX, and torch checkpoints."""
+"""Looking into files of unknown origin without executing anything: safetensors and torch checkpoints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mimseg.errors import UserError
 
@@ -45,8 +44,25 @@ _OPCODES = frozenset({
 # fmt: on
 
 
-def check_safetensors(path: Path) -> None:
+class Stored(NamedTuple):
+    """A tensor in a file of weights.
+
+    Attributes:
+        first: Its first byte in the file.
+        length: In bytes.
+        shape: As in the file.
+    """
+
+    first: int
+    length: int
+    shape: tuple[int, ...]
+
+
+def check_safetensors(path: Path) -> dict[str, Stored]:
     """Check that a file is exactly a table of tensors and their values.
+
+    Returns:
+        The tensors by name.
 
     Raises:
         UserError: It is not.
@@ -55,20 +71,21 @@ def check_safetensors(path: Path) -> None:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
-            raise _refused(path, "has no header of tensors")
+            raise refused(path, "has no header of tensors")
         try:
             header = json.loads(stream.read(length))
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
             spans = sorted(_span(entry) for entry in entries.values())
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
-            raise _refused(path, f"has an unusable header of tensors ({fault})") from fault
+            raise refused(path, f"has an unusable header of tensors ({fault})") from fault
     end = 0
     for first, last in spans:
         if first != end:
-            raise _refused(path, "has tensors that overlap or leave gaps")
+            raise refused(path, "has tensors that overlap or leave gaps")
         end = last
     if not entries or end != size - 8 - length:
-        raise _refused(path, "does not have the length that its header tells")
+        raise refused(path, "does not have the length that its header tells")
+    return {name: _stored(entry, 8 + length) for name, entry in entries.items()}
 
 
 def check_checkpoint(path: Path) -> None:
@@ -82,7 +99,7 @@ def check_checkpoint(path: Path) -> None:
     with path.open("rb") as stream:
         # torch takes a file that does not begin like a zip for a bare pickle.
         if stream.read(4) != b"PK\x03\x04":
-            raise _refused(path, "is no torch checkpoint of the tensors-only kind")
+            raise refused(path, "is no torch checkpoint of the tensors-only kind")
     try:
         with zipfile.ZipFile(path) as archive:
             names = [entry.filename for entry in archive.infolist()]
@@ -90,12 +107,12 @@ def check_checkpoint(path: Path) -> None:
             wrong = [name for name in names if not _is_checkpoint_part(name)]
             bounded = unpacks_within_bounds(archive, path)
             if len(pickles) != 1 or wrong or not bounded or len(set(names)) != len(names):
-                raise _refused(path, "is no torch checkpoint of the tensors-only kind")
+                raise refused(path, "is no torch checkpoint of the tensors-only kind")
             if archive.getinfo(pickles[0]).file_size > _LARGEST_HEADER:
-                raise _refused(path, "has an unusually large pickle")
+                raise refused(path, "has an unusually large pickle")
             instructions = archive.read(pickles[0])
     except ZIP_FAULTS as fault:
-        raise _refused(path, f"cannot be read ({fault})") from fault
+        raise refused(path, f"cannot be read ({fault})") from fault
     _check_pickle(instructions, path)
 
 
@@ -105,26 +122,6 @@ def unpacks_within_bounds(archive: zipfile.ZipFile, path: Path) -> bool:
     torch stores tensors as they are, earlier versions of this program packed them; values of weights pack by a tenth.
     """
     return sum(entry.file_size for entry in archive.infolist()) <= _LARGEST_RATIO * path.stat().st_size
-
-
-def check_onnx(path: Path, weights_name: str) -> None:
-    """Check that a file is an ONNX network of standard operators whose only other file is `weights_name` beside it.
-
-    Raises:
-        UserError: It is not.
-    """
-    try:
-        model = _fields(path.read_bytes())
-        graphs = model.get(7, [])
-        domains = {entry.get(1, [b""])[0] for entry in map(_fields, model.get(8, []))}
-        locations = {location for graph in graphs for location in _locations(graph)}
-    except (ValueError, IndexError, RecursionError) as fault:
-        raise _refused(path, "is not an ONNX network") from fault
-    if len(graphs) != 1 or model.get(25) or model.get(20) or not domains <= {b"", b"ai.onnx", b"ai.onnx.ml"}:
-        raise _refused(path, "is not an ONNX network of standard operators only")
-    foreign = sorted(location.decode(errors="replace") for location in locations - {weights_name.encode()})
-    if foreign:
-        raise _refused(path, f"refers to another file ({', '.join(foreign)})")
 
 
 def _span(entry: dict[str, Any]) -> tuple[int, int]:
@@ -138,6 +135,11 @@ def _span(entry: dict[str, Any]) -> tuple[int, int]:
     if type(first) is not int or type(end) is not int or first < 0 or end - first != size:
         raise ValueError(f"data_offsets {entry['data_offsets']}")
     return first, end
+
+
+def _stored(entry: dict[str, Any], start: int) -> Stored:
+    first, end = entry["data_offsets"]
+    return Stored(start + first, end - first, tuple(entry["shape"]))
 
 
 def _is_checkpoint_part(name: str) -> bool:
@@ -154,78 +156,18 @@ def _check_pickle(instructions: bytes, path: Path) -> None:
     try:
         for opcode, argument, position in pickletools.genops(io.BytesIO(instructions)):
             if opcode.name not in _OPCODES:
-                raise _refused(path, f"holds the pickle instruction {opcode.name}, which tensors do not need")
+                raise refused(path, f"holds the pickle instruction {opcode.name}, which tensors do not need")
             if opcode.name == "GLOBAL" and argument not in _GLOBALS and not _STORAGE.fullmatch(str(argument)):
-                raise _refused(path, f"would run code of its own ({argument})")
+                raise refused(path, f"would run code of its own ({argument})")
             end = (position or 0) + 1
     except (ValueError, IndexError, OverflowError) as fault:
-        raise _refused(path, f"has a damaged pickle ({fault})") from fault
+        raise refused(path, f"has a damaged pickle ({fault})") from fault
     if end != len(instructions):
-        raise _refused(path, "has a damaged pickle")
+        raise refused(path, "has a damaged pickle")
 
 
-def _locations(graph: bytes, depth: int = 0) -> Iterator[bytes]:
-    """File names of external data in a GraphProto, its nodes' attributes and their graphs."""
-    if depth > 8:
-        raise ValueError("graphs nested too deep")
-    fields = _fields(graph)
-    # Tensors: initializer (5); sparse_initializer (15) with values (1) and indices (2).
-    tensors = list(fields.get(5, []))
-    sparse = list(fields.get(15, []))
-    for node in fields.get(1, []):
-        for attribute in map(_fields, _fields(node).get(5, [])):
-            # AttributeProto: t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23.
-            tensors += [*attribute.get(5, []), *attribute.get(10, [])]
-            sparse += [*attribute.get(22, []), *attribute.get(23, [])]
-            for inner in (*attribute.get(6, []), *attribute.get(11, [])):
-                yield from _locations(inner, depth + 1)
-    for parts in map(_fields, sparse):
-        tensors += [*parts.get(1, []), *parts.get(2, [])]
-    for tensor in tensors:
-        for entry in map(_fields, _fields(tensor).get(13, [])):
-            if entry.get(1, [b""])[-1] == b"location":
-                yield entry.get(2, [b""])[-1]
-
-
-def _fields(message: bytes) -> dict[int, list[bytes]]:
-    """Length-delimited fields of a protocol-buffer message by number; other fields are skipped.
-
-    Raises:
-        ValueError, IndexError: The bytes are no such message.
-    """
-    found: dict[int, list[bytes]] = {}
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        kind = tag & 7
-        if kind == 0:
-            _, position = _varint(message, position)
-        elif kind in (1, 5):
-            position += 8 if kind == 1 else 4
-        elif kind == 2:
-            length, position = _varint(message, position)
-            found.setdefault(tag >> 3, []).append(message[position : position + length])
-            position += length
-        else:
-            raise ValueError(f"wire type {kind}")
-        if position > len(message):
-            raise ValueError("truncated")
-    return found
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value, shift = 0, 0
-    while True:
-        byte = message[position]
-        value |= (byte & 127) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 128:
-            return value, position
-        if shift > 63:
-            raise ValueError("number too long")
-
-
-def _refused(path: Path, fault: str) -> UserError:
+def refused(path: Path, fault: str) -> UserError:
+    """The error for a file that is not what it should be."""
     return UserError(
         f"{path.name} {fault}.", "The model was not taken in. Get it from a source you trust.", "unsafe-model"
     )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
 INPUT, OUTPUT = "image", "logits"
+# What the network adds to the name of a tensor in the file of weights.
+STORED = ".safetensors"
 _LARGEST_BATCH = 64
 
 
@@ -170,7 +172,7 @@ class _Places:
         """Name of the graph's tensor for the file's tensor `name`."""
         from onnx import TensorProto
 
-        stored = f"{name}.safetensors"
+        stored = f"{name}{STORED}"
         if name not in self.tensors:
             entry = self._header[name]
             first, end = entry["data_offsets"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mimseg.data.labels.structures import Label, distinct_color
@@ -27,6 +27,7 @@ class Declared:
         preprocessing: From the scan to the network's input.
         window: Voxels along x, y, z.
         heads: Attention heads.
+        sizes: Others of the network that its tensors must have, by the names of our settings.
         overlap: Share of a window that its neighbour covers too.
         attribution: Whose work it is.
         citation: What to cite.
@@ -44,6 +45,7 @@ class Declared:
     preprocessing: Preprocessing | None = None
     window: tuple[int, int, int] | None = None
     heads: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
     overlap: float | None = None
     attribution: str = ""
     citation: str = ""

@@ -27,6 +27,14 @@ from mimseg.importers.declarations import (
 KIND = "MONAI Bundle"
 # Transforms that leave the values at their places; all others that are not read below make the preprocessing unknown.
 _NEUTRAL = ("LoadImage", "EnsureChannelFirst", "AddChannel", "EnsureType", "CastToType", "ToTensor", "ToDevice")
+# What each of the others sets of our preprocessing.
+_PARTS = {
+    "Orientation": "orientation",
+    "Spacing": "spacing",
+    "ScaleIntensityRange": "intensity",
+    "NormalizeIntensity": "intensity",
+    "CropForeground": "crop_foreground",
+}
 
 
 def recognise(declarations: Mapping[str, bytes]) -> bool:
@@ -85,8 +93,14 @@ def _preprocessing(inference: dict[str, Any]) -> tuple[Preprocessing | None, str
     """The steps before the network in our words, or None with the reason."""
     found: dict[str, Any] = {"spacing": None, "orientation": None, "intensity": None, "crop_foreground": False}
     steps = _transforms(inference, ("preprocessing", "pre_transforms"))
+    seen: set[str] = set()
     for step in steps:
         kind = _kind(step)
+        part = _PARTS.get(kind)
+        if part in seen:
+            # Ours does each thing once: of a window and a z-score after it, one would be lost.
+            return None, f"Its preprocessing step {kind} is the second for {part}, which has no counterpart here."
+        seen.update([part] if part else [])
         if kind == "Orientation":
             found["orientation"] = text(step.get("axcodes"))
         elif kind == "Spacing":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mimseg.errors import UserError
 from mimseg.importers.found import MONAI_ANCHOR, Converted, Found, convert_names
 
 NAME = "monai-unetr"
 TITLE = "MONAI UNETR"
 ANCHOR = MONAI_ANCHOR
+# In MONAI's class and its copies. What is left where the last ones are missing is a network, too, but another one.
+_BLOCKS = 12
 
 
 def recognise(found: Found) -> bool:
@@ -16,6 +19,18 @@ def recognise(found: Found) -> bool:
 
 
 def convert(found: Found) -> Converted:
-    """The whole network; ours has the same names."""
+    """The whole network; ours has the same names.
+
+    Raises:
+        UserError: It has not the blocks of a UNETR.
+    """
     parts = ("vit.", "encoder", "decoder", "out.")
-    return convert_names(found, found.parent, {part: part for part in parts}, {}, segments=True)
+    converted = convert_names(found, found.parent, {part: part for part in parts}, {}, segments=True)
+    blocks = len({name.split(".")[2] for name in converted.tensors if name.startswith("vit.blocks.")})
+    if blocks != _BLOCKS:
+        raise UserError(
+            f"This UNETR has {blocks} transformer blocks; MONAI's has always {_BLOCKS}.",
+            "The file is incomplete, or of another network: get it again.",
+            "bad-weights",
+        )
+    return converted

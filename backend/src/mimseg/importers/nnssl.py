@@ -29,7 +29,7 @@ _DROPPED = {
     "eva.rope.": "computed from the window",
 }
 _POSITIONS, _KERNEL = "vit.eva.pos_embed", "vit.down_projection.proj.weight"
-# Of the published sizes; the tensors do not tell the heads.
+# Of the published sizes, for files without a plan that says it; the tensors do not tell the heads.
 _HEADS = {396: 6, 792: 12, 864: 12, 1056: 16}
 
 

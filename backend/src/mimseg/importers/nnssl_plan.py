@@ -59,6 +59,13 @@ def read(content: Mapping[str, Any], name: str) -> Declared:
     plan = _mapping(content[PLAN])
     configurations = _mapping(_mapping(plan.get("pretrain_plan")).get("configurations"))
     first = _mapping(next(iter(configurations.values()), None))
+    network = _mapping(_mapping(plan.get("architecture_plans")).get("arch_kwargs"))
+    patch = network.get("patch_embed_size")
+    stated = {
+        "hidden_size": network.get("embed_dim"),
+        "layers": network.get("eva_depth"),
+        "patch_size": patch[0] if isinstance(patch, (list, tuple)) and patch else patch,
+    }
     collection = known(name)
     notes = [
         "nnU-Net leaves scans in the orientation of their file; here they are turned to RAS.",
@@ -70,6 +77,8 @@ def read(content: Mapping[str, Any], name: str) -> Declared:
         kind=KIND,
         modality=collection.modality if collection else None,
         preprocessing=_preprocessing(first, notes),
+        heads=_count(network.get("eva_numheads")),
+        sizes={name: count for name, value in stated.items() if (count := _count(value)) is not None},
         window=_reversed(plan.get("pretrain_patch_size") or first.get("patch_size")),
         citation=collection.citation if collection else "",
         notes=tuple(notes),
@@ -97,6 +106,10 @@ def _reversed(size: Any) -> tuple[int, int, int] | None:
         return None
     z, y, x = size
     return x, y, z
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

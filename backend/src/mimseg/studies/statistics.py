@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mimseg.metrics.bootstrap import bootstrap_interval
+from mimseg.metrics.bootstrap import bootstrap_interval, by_subject
 
 SIGNIFICANCE = 0.05
 EXACT_UP_TO = 14
@@ -36,17 +36,6 @@ def first_reached(steps: Sequence[int], values: Sequence[float], threshold: floa
         if value >= threshold - 1e-12:
             return int(step)
     return None
-
-
-def by_subject(values: ArrayLike, subjects: Sequence[int]) -> NDArray[np.float64]:
-    """Mean over the cases of each subject, in the order of the subjects' numbers.
-
-    Args:
-        values: One number a case.
-        subjects: Number of the subject of each case.
-    """
-    array, numbers = np.asarray(values, float), np.asarray(subjects)
-    return np.array([array[numbers == number].mean() for number in np.unique(numbers)])
 
 
 def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float:

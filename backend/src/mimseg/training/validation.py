@@ -17,7 +17,7 @@ from mimseg.data.preprocessing import restore, restore_probability
 from mimseg.events import Reporter
 from mimseg.inference.probabilities import to_probabilities
 from mimseg.inference.sliding_window import sliding_window
-from mimseg.metrics.bootstrap import bootstrap_interval
+from mimseg.metrics.bootstrap import bootstrap_interval, by_subject
 from mimseg.metrics.overlap import dice
 from mimseg.metrics.surface import surface_distances
 from mimseg.networks.settings import NetworkSettings
@@ -94,10 +94,11 @@ def score_cases(
     """Dice, surface Dice at 1 mm, HD95 and volume error of every case and structure, and their summary.
 
     Cases are numbered, not named: the scores travel with the model. Boxes of one case have its number, and with it
-    rows of their own; the case counts once. `pieces` is as for `predict_case`.
+    rows of their own; the case counts once, and so does a person with several cases. `pieces` is as for `predict_case`.
     """
     rows: list[dict[str, Any]] = []
     numbers: dict[str, int] = {}
+    subjects = {case.identifier: case.subject or case.identifier for case in cases}
     for number, case in enumerate(cases):
         check()
         own_number = numbers.setdefault(case.identifier, len(numbers) + 1)
@@ -107,7 +108,7 @@ def score_cases(
         for label, own, true in zip(labels, *judged(found, case), strict=True):
             rows.append({"case": own_number, "label": label.name, **_measure(own, true, spacing)})
     reporter.progress("score", len(cases), len(cases))
-    return {"validation": rows, "summary": summarize(rows, labels)}
+    return {"validation": rows, "summary": summarize(rows, labels, list(subjects.values()))}
 
 
 def _measure(found: NDArray, true: NDArray, spacing: tuple[float, float, float]) -> dict[str, float | None]:
@@ -122,10 +123,16 @@ def _measure(found: NDArray, true: NDArray, spacing: tuple[float, float, float])
     return {name: round(value, 5) if np.isfinite(value) else None for name, value in scores.items()}
 
 
-def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[str, Any]:
-    """Mean over cases per structure, and mean foreground Dice per case with its median and bootstrap interval.
+def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label], subjects: Sequence[str]) -> dict[str, Any]:
+    """Mean over cases per structure; median and worst of the cases' foreground Dice, its mean and bootstrap interval.
 
-    A case that has no structure, and in which none was found, has no score; without any, the summary has None.
+    The mean and its interval are over subjects, whose number is named where it is not that of the cases. A case that
+    has no structure, and in which none was found, has no score; without any, the summary has None.
+
+    Args:
+        rows: Scores of every case and structure.
+        labels: The structures.
+        subjects: Subject of case 1, 2, ...; of a case without a known one, what stands for it alone.
     """
     per_label = {}
     for label in labels:
@@ -135,12 +142,16 @@ def summarize(rows: Sequence[dict[str, Any]], labels: Sequence[Label]) -> dict[s
         }
     numbers = sorted({row["case"] for row in rows})
     by_case = [[row["dice"] for row in rows if row["case"] == number] for number in numbers]
-    means = np.array([value for value in map(_mean, by_case) if value is not None])
-    low, high = bootstrap_interval(means)
+    scores = {number: value for number, value in zip(numbers, map(_mean, by_case), strict=True) if value is not None}
+    means = np.array(list(scores.values()))
+    order = {subject: place for place, subject in enumerate(dict.fromkeys(subjects))}
+    people = by_subject(means, [order[subjects[number - 1]] for number in scores])
+    low, high = bootstrap_interval(people)
     scored = means.size > 0
     return {
         "cases": len(numbers),
-        "mean_dice": float(means.mean()) if scored else None,
+        **({"subjects": len(order)} if len(order) < len(numbers) else {}),
+        "mean_dice": float(people.mean()) if scored else None,
         "median_dice": float(np.median(means)) if scored else None,
         "worst_dice": float(means.min()) if scored else None,
         "interval_95": [low, high],

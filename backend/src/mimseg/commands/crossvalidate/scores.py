@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Label
-from mimseg.metrics.bootstrap import bootstrap_interval
-from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, by_subject, compare, format_p
+from mimseg.metrics.bootstrap import by_subject
+from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, compare, format_p
 from mimseg.training.validation import summarize
 
 NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
@@ -45,9 +45,10 @@ def cross_validation_scores(
         `method`, `validation`, `summary`, `steps`, and with several arms `comparison` and `verdict`. Means of cases and
         the 95 % bootstrap intervals beside them are over subjects; those of single structures are over cases.
     """
-    summary = summarize(rows["start"], labels)
+    summary = summarize(rows["start"], labels, subjects)
     numbers = [sorted(set(subjects)).index(subject) for subject in subjects]
-    summary.update(_spread(rows["start"], numbers), per_label=_per_label(rows["start"], labels))
+    spread = _spread(rows["start"], len(subjects))
+    summary.update(spread, subjects=len(set(subjects)), per_label=_per_label(rows["start"], labels))
     summary["scored_by"] = "cases" if unknown == len(subjects) else "subjects"
     scores: dict[str, Any] = {
         "method": f"{folds}-fold cross-validation {by_whom(len(subjects), unknown)}; the model itself was "
@@ -100,21 +101,15 @@ def worst_case(rows: Sequence[dict[str, Any]]) -> int:
     return numbers[int(np.argmin(np.nan_to_num([_mean_dice(rows, number) for number in numbers], nan=np.inf)))]
 
 
-def _spread(rows: Sequence[dict[str, Any]], subjects: Sequence[int]) -> dict[str, Any]:
-    """How much cases differ, which is worst, and the mean over subjects with its interval."""
-    every = case_dice(rows, len(subjects))
-    scored = np.isfinite(every)
-    dice = every[scored]
-    people = by_subject(dice, np.asarray(subjects)[scored].tolist())
-    low, high = bootstrap_interval(people)
+def _spread(rows: Sequence[dict[str, Any]], cases: int) -> dict[str, Any]:
+    """How much cases differ, and which is worst."""
+    every = case_dice(rows, cases)
+    dice = every[np.isfinite(every)]
     lower, upper = np.percentile(dice, [25, 75])
     return {
-        "subjects": len(set(subjects)),
-        "mean_dice": float(people.mean()) if people.size else None,
         "standard_deviation_dice": float(dice.std(ddof=1)) if len(dice) > 1 else None,
         "quartiles_dice": [float(lower), float(upper)],
         "worst_case": worst_case(rows),
-        "interval_95": [low, high],
     }
 
 

@@ -81,11 +81,15 @@ def show_model(model: str) -> Bundle:
 def export_model(model: str, target: Path) -> Path:
     """Write a model as one zip file (in `target`, if that is a folder).
 
+    Args:
+        model: Name, folder or zip file.
+        target: See `export_zip`.
+
     Raises:
         UserError: There is no such model, it is damaged, or the target cannot be written.
     """
     try:
-        return export_zip(find_bundle(model), target)
+        return export_zip(show_model(model).path, target)
     except OSError as fault:
         raise UserError(f"{target} cannot be written ({fault}).", "Choose another place.", "cannot-write") from fault
 

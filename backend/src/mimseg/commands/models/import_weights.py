@@ -71,6 +71,7 @@ def import_weights(settings: ImportSettings, reporter: Reporter) -> Imported:
     target = _target(settings, files.name, converted.segments)
     hints = ShapeHints(settings.window or declared.window, settings.heads or declared.heads, settings.patch_size)
     shape, assumed = getattr(importer, "read_shape", read_shape)(converted.tensors, hints)
+    _refuse_other_sizes(declared, shape, files.name)
     if hasattr(importer, "adapt"):
         converted = replace(converted, tensors=importer.adapt(converted.tensors, shape))
     source = f"{importer.TITLE} in a {declared.kind}" if declared.kind else importer.TITLE
@@ -134,6 +135,21 @@ def converted_network(
         )
     report.dropped.update(converted.dropped)
     return network, report
+
+
+def _refuse_other_sizes(declared: Declared, shape: NetworkSettings, name: str) -> None:
+    """What is declared of a network, its heads among it, cannot be trusted if it is another one's."""
+    wrong = [
+        f"{size} {value}, where its tensors have {getattr(shape, size)}"
+        for size, value in declared.sizes.items()
+        if getattr(shape, size) != value
+    ]
+    if wrong:
+        raise UserError(
+            f"{name} contradicts itself: it declares {'; '.join(wrong)}.",
+            "Get the file again, or import the one that its declarations belong to.",
+            "bad-weights",
+        )
 
 
 def _refuse_unknown(tensors: dict[str, Tensor], network: nn.Module, source: str) -> None:

@@ -57,6 +57,13 @@ def read_labelmap(
             beyond `like`, or some with `whole`.
     """
     path, reporter = Path(path), reporter or Reporter()
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder, but labels are one file.",
+            f"Give that file, ending in {formats.listed(formats.LABELS_READ)}; of DICOM, the file with the structures "
+            "(modality SEG or RTSTRUCT).",
+            "unsupported-format",
+        )
     file = open_image(path, like)
     _refuse_what_is_no_labelmap(file, path)
     array, grid = file.read(0, orientation or formats.UNSAID_ORIENTATION, reporter)

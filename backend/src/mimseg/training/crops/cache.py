@@ -49,6 +49,7 @@ class TrainingCase:
         sha256: Of the first image file, or of the labelmap where there is none.
         other_side: `(classes,)`: class of each class in a mirrored image; None without labels.
         source: What images are drawn from; None for a case with images.
+        subject: Whose case it is; empty if unknown. It is never written into a model.
     """
 
     identifier: str
@@ -61,6 +62,7 @@ class TrainingCase:
     membership: NDArray[np.bool_] | None = None
     other_side: Tensor | None = None
     source: LabelSource | None = None
+    subject: str = ""
 
     @property
     def shows_something(self) -> bool:
@@ -134,6 +136,7 @@ def load_training_case(
         digest,
         scheme.membership,
         torch.tensor(other_side, dtype=torch.uint8),
+        subject=case.subject,
     )
 
 
@@ -173,6 +176,7 @@ def _drawn_case(
         scheme.membership if scheme is not None else None,
         torch.tensor([0] if scheme is None else scheme.other_side(extras.partners), dtype=torch.uint8),
         source,
+        case.subject,
     )
 
 
