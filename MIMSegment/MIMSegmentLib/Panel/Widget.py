@@ -36,7 +36,7 @@ class Widget:
         self.parameters = None
         self.desktop = desktop or Desktop()
         self.catalog = Catalog(logic)
-        self.installer = installer or Install(logic.backend)
+        self.installer = installer or Install(logic.backend, confirm=self.desktop.confirm)
         self._getParameters = getParameters
         self._guiTag = None
         # The scene was closed or loaded since the parameters were read.
