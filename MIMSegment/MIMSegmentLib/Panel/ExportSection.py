@@ -101,6 +101,12 @@ class ExportSection:
             self._sayProblem(problem.message, problem.hint)
             return [], []
 
+    def sceneClosed(self):
+        """What was said of nodes that are gone does not stay on the screen."""
+        if not self._busy:
+            self.ui.exportStatusLabel.text = ""
+            self.ui.exportStatusLabel.visible = False
+
     def update(self, *_ignored):
         """Enable what can be done now."""
         chosen = self.ui.segmentationSelector.currentNode() is not None

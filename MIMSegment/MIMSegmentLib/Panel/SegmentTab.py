@@ -72,10 +72,14 @@ class SegmentTab(RunTab):
     # -- models
 
     def showModels(self):
-        """The models of this computer, with the remembered one chosen."""
+        """The models of this computer, with the remembered one chosen, or the one that the user chose before."""
         remembered = self.parameters.modelName if self.parameters is not None else ""
         names = [model["name"] for model in self.catalog.segmenters]
-        wanted = self.modelName if os.path.isabs(self.modelName) and self.modelName in names else remembered
+        # An empty scene remembers none.
+        keep = os.path.isabs(self.modelName) or (self._picked and remembered not in names)
+        wanted = self.modelName if keep and self.modelName in names else remembered
+        if wanted not in names:
+            self._picked = False
         self._filling = True
         self.ui.modelSelector.clear()
         for model in self.catalog.segmenters:
@@ -265,6 +269,12 @@ class SegmentTab(RunTab):
             text += " " + _("No result for: {names}").format(names=", ".join(result["failures"]))
         self.status.end(text)
         self.catalog.show(self.modelName, self.showCard)
+
+    def sceneClosed(self):
+        """What was said of nodes that are gone does not stay on the screen."""
+        self._why, self._late = "", None
+        if not self.logic.work.command:
+            self.status.end("")
 
     # -- what can be clicked
 

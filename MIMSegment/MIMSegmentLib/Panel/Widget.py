@@ -16,6 +16,11 @@ from MIMSegmentLib.Process.Install import Install
 from MIMSegmentLib.Process.Words import actionOf
 
 PAGES = ("segment", "finetune", "pretrain", "models", "computer")
+# Parameters that say how the user works, not what is in the scene: they outlive it.
+HABITS = (
+    "device", "exportSegNrrd", "exportNifti", "exportNrrd", "exportDicom", "finetuneMinutes", "ownScansMinutes",
+    "pretrainMinutes",
+)  # fmt: skip
 # What packages are installed for, by the action of a remedy.
 INSTALLS = {"install": "segment", "train": "train", "dicom": "dicom"}
 
@@ -41,6 +46,7 @@ class Widget:
         self._guiTag = None
         # The scene was closed or loaded since the parameters were read.
         self._stale = False
+        self._habits = {}
         self._boundWidgets = {
             widget.property("SlicerParameterName"): widget
             for widget in vars(ui).values()
@@ -109,9 +115,15 @@ class Widget:
 
     def sceneEndClose(self, shown):
         """Start with an empty scene."""
+        self.segmentTab.sceneClosed()
+        self.exportSection.sceneClosed()
         self.finetuneTab.sceneClosed()
         self.rankSection.sceneClosed()
         self.pretrainTab.sceneClosed()
+        if self._habits:
+            parameters = self._getParameters(True)
+            for name, value in self._habits.items():
+                setattr(parameters, name, value)
         if shown:
             self.connectParameters()
         self.update()
@@ -152,6 +164,7 @@ class Widget:
         """Leave the parameters of the scene alone."""
         if self.parameters is None:
             return
+        self._habits = {name: getattr(self.parameters, name) for name in HABITS}
         self.parameters.disconnectGui(self._guiTag)
         self.parameters = None
         for tab in self.tabs:
