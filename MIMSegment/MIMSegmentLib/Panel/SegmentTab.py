@@ -290,14 +290,16 @@ class SegmentTab(RunTab):
         self.ui.quickCheckBox.enabled = quick is not None
         self.ui.quickCheckBox.text, self.ui.quickCheckBox.toolTip = Texts.quickText(quick)
         self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice)
-        if not running:
-            self.showHints()
+        self.showHints()
 
     def showHints(self):
-        """Say what is missing before Segment, unless the outcome of a run is shown."""
-        if self.logic.work.command:
+        """Say what is missing before Segment, or what it waits for."""
+        running = self.logic.work.command
+        if running == "segment":
             return
-        if self.ui.inputVolumeSelector.currentNode() is None:
+        if running:
+            text = Texts.waitingText(running)
+        elif self.ui.inputVolumeSelector.currentNode() is None:
             text = _("Load a scan (or the demo volume in Sample Data) and choose it above.")
         elif self.missingChannels():
             text = self.missingChannels()
@@ -306,7 +308,7 @@ class SegmentTab(RunTab):
         else:
             doubts = [doubt.sentence for doubt in self.doubts()]
             text = doubts[0] if doubts else ""
-        text = " ".join(part for part in (self._why, text) if part)
+        text = " ".join(part for part in ("" if running else self._why, text) if part)
         self.ui.segmentHintLabel.text = text
         self.ui.segmentHintLabel.visible = bool(text)
 

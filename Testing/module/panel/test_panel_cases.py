@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fake_backend import fake_backend
-from logic_tools import add_segmentation, add_volume, box
+from logic_tools import add_segmentation, add_volume, box, is_alive
 from panel_tools import FakeDesktop, cells, names_of, open_panel, run_to_end, show, shown, wait
 
 
@@ -173,3 +173,25 @@ def test_no_images_are_drawn_of_cases_with_volumes(panel, labelled):
     assert name == "finished", result
     assert result["drawnImages"] == ""
     assert not shown(panel, panel.ui.drawnImagesLabel)
+
+
+@pytest.mark.parametrize("name", ["check", "plan"])
+def test_check_and_plan_become_cancel_and_segment_says_what_it_waits_for(panel, labelled, name):
+    panel.ui.addCaseButton.click()
+    panel.ui.inputVolumeSelector.setCurrentNode(labelled[0])
+    button = getattr(panel.ui, f"{name}Button")
+    text = button.text
+    button.click()
+    assert (button.text, button.enabled) == ("Cancel", True)
+    assert not panel.ui.segmentButton.enabled
+    assert "waits until" in panel.ui.segmentHintLabel.text
+    show(panel, "segment")
+    assert shown(panel, panel.ui.segmentHintLabel)
+    assert wait(lambda: panel.logic.processId)
+    process = panel.logic.processId
+    assert run_to_end(panel, button)[0] == "stopped"
+    assert not is_alive(process)
+    assert (button.text, button.enabled) == (text, True)
+    assert "Canceled" in panel.ui.finetuneStatusLabel.text
+    assert panel.ui.segmentButton.enabled
+    assert panel.ui.segmentHintLabel.text == ""

@@ -100,7 +100,8 @@ class FinetuneTab(TrainingTab):
     # -- check and plan
 
     def onCheck(self):
-        self.logic.checkCases(self.initial())
+        if not self._cancelled("check", self.ui.checkButton):
+            self.logic.checkCases(self.initial())
 
     def onCasesChanged(self):
         self.findings.clear()
@@ -108,7 +109,16 @@ class FinetuneTab(TrainingTab):
 
     def onPlan(self):
         """Say what Start would do."""
-        self.whenInstalled("train", self.logic.planFinetuning, self._options())
+        if not self._cancelled("plan", self.ui.planButton):
+            self.whenInstalled("train", self.logic.planFinetuning, self._options())
+
+    def _cancelled(self, command, button):
+        """Stop what its own button has started, if that runs."""
+        if self.logic.work.command != command:
+            return False
+        button.enabled = False
+        self.logic.cancel(command)
+        return True
 
     def onAnnounced(self, fields):
         """What a training says of itself before its first step is a plan, too."""
@@ -174,6 +184,9 @@ class FinetuneTab(TrainingTab):
     # -- what a run tells
 
     def onStarted(self, command):
+        if command == "check":
+            # Their report is replaced.
+            self.findings.clear()
         if command != "finetune":
             return
         self._measured, self._best, self._report = {}, None, ""
@@ -247,8 +260,10 @@ class FinetuneTab(TrainingTab):
         scoring = self.running and not self.logic.foldsDone
         names = self.logic.unfinishedTrainings() if idle else []
         unfinished = bool(names)
-        self.ui.checkButton.enabled = not work and not self.running and count > 0
-        self.ui.planButton.enabled = not work and not training and ready
+        self.ui.checkButton.text = _("Cancel") if work == "check" else _("Check data")
+        self.ui.checkButton.enabled = work == "check" or (not work and not self.running and count > 0)
+        self.ui.planButton.text = _("Cancel") if work == "plan" else _("Plan")
+        self.ui.planButton.enabled = work == "plan" or (not work and not training and ready)
         self.ui.finetuneButton.text = _("Stop and keep the best") if self.running else _("Start")
         self.ui.finetuneButton.enabled = (self.running and not scoring) or (idle and ready)
         self.ui.resumeFinetuneButton.text = _("Pause") if self.running else _("Resume")
