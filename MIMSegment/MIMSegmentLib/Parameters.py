@@ -55,12 +55,38 @@ _kept = []
 def parametersOf(node, fresh=False):
     """The parameters of a node, one object for each node.
 
-    The objects are kept: their connections to widgets observe the node by a function that holds the object, and VTK
-    lets Python's garbage collection empty that function, once nothing else holds it, while the node may still call it.
-
     :param fresh: an object that has read nothing yet. The values are read when the object is made and when the node is
         modified, which it is not when a node that it refers to is loaded after it.
     """
-    if fresh or not _kept or _kept[-1].parameterNode is not node:
-        _kept.append(Parameters(node))
-    return _kept[-1]
+    if fresh or not _kept or _kept[0].parameterNode is not node:
+        _kept[:] = [Parameters(node)]
+    return _kept[0]
+
+
+def bind(parameters, widgets):
+    """Bind widgets by name of their parameter; returns the function that unbinds them.
+
+    Slicer's `disconnectGui` leaves behind the observer by which a change of the node gets into the widgets: each one
+    makes every change slower, and VTK may still call it when Python has collected what it belongs to.
+    """
+    tags = []
+    observe = parameters.AddObserver
+
+    def addObserver(*arguments):
+        tags.append(observe(*arguments))
+        return tags[-1]
+
+    # Seen by Slicer's connectParametersToGui before the method of the class.
+    parameters.AddObserver = addObserver
+    try:
+        # Not connectGui: it returns nothing, so that its connections could never be undone.
+        guiTag = parameters.connectParametersToGui(widgets)
+    finally:
+        del parameters.AddObserver
+
+    def unbind():
+        parameters.disconnectGui(guiTag)
+        for tag in tags:
+            parameters.RemoveObserver(tag)
+
+    return unbind

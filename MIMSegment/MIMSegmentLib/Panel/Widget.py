@@ -12,6 +12,7 @@ from MIMSegmentLib.Panel.Setup import Setup
 from MIMSegmentLib.Panel.Training.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Panel.Training.PretrainTab import PretrainTab
 from MIMSegmentLib.Panel.Training.RankSection import RankSection
+from MIMSegmentLib.Parameters import bind
 from MIMSegmentLib.Process.Install import Install
 from MIMSegmentLib.Process.Words import actionOf
 
@@ -43,7 +44,7 @@ class Widget:
         self.catalog = Catalog(logic)
         self.installer = installer or Install(logic.backend, confirm=self.desktop.confirm)
         self._getParameters = getParameters
-        self._guiTag = None
+        self._unbind = None
         # The scene was closed or loaded since the parameters were read.
         self._stale = False
         self._habits = {}
@@ -155,8 +156,7 @@ class Widget:
         if not parameters.parameterNode.GetNodeReferenceID("inputVolume"):
             parameters.inputVolume = self.logic.scene.firstVolume()
         self.parameters = parameters
-        # Not connectGui: it returns nothing, so that its connections could never be undone.
-        self._guiTag = parameters.connectParametersToGui(self._boundWidgets)
+        self._unbind = bind(parameters, self._boundWidgets)
         for tab in self.tabs:
             tab.setParameters(parameters)
 
@@ -165,7 +165,7 @@ class Widget:
         if self.parameters is None:
             return
         self._habits = {name: getattr(self.parameters, name) for name in HABITS}
-        self.parameters.disconnectGui(self._guiTag)
+        self._unbind()
         self.parameters = None
         for tab in self.tabs:
             tab.setParameters(None)

@@ -155,3 +155,22 @@ def test_what_was_said_of_a_closed_scene_is_gone_with_it(opened, slicer, scene):
     for label in (panel.ui.segmentStatusLabel, panel.ui.exportStatusLabel):
         assert label.text == ""
         assert not shown(panel, label)
+
+
+def reads_of_a_keystroke(panel):
+    """How many values are read from the parameters when one letter is typed."""
+    names, parameters = [], panel.parameters
+    before = parameters.getValue
+    parameters.getValue = lambda name: names.append(name) or before(name)
+    panel.ui.newModelNameEdit.text += "x"
+    del parameters.getValue
+    return len(names)
+
+
+def test_typing_stays_as_quick_however_often_the_module_was_visited(opened, slicer, scene):
+    panel = opened.panel
+    once = reads_of_a_keystroke(panel)
+    for _number in range(3):
+        slicer.util.selectModule("Data")
+        slicer.util.selectModule("MIMSegment")
+    assert reads_of_a_keystroke(panel) == once > 0
