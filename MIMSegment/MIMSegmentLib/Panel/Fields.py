@@ -7,3 +7,13 @@ def connectPath(edit, slot):
     Its own signal currentPathChanged tells only of what it accepts as a path.
     """
     edit.comboBox().connect("editTextChanged(QString)", slot)
+
+
+def followDeletion(selector):
+    """Choose nothing once the chosen node of a qMRMLNodeComboBox is deleted: by itself it may jump to the neighbour."""
+
+    def onRemoval(node):
+        if node is selector.currentNode():
+            selector.setCurrentNode(None)
+
+    selector.connect("nodeAboutToBeRemoved(vtkMRMLNode*)", onRemoval)

@@ -6,6 +6,7 @@ from MIMSegmentLib.Panel.Catalog import Catalog
 from MIMSegmentLib.Panel.ComputerTab import ComputerTab
 from MIMSegmentLib.Panel.Desktop import Desktop
 from MIMSegmentLib.Panel.ExportSection import ExportSection
+from MIMSegmentLib.Panel.Fields import followDeletion
 from MIMSegmentLib.Panel.ModelsTab import ModelsTab
 from MIMSegmentLib.Panel.SegmentTab import SegmentTab
 from MIMSegmentLib.Panel.Setup import Setup
@@ -53,6 +54,10 @@ class Widget:
             for widget in vars(ui).values()
             if widget.property("SlicerParameterName")
         }
+        for selector in (
+            ui.inputVolumeSelector, ui.segmentationSelector, ui.caseVolumeSelector, ui.caseSegmentationSelector
+        ):  # fmt: skip
+            followDeletion(selector)
         self._entered = False
         self._newModel = ""
         self.setup = Setup(self.installer, self.desktop, self.catalog)
@@ -85,6 +90,7 @@ class Widget:
         logic.message.connect(self.addToLog)
         self.installer.message.connect(self.addToLog)
         self.catalog.changed.connect(self._onModels)
+        self.catalog.failed.connect(lambda _message, _hint: self.update())
         for tab in self.tabs:
             tab.status.remedied.connect(self._onRemedy)
         self.exportSection.remedied.connect(self._onRemedy)
