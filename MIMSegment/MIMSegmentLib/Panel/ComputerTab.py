@@ -41,14 +41,20 @@ class ComputerTab:
     # -- check
 
     def onCheck(self):
+        self._sayChecking()
+        self.catalog.examine(quick=False)
+
+    def _sayChecking(self):
         self._checking = True
         self.ui.computerReportLabel.text = escape(_("Checking; this takes up to half a minute ..."))
+        self._showRemedies([])
         self.update()
-        self.catalog.examine(quick=False)
 
     def showExamination(self):
         """Show what was found, and a remedy for each thing that is missing."""
         self._checking = False
+        # Only now: one that cannot run the backend must not come back in the next session.
+        self.desktop.remember("Python", self.logic.backend.interpreter)
         found = self.catalog.examination
         self.ui.computerReportLabel.text = Texts.computerReport(found)
         self._showRemedies(found["advice"])
@@ -130,7 +136,10 @@ class ComputerTab:
         self.update()
         if path and not os.path.isfile(path):
             return
-        self.desktop.remember("Python", path)
+        if not path:
+            self.desktop.remember("Python", "")
+        self.catalog.forgetExamination()
+        self._sayChecking()
         self.logic.useInterpreter(path)
         self.catalog.examine()
 
