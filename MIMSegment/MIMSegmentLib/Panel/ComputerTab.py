@@ -119,7 +119,10 @@ class ComputerTab:
         if message:
             self.status.fail(message, hint)
         else:
-            self.status.begin(_("Installing; the log below shows how it goes ..."))
+            text = _("Installing; the log below shows how it goes ...")
+            if self.setup.purpose == "train":
+                text += " " + _("Slicer stands still for some minutes while PyTorch is installed.")
+            self.status.begin(text)
         if self._setupShown:
             self._showSetup(True, f"{message} {hint}" if message else _("Installing; the log shows how it goes ..."))
         self.update()

@@ -194,7 +194,11 @@ class Install:
             if exitCode != 0:
                 self._fail(
                     _("Installing packages failed (pip ended with code {code}).").format(code=exitCode),
-                    _("The log says why: often the network, a proxy or a full disk. Then try again."),
+                    _(
+                        "The log says why: often the network, a proxy or a full disk; then try again. Without"
+                        " permission to write into Slicer's folder, choose a Python below 'Use another Python'"
+                        " on the tab Computer."
+                    ),
                 )
                 return
             self._installSteps(rest, constraints)

@@ -44,7 +44,11 @@ class PyTorch:
         except Exception as fault:
             raise Problem(
                 _("PyTorch could not be installed ({reason}).").format(reason=fault),
-                _("Restart 3D Slicer and try again, or install it in the module 'PyTorch Utils', which says more."),
+                _(
+                    "Restart 3D Slicer and try again, or install it in the module 'PyTorch Utils', which says more."
+                    " Without permission to write into Slicer's folder, choose a Python below 'Use another Python'"
+                    " on the tab Computer."
+                ),
             ) from fault
         finally:
             if kept is None:

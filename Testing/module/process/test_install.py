@@ -207,6 +207,8 @@ def test_a_failed_installation_can_be_repeated(make_computer):
     name, _message, hint = computer.wait()
     assert name == "failed"
     assert "network" in hint
+    assert "permission" in hint
+    assert "Use another Python" in hint
     assert ("message", "ERROR: no network") in computer.events
     computer.events.clear()
     computer.set(pip_fails=False)
