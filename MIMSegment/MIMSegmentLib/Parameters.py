@@ -6,7 +6,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 @parameterNodeWrapper
 class Parameters:
-    """What the user chose in the panel; saved with the scene.
+    """What the user chose in the panel; saved with the scene, which may be passed on: no folders of this computer.
 
     Fields that a widget of the .ui names as SlicerParameterName are bound to it by `connectGui`. Lists that depend on
     the models of this computer (model, device, structures, start) are kept as text and bound by the tabs.
@@ -15,6 +15,7 @@ class Parameters:
     inputVolume: vtkMRMLScalarVolumeNode
     modelName: str = ""
     device: str = "auto"
+    # JSON: names of structures by name of the model.
     leftOutStructures: str = ""
     quick: bool = False
     reducedPrecision: bool = False
@@ -37,13 +38,10 @@ class Parameters:
     locatorModel: str = ""
     locatorStructure: str = ""
     trainedSide: str = ""
-    ownScansFolder: str = ""
     ownScansMinutes: Annotated[int, WithinRange(1, 10000)] = 60
 
-    unlabeledFolder: str = ""
     uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
-    pretrainFolder: str = ""
     pretrainName: str = "my-pretraining"
     pretrainMinutes: Annotated[int, WithinRange(1, 100000)] = 480
     pretrainMethod: str = "mae"

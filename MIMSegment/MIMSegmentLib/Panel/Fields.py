@@ -9,6 +9,17 @@ def connectPath(edit, slot):
     edit.comboBox().connect("editTextChanged(QString)", slot)
 
 
+def rememberPath(edit, desktop, name, slot):
+    """Show the path that is remembered on this computer, remember what it becomes, then call `slot(path)`."""
+
+    def onChanged(path):
+        desktop.remember(name, path)
+        slot(path)
+
+    edit.currentPath = desktop.recall(name)
+    connectPath(edit, onChanged)
+
+
 def followDeletion(selector):
     """Choose nothing once the chosen node of a qMRMLNodeComboBox is deleted: by itself it may jump to the neighbour."""
 

@@ -201,7 +201,9 @@ def test_training_asks_for_its_packages_when_it_is_first_used(bare, scene):
     FakeDesktop.answers["confirm"] = True
     bare.ui.finetuneButton.click()
     assert "PyTorch" in bare.desktop.done[-1][1]
+    assert "Slicer stands still" in bare.desktop.done[-1][1]
     assert bare.installer.running == "train"
+    assert "Slicer stands still" in bare.ui.installStatusLabel.text
     assert not bare.logic.running
 
 
@@ -277,18 +279,18 @@ def test_a_button_goes_back_to_slicers_python(panel):
 
 
 @pytest.mark.parametrize(
-    ("edit", "parameter"),
+    ("edit", "name"),
     [
-        ("pretrainFolderEdit", "pretrainFolder"),
-        ("ownScansEdit", "ownScansFolder"),
-        ("unlabeledFolderEdit", "unlabeledFolder"),
+        ("pretrainFolderEdit", "PretrainFolder"),
+        ("ownScansEdit", "OwnScansFolder"),
+        ("unlabeledFolderEdit", "UnlabeledFolder"),
     ],
 )
-def test_an_emptied_folder_is_forgotten(panel, tmp_path, edit, parameter):
+def test_a_folder_is_remembered_on_this_computer_until_it_is_emptied(panel, tmp_path, edit, name):
     getattr(panel.ui, edit).currentPath = str(tmp_path)
-    assert getattr(panel.parameters, parameter) == str(tmp_path)
+    assert FakeDesktop.settings[name] == str(tmp_path)
     getattr(panel.ui, edit).currentPath = ""
-    assert getattr(panel.parameters, parameter) == ""
+    assert FakeDesktop.settings[name] == ""
 
 
 # -- sample data

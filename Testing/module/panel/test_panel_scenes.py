@@ -40,7 +40,6 @@ def choose(panel, scene):
     panel.ui.inputVolumeSelector.setCurrentNode(chosen)
     panel.ui.segmentationSelector.setCurrentNode(result)
     panel.ui.deviceSelector.setCurrentIndex(1)
-    panel.ui.pretrainFolderEdit.currentPath = "scans"
     panel.ui.finetuneMinutesSpinBox.value = 77
 
 
@@ -50,7 +49,6 @@ def check(panel):
     assert panel.ui.inputVolumeSelector.currentNode().GetName() == parameters.inputVolume.GetName() == "Chosen"
     assert panel.ui.segmentationSelector.currentNode().GetName() == parameters.segmentation.GetName() == "Result"
     assert (panel.ui.deviceSelector.currentIndex, parameters.device) == (1, "cpu")
-    assert panel.ui.pretrainFolderEdit.currentPath == parameters.pretrainFolder == "scans"
     assert panel.ui.finetuneMinutesSpinBox.value == parameters.finetuneMinutes == 77
 
 
@@ -174,3 +172,42 @@ def test_typing_stays_as_quick_however_often_the_module_was_visited(opened, slic
         slicer.util.selectModule("Data")
         slicer.util.selectModule("MIMSegment")
     assert reads_of_a_keystroke(panel) == once > 0
+
+
+def add_pretraining(panel, folder):
+    """A finished pre-training in the list of starts, chosen; returns its path."""
+    run = folder / "pretrainings" / "Meier"
+    run.mkdir(parents=True)
+    (run / "pretraining.json").write_text("{}")
+    panel.logic.pretrainings = lambda: [{"name": run.name, "path": str(run)}] if run.exists() else []
+    panel.finetuneTab.showStarts()
+    panel.ui.startFromSelector.setCurrentIndex(1)
+    return run
+
+
+def test_no_path_of_this_computer_gets_into_the_scene(opened, scene, tmp_path):
+    panel = opened.panel
+    run = add_pretraining(panel, tmp_path)
+    assert panel.finetuneTab.initial() == str(run)
+    for edit in (panel.ui.unlabeledFolderEdit, panel.ui.pretrainFolderEdit, panel.ui.ownScansEdit):
+        edit.currentPath = str(tmp_path)
+    panel.ui.exportFolderEdit.currentPath = str(tmp_path)
+    text = saved(scene)
+    assert "pretraining:Meier" in text.replace("%3A", ":")
+    assert tmp_path.name not in text
+
+
+def test_a_start_that_is_not_on_this_computer_is_named(opened, slicer, scene, tmp_path):
+    panel = opened.panel
+    run = add_pretraining(panel, tmp_path)
+    text = saved(scene)
+    scene.Clear(0)
+    load(scene, text)
+    assert panel.finetuneTab.initial() == str(run)
+    assert panel.ui.startHintLabel.text == ""
+    shutil.rmtree(run)
+    load(scene, text)
+    assert panel.finetuneTab.initial() == "tiny"
+    assert "Meier" in panel.ui.startHintLabel.text
+    panel.ui.startFromSelector.setCurrentIndex(1)
+    assert panel.ui.startHintLabel.text == ""

@@ -13,6 +13,8 @@ from MIMSegmentLib.Panel.Training.TrainingTexts import doneText, planText
 from MIMSegmentLib.Process.Command import FinetuneOptions, chosen
 
 FROM_NOTHING = "none"
+# Before the name of a pre-training run, as it is kept with the scene: its path says where it lies on this computer.
+PRETRAINING = "pretraining:"
 
 
 class FinetuneTab(TrainingTab):
@@ -22,7 +24,7 @@ class FinetuneTab(TrainingTab):
         status = RunStatus(ui.finetuneProgressBar, ui.finetuneStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status, "finetune", _("Fine-tuning"))
         self.cases = CasesSection(ui, logic, desktop, self.status)
-        self.fewCases = FewCasesSection(ui, logic)
+        self.fewCases = FewCasesSection(ui, logic, desktop)
         self.locator = LocatorSection(ui, catalog)
         self.findings = FindingsSection(ui, desktop)
         self.drawnImages = RunPicture(ui.drawnImagesLabel)
@@ -52,7 +54,6 @@ class FinetuneTab(TrainingTab):
     def setParameters(self, parameters):
         """Follow these parameters (None: none) from now on."""
         self.parameters = self.cases.parameters = parameters
-        self.fewCases.setParameters(parameters)
         self.locator.setParameters(parameters)
         if parameters is not None:
             self.showStarts()
@@ -64,26 +65,41 @@ class FinetuneTab(TrainingTab):
         """Models, pre-training runs, and nothing."""
         wanted = self.parameters.startFrom if self.parameters is not None else ""
         self._starts = [
-            *((_("Model: {name}").format(name=model["title"]), model["name"]) for model in self.catalog.usable),
-            *((_("Pre-training: {name}").format(name=run["name"]), run["path"]) for run in self.logic.pretrainings()),
-            (_("Nothing (from scratch)"), FROM_NOTHING),
+            *(
+                (_("Model: {name}").format(name=model["title"]), model["name"], model["name"])
+                for model in self.catalog.usable
+            ),
+            *(
+                (_("Pre-training: {name}").format(name=run["name"]), run["path"], PRETRAINING + run["name"])
+                for run in self.logic.pretrainings()
+            ),
+            (_("Nothing (from scratch)"), FROM_NOTHING, FROM_NOTHING),
         ]
-        values = [value for _text, value in self._starts]
+        kept = [keptAs for _text, _value, keptAs in self._starts]
         self._filling = True
         self.ui.startFromSelector.clear()
-        for text, _value in self._starts:
+        for text, _value, _kept in self._starts:
             self.ui.startFromSelector.addItem(text)
         # A model for CT is no start for MR: where there are both, nobody but the user can say which one suits.
         modalities = {model.get("modality") for model in self.catalog.usable}
-        usual = 0 if len(modalities) < 2 else len(values) - 1
-        self.ui.startFromSelector.setCurrentIndex(values.index(wanted) if wanted in values else usual)
+        usual = 0 if len(modalities) < 2 else len(kept) - 1
+        self.ui.startFromSelector.setCurrentIndex(kept.index(wanted) if wanted in kept else usual)
         self._filling = False
+        missing = wanted and wanted not in kept and bool(self.catalog.models)
+        self._sayMissing(wanted.removeprefix(PRETRAINING) if missing else "")
         self.update()
 
     def onStartChosen(self, index):
         if not self._filling and self.parameters is not None and index >= 0:
-            self.parameters.startFrom = self._starts[index][1]
+            self.parameters.startFrom = self._starts[index][2]
+            self._sayMissing("")
             self.onChoiceChanged()
+
+    def _sayMissing(self, name):
+        """What a scene names as the start is not on this computer; "" if it is."""
+        text = _("{name}, from which this scene starts a training, is not on this computer.").format(name=name)
+        self.ui.startHintLabel.text = text if name else ""
+        self.ui.startHintLabel.visible = bool(name)
 
     def initial(self):
         """Name of a model, path of a pre-training run, or "none"."""
