@@ -8,7 +8,7 @@ from MIMSegmentLib.Panel.Desktop import Desktop
 from MIMSegmentLib.Panel.ExportSection import ExportSection
 from MIMSegmentLib.Panel.Fields import followDeletion
 from MIMSegmentLib.Panel.ModelsTab import ModelsTab
-from MIMSegmentLib.Panel.SegmentTab import SegmentTab
+from MIMSegmentLib.Panel.Segment.SegmentTab import SegmentTab
 from MIMSegmentLib.Panel.Setup import Setup
 from MIMSegmentLib.Panel.Training.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Panel.Training.PretrainTab import PretrainTab
