@@ -6,7 +6,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 @parameterNodeWrapper
 class Parameters:
-    """What the user chose in the panel; saved with the scene.
+    """What the user chose in the panel; saved with the scene, which may be passed on: no folders of this computer.
 
     Fields that a widget of the .ui names as SlicerParameterName are bound to it by `connectGui`. Lists that depend on
     the models of this computer (model, device, structures, start) are kept as text and bound by the tabs.
@@ -15,6 +15,7 @@ class Parameters:
     inputVolume: vtkMRMLScalarVolumeNode
     modelName: str = ""
     device: str = "auto"
+    # JSON: names of structures by name of the model.
     leftOutStructures: str = ""
     quick: bool = False
     reducedPrecision: bool = False
@@ -37,13 +38,10 @@ class Parameters:
     locatorModel: str = ""
     locatorStructure: str = ""
     trainedSide: str = ""
-    ownScansFolder: str = ""
     ownScansMinutes: Annotated[int, WithinRange(1, 10000)] = 60
 
-    unlabeledFolder: str = ""
     uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
 
-    pretrainFolder: str = ""
     pretrainName: str = "my-pretraining"
     pretrainMinutes: Annotated[int, WithinRange(1, 100000)] = 480
     pretrainMethod: str = "mae"
@@ -55,12 +53,38 @@ _kept = []
 def parametersOf(node, fresh=False):
     """The parameters of a node, one object for each node.
 
-    The objects are kept: their connections to widgets observe the node by a function that holds the object, and VTK
-    lets Python's garbage collection empty that function, once nothing else holds it, while the node may still call it.
-
     :param fresh: an object that has read nothing yet. The values are read when the object is made and when the node is
         modified, which it is not when a node that it refers to is loaded after it.
     """
-    if fresh or not _kept or _kept[-1].parameterNode is not node:
-        _kept.append(Parameters(node))
-    return _kept[-1]
+    if fresh or not _kept or _kept[0].parameterNode is not node:
+        _kept[:] = [Parameters(node)]
+    return _kept[0]
+
+
+def bind(parameters, widgets):
+    """Bind widgets by name of their parameter; returns the function that unbinds them.
+
+    Slicer's `disconnectGui` leaves behind the observer by which a change of the node gets into the widgets: each one
+    makes every change slower, and VTK may still call it when Python has collected what it belongs to.
+    """
+    tags = []
+    observe = parameters.AddObserver
+
+    def addObserver(*arguments):
+        tags.append(observe(*arguments))
+        return tags[-1]
+
+    # Seen by Slicer's connectParametersToGui before the method of the class.
+    parameters.AddObserver = addObserver
+    try:
+        # Not connectGui: it returns nothing, so that its connections could never be undone.
+        guiTag = parameters.connectParametersToGui(widgets)
+    finally:
+        del parameters.AddObserver
+
+    def unbind():
+        parameters.disconnectGui(guiTag)
+        for tag in tags:
+            parameters.RemoveObserver(tag)
+
+    return unbind

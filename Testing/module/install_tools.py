@@ -57,8 +57,14 @@ class Computer:
         self.set(packages=packages)
         self.pytorch = PyTorch(self)
         self.events = []
-        self.install = Install(self.backend, packaging=lambda: None, pytorch=lambda: self.pytorch)
+        self.questions = []
+        self.says = True
+        self.install = Install(self.backend, packaging=lambda: None, pytorch=lambda: self.pytorch, confirm=self.confirm)
         self.listen(self.install)
+
+    def confirm(self, question):
+        self.questions.append(question)
+        return self.says
 
     def listen(self, install):
         for name in ("message", "finished", "failed"):

@@ -52,7 +52,12 @@ class Catalog:
 
     def examine(self, quick=True):
         """Ask what this computer can do."""
-        self._logic.checkComputer(self._onExamined, quick)
+        python = self._logic.backend.interpreter
+        self._logic.checkComputer(lambda answer: self._onExamined(python, answer), quick)
+
+    def forgetExamination(self):
+        """Another Python is used from now on: what the last one said does not hold."""
+        self.examination = None
 
     def show(self, name, callback):
         """Call `callback(name, facts)` with what is known of a model, at once if it was asked before."""
@@ -99,7 +104,10 @@ class Catalog:
         for callback in callbacks:
             callback(name, answer.result)
 
-    def _onExamined(self, answer):
+    def _onExamined(self, python, answer):
+        if python != self._logic.backend.interpreter:
+            # A late answer; the Python that took its place was asked, too.
+            return
         if not answer.ok:
             self.failed.emit(answer.message, answer.hint)
             return

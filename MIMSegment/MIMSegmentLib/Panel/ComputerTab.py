@@ -41,14 +41,20 @@ class ComputerTab:
     # -- check
 
     def onCheck(self):
+        self._sayChecking()
+        self.catalog.examine(quick=False)
+
+    def _sayChecking(self):
         self._checking = True
         self.ui.computerReportLabel.text = escape(_("Checking; this takes up to half a minute ..."))
+        self._showRemedies([])
         self.update()
-        self.catalog.examine(quick=False)
 
     def showExamination(self):
         """Show what was found, and a remedy for each thing that is missing."""
         self._checking = False
+        # Only now: one that cannot run the backend must not come back in the next session.
+        self.desktop.remember("Python", self.logic.backend.interpreter)
         found = self.catalog.examination
         self.ui.computerReportLabel.text = Texts.computerReport(found)
         self._showRemedies(found["advice"])
@@ -113,7 +119,10 @@ class ComputerTab:
         if message:
             self.status.fail(message, hint)
         else:
-            self.status.begin(_("Installing; the log below shows how it goes ..."))
+            text = _("Installing; the log below shows how it goes ...")
+            if self.setup.purpose == "train":
+                text += " " + _("Slicer stands still for some minutes while PyTorch is installed.")
+            self.status.begin(text)
         if self._setupShown:
             self._showSetup(True, f"{message} {hint}" if message else _("Installing; the log shows how it goes ..."))
         self.update()
@@ -130,7 +139,10 @@ class ComputerTab:
         self.update()
         if path and not os.path.isfile(path):
             return
-        self.desktop.remember("Python", path)
+        if not path:
+            self.desktop.remember("Python", "")
+        self.catalog.forgetExamination()
+        self._sayChecking()
         self.logic.useInterpreter(path)
         self.catalog.examine()
 

@@ -3,7 +3,7 @@ from html import escape
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Panel.Fields import connectPath
+from MIMSegmentLib.Panel.Fields import rememberPath
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Process.Words import actionOf
 from MIMSegmentLib.Scene.ResultFiles import DICOM
@@ -33,8 +33,7 @@ class ExportSection:
         )
         # A DICOM segmentation is being written.
         self._busy = False
-        ui.exportFolderEdit.currentPath = desktop.recall("ExportFolder")
-        connectPath(ui.exportFolderEdit, self.onFolderChanged)
+        rememberPath(ui.exportFolderEdit, desktop, "ExportFolder", self.update)
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.update)
         for _ending, box in self._boxes:
             box.connect("toggled(bool)", self.update)
@@ -48,10 +47,6 @@ class ExportSection:
     def formats(self):
         """Endings of the checked kinds of files that can be written."""
         return [ending for ending, box in self._boxes if box.checked and (ending != DICOM or not self._whyNoDicom())]
-
-    def onFolderChanged(self, path):
-        self.desktop.remember("ExportFolder", path)
-        self.update()
 
     def onExport(self):
         node, folder = self.ui.segmentationSelector.currentNode(), self.ui.exportFolderEdit.currentPath
@@ -100,6 +95,12 @@ class ExportSection:
         except Problem as problem:
             self._sayProblem(problem.message, problem.hint)
             return [], []
+
+    def sceneClosed(self):
+        """What was said of nodes that are gone does not stay on the screen."""
+        if not self._busy:
+            self.ui.exportStatusLabel.text = ""
+            self.ui.exportStatusLabel.visible = False
 
     def update(self, *_ignored):
         """Enable what can be done now."""

@@ -30,6 +30,11 @@ class Setup:
         """True while packages are being installed."""
         return bool(self._installer.running)
 
+    @property
+    def purpose(self):
+        """What packages are being, or were last, installed for: "segment", "dicom" or "train"."""
+        return self._purpose
+
     def can(self, purpose):
         """False if it is known that packages for "segment" or "train" are missing."""
         examination = self._catalog.examination
@@ -64,6 +69,7 @@ class Setup:
             what = _("Segmenting needs OpenVINO, about 60 MB, once.")
         else:
             what = _("Training needs PyTorch (through the PyTorch extension) and MONAI, once; they are large.")
+            what += " " + _("Slicer stands still for some minutes while PyTorch is installed.")
         return what + " " + _("Nothing of Slicer's own is replaced. Install it now?")
 
     def _onInstalled(self, purpose):

@@ -31,6 +31,15 @@ def phaseText(phase):
     }.get(phase, phase.capitalize())
 
 
+def waitingText(command):
+    """Why Segment has to wait while something else runs."""
+    return {
+        "check": _("Segment waits until the cases are checked; Cancel on the tab Fine-tune ends that."),
+        "plan": _("Segment waits until the training is planned; Cancel on the tab Fine-tune ends that."),
+        "rank": _("Segment waits until the scans are ranked; Cancel on the tab Fine-tune ends that."),
+    }[command]
+
+
 def durationText(seconds):
     """Seconds as people say them."""
     seconds = max(1, round(seconds))

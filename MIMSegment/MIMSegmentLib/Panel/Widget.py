@@ -6,16 +6,23 @@ from MIMSegmentLib.Panel.Catalog import Catalog
 from MIMSegmentLib.Panel.ComputerTab import ComputerTab
 from MIMSegmentLib.Panel.Desktop import Desktop
 from MIMSegmentLib.Panel.ExportSection import ExportSection
+from MIMSegmentLib.Panel.Fields import followDeletion
 from MIMSegmentLib.Panel.ModelsTab import ModelsTab
-from MIMSegmentLib.Panel.SegmentTab import SegmentTab
+from MIMSegmentLib.Panel.Segment.SegmentTab import SegmentTab
 from MIMSegmentLib.Panel.Setup import Setup
 from MIMSegmentLib.Panel.Training.FinetuneTab import FinetuneTab
 from MIMSegmentLib.Panel.Training.PretrainTab import PretrainTab
 from MIMSegmentLib.Panel.Training.RankSection import RankSection
+from MIMSegmentLib.Parameters import bind
 from MIMSegmentLib.Process.Install import Install
 from MIMSegmentLib.Process.Words import actionOf
 
 PAGES = ("segment", "finetune", "pretrain", "models", "computer")
+# Parameters that say how the user works, not what is in the scene: they outlive it.
+HABITS = (
+    "device", "exportSegNrrd", "exportNifti", "exportNrrd", "exportDicom", "finetuneMinutes", "ownScansMinutes",
+    "pretrainMinutes",
+)  # fmt: skip
 # What packages are installed for, by the action of a remedy.
 INSTALLS = {"install": "segment", "train": "train", "dicom": "dicom"}
 
@@ -36,16 +43,21 @@ class Widget:
         self.parameters = None
         self.desktop = desktop or Desktop()
         self.catalog = Catalog(logic)
-        self.installer = installer or Install(logic.backend)
+        self.installer = installer or Install(logic.backend, confirm=self.desktop.confirm)
         self._getParameters = getParameters
-        self._guiTag = None
+        self._unbind = None
         # The scene was closed or loaded since the parameters were read.
         self._stale = False
+        self._habits = {}
         self._boundWidgets = {
             widget.property("SlicerParameterName"): widget
             for widget in vars(ui).values()
             if widget.property("SlicerParameterName")
         }
+        for selector in (
+            ui.inputVolumeSelector, ui.segmentationSelector, ui.caseVolumeSelector, ui.caseSegmentationSelector
+        ):  # fmt: skip
+            followDeletion(selector)
         self._entered = False
         self._newModel = ""
         self.setup = Setup(self.installer, self.desktop, self.catalog)
@@ -78,6 +90,7 @@ class Widget:
         logic.message.connect(self.addToLog)
         self.installer.message.connect(self.addToLog)
         self.catalog.changed.connect(self._onModels)
+        self.catalog.failed.connect(lambda _message, _hint: self.update())
         for tab in self.tabs:
             tab.status.remedied.connect(self._onRemedy)
         self.exportSection.remedied.connect(self._onRemedy)
@@ -109,9 +122,15 @@ class Widget:
 
     def sceneEndClose(self, shown):
         """Start with an empty scene."""
+        self.segmentTab.sceneClosed()
+        self.exportSection.sceneClosed()
         self.finetuneTab.sceneClosed()
         self.rankSection.sceneClosed()
         self.pretrainTab.sceneClosed()
+        if self._habits:
+            parameters = self._getParameters(True)
+            for name, value in self._habits.items():
+                setattr(parameters, name, value)
         if shown:
             self.connectParameters()
         self.update()
@@ -143,8 +162,7 @@ class Widget:
         if not parameters.parameterNode.GetNodeReferenceID("inputVolume"):
             parameters.inputVolume = self.logic.scene.firstVolume()
         self.parameters = parameters
-        # Not connectGui: it returns nothing, so that its connections could never be undone.
-        self._guiTag = parameters.connectParametersToGui(self._boundWidgets)
+        self._unbind = bind(parameters, self._boundWidgets)
         for tab in self.tabs:
             tab.setParameters(parameters)
 
@@ -152,7 +170,8 @@ class Widget:
         """Leave the parameters of the scene alone."""
         if self.parameters is None:
             return
-        self.parameters.disconnectGui(self._guiTag)
+        self._habits = {name: getattr(self.parameters, name) for name in HABITS}
+        self._unbind()
         self.parameters = None
         for tab in self.tabs:
             tab.setParameters(None)

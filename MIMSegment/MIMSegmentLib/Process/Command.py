@@ -26,6 +26,7 @@ class SegmentOptions:
 
     :param wholeSequence: every time point of volumes that show a sequence.
     :param quick: coarser voxels, for a model that has a quick mode.
+    :param leftOut: the structures that are not kept; the results say so.
     :param doubts: why the model may not fit the volumes, although the user insists; the results are marked with it.
     """
 
@@ -35,6 +36,7 @@ class SegmentOptions:
     wholeSequence: bool = False
     quick: bool = False
     reducedPrecision: bool = False
+    leftOut: tuple = ()
     doubts: str = ""
 
 

@@ -1,6 +1,5 @@
 import importlib.metadata
 import os
-import pathlib
 import shutil
 import tempfile
 
@@ -11,10 +10,10 @@ from MIMSegmentLib.Process import Command
 from MIMSegmentLib.Process.BackendRun import BackendRun
 from MIMSegmentLib.Process.Pip import Pip
 from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
+from MIMSegmentLib.Process.PyTorch import PyTorch
 from MIMSegmentLib.Signal import Signal
 
 USABLE = ("works", "installed")
-TORCH_REQUIREMENT = ">=2.8"
 # What comes with 3D Slicer, or belongs to another extension, stays in exactly the version that is there.
 PINNED = ("numpy", "scipy", "SimpleITK", "vtk", "pydicom", "requests", "torch", "torchvision", "torchaudio")
 
@@ -29,11 +28,20 @@ class Install:
 
     :param backend: the `Backend` whose interpreter is to be equipped.
     :param packaging: see `Pip`.
-    :param pytorch: returns a PyTorchUtilsLogic or None; by default that of the PyTorch extension.
+    :param pytorch: see `PyTorch`.
     :param installedVersion: version of a distribution in Slicer's Python, None if it is not there.
+    :param confirm: see `PyTorch`; by default nobody is there to say yes.
     """
 
-    def __init__(self, backend, makeRunner=ProcessRunner, packaging=None, pytorch=None, installedVersion=None):
+    def __init__(
+        self,
+        backend,
+        makeRunner=ProcessRunner,
+        packaging=None,
+        pytorch=None,
+        installedVersion=None,
+        confirm=lambda question: False,
+    ):
         self.message = Signal("message")
         self.finished = Signal("finished")
         self.failed = Signal("failed")
@@ -41,7 +49,7 @@ class Install:
         self._makeRunner = makeRunner
         self._pip = Pip(backend, makeRunner, packaging)
         self._pip.message.connect(self.message.emit)
-        self._pytorch = pytorch or _pytorchUtilsLogic
+        self._pytorch = PyTorch(backend, pytorch, confirm)
         self._installedVersion = installedVersion or _installedVersion
         self._purpose = ""
         self._child = None
@@ -186,7 +194,11 @@ class Install:
             if exitCode != 0:
                 self._fail(
                     _("Installing packages failed (pip ended with code {code}).").format(code=exitCode),
-                    _("The log says why: often the network, a proxy or a full disk. Then try again."),
+                    _(
+                        "The log says why: often the network, a proxy or a full disk; then try again. Without"
+                        " permission to write into Slicer's folder, choose a Python below 'Use another Python'"
+                        " on the tab Computer."
+                    ),
                 )
                 return
             self._installSteps(rest, constraints)
@@ -213,39 +225,11 @@ class Install:
 
     def _installTorch(self, torch, constraints):
         """True once the PyTorch extension has done its work; else the failure was told."""
-        if self._backend.usesOwnInterpreter:
-            self._fail(
-                _("Your Python {python} has no usable PyTorch.").format(python=self._backend.python()),
-                _("Install it there, as pytorch.org tells for your computer, then try again."),
-            )
-            return False
-        logic = self._pytorch()
-        if logic is None:
-            self._fail(
-                _("Training needs the extension PyTorch."),
-                _("Install 'PyTorch' in the Extensions Manager, restart 3D Slicer, then try again."),
-            )
-            return False
-        kept = os.environ.get("PIP_CONSTRAINT")
-        # As an address: pip takes what lies between two spaces of the variable for a file.
-        os.environ["PIP_CONSTRAINT"] = pathlib.Path(constraints).as_uri()
         try:
-            if torch["state"] != "missing":
-                # Half-installed or too old: pip would take it for installed.
-                logic.uninstallTorch()
-            if logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT) is None:
-                raise RuntimeError(_("the PyTorch extension gave up"))
-        except Exception as fault:
-            self._fail(
-                _("PyTorch could not be installed ({reason}).").format(reason=fault),
-                _("Restart 3D Slicer and try again, or install it in the module 'PyTorch Utils', which says more."),
-            )
+            self._pytorch.install(torch, constraints)
+        except Problem as problem:
+            self._fail(problem.message, problem.hint)
             return False
-        finally:
-            if kept is None:
-                os.environ.pop("PIP_CONSTRAINT", None)
-            else:
-                os.environ["PIP_CONSTRAINT"] = kept
         return True
 
     def _writeConstraints(self, examination):
@@ -285,11 +269,3 @@ def _installedVersion(name):
         return importlib.metadata.version(name) or None
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _pytorchUtilsLogic():
-    try:
-        import PyTorchUtils
-    except ImportError:
-        return None
-    return PyTorchUtils.PyTorchUtilsLogic()

@@ -243,6 +243,8 @@ def originOf(facts, options):
     )
     if options.quick:
         text += " " + _("Quick mode.")
+    if options.leftOut:
+        text += " " + _("Left out: {names}.").format(names=", ".join(options.leftOut))
     return f"{text} {options.doubts}".strip()
 
 

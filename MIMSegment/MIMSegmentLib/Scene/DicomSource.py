@@ -42,17 +42,24 @@ def _gather(files, folder):
     try:
         os.makedirs(folder)
         for number, file in enumerate(files):
-            target = os.path.join(folder, f"{number:05d}.dcm")
-            try:
-                os.link(file, target)
-            except OSError:
-                # On another disk, or one that has no links.
-                shutil.copyfile(file, target)
+            _linkOrCopy(file, os.path.join(folder, f"{number:05d}.dcm"))
     except OSError as fault:
         raise Problem(
             _("The DICOM files cannot be passed on ({reason}).").format(reason=fault.strerror or fault),
             _("Check that they can be read, and that there is space for a copy on the disk of temporary files."),
         ) from fault
+
+
+def _linkOrCopy(file, target):
+    # Windows does not remove links to read-only files: scans of patients would stay among temporary files.
+    if os.access(file, os.W_OK):
+        try:
+            os.link(file, target)
+            return
+        except OSError:
+            # On another disk, or one that has no links.
+            pass
+    shutil.copyfile(file, target)
 
 
 def _files(volumeNode, firstOnly=False):

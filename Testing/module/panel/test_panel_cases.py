@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fake_backend import fake_backend
-from logic_tools import add_segmentation, add_volume, box
+from logic_tools import add_segmentation, add_volume, box, is_alive
 from panel_tools import FakeDesktop, cells, names_of, open_panel, run_to_end, show, shown, wait
 
 
@@ -173,3 +173,53 @@ def test_no_images_are_drawn_of_cases_with_volumes(panel, labelled):
     assert name == "finished", result
     assert result["drawnImages"] == ""
     assert not shown(panel, panel.ui.drawnImagesLabel)
+
+
+@pytest.mark.parametrize("name", ["check", "plan"])
+def test_check_and_plan_become_cancel_and_segment_says_what_it_waits_for(panel, labelled, name):
+    panel.ui.addCaseButton.click()
+    panel.ui.inputVolumeSelector.setCurrentNode(labelled[0])
+    button = getattr(panel.ui, f"{name}Button")
+    text = button.text
+    button.click()
+    assert (button.text, button.enabled) == ("Cancel", True)
+    assert not panel.ui.segmentButton.enabled
+    assert "waits until" in panel.ui.segmentHintLabel.text
+    show(panel, "segment")
+    assert shown(panel, panel.ui.segmentHintLabel)
+    assert wait(lambda: panel.logic.processId)
+    process = panel.logic.processId
+    assert run_to_end(panel, button)[0] == "stopped"
+    assert not is_alive(process)
+    assert (button.text, button.enabled) == (text, True)
+    assert "Canceled" in panel.ui.finetuneStatusLabel.text
+    assert panel.ui.segmentButton.enabled
+    assert panel.ui.segmentHintLabel.text == ""
+
+
+def test_a_segmentation_of_another_scan_is_asked_about_before_it_is_added(panel, labelled, scene):
+    other = add_volume(scene, "Other")
+    panel.ui.caseVolumeSelector.setCurrentNode(other)
+    panel.ui.addCaseButton.click()
+    kind, question = panel.desktop.done[-1]
+    assert kind == "confirm"
+    assert "was made on Case, not on Other" in question
+    assert panel.finetuneTab.cases.count == 0
+    assert panel.ui.finetuneStatusLabel.text == "Nothing was added."
+    FakeDesktop.answers["confirm"] = True
+    panel.ui.addCaseButton.click()
+    assert panel.finetuneTab.cases.count == 1
+
+
+@pytest.mark.parametrize("names", [("inputVolume", "caseVolume"), ("segmentation", "caseSegmentation")])
+def test_deleting_what_is_chosen_leaves_nothing_chosen_rather_than_its_neighbour(panel, labelled, scene, names):
+    for number in range(2):
+        scan = add_volume(scene, f"Scan {number}")
+        add_segmentation(scene, scan, {"Cyst": box((14, 16, 18), (2, 8), (3, 9), (4, 10))}, f"Result {number}")
+    chosen = labelled["segmentation" in names]
+    selectors = [getattr(panel.ui, f"{name}Selector") for name in names]
+    for selector in selectors:
+        selector.setCurrentNode(chosen)
+    scene.RemoveNode(chosen)
+    assert [selector.currentNode() for selector in selectors] == [None, None]
+    assert [getattr(panel.parameters, name) for name in names] == [None, None]

@@ -81,7 +81,7 @@ class FakeInstaller:
 @pytest.fixture
 def opened_bare(monkeypatch, tmp_path, slicer, scene, open_module):
     """The module's widget on a computer without OpenVINO and PyTorch."""
-    monkeypatch.setattr("MIMSegmentLib.Panel.Widget.Install", lambda backend: FakeInstaller())
+    monkeypatch.setattr("MIMSegmentLib.Panel.Widget.Install", lambda backend, confirm: FakeInstaller())
     opened = open_panel(monkeypatch, tmp_path, open_module)
     show(opened.panel, "computer")
     tell_missing(opened.panel)
@@ -201,7 +201,9 @@ def test_training_asks_for_its_packages_when_it_is_first_used(bare, scene):
     FakeDesktop.answers["confirm"] = True
     bare.ui.finetuneButton.click()
     assert "PyTorch" in bare.desktop.done[-1][1]
+    assert "Slicer stands still" in bare.desktop.done[-1][1]
     assert bare.installer.running == "train"
+    assert "Slicer stands still" in bare.ui.installStatusLabel.text
     assert not bare.logic.running
 
 
@@ -236,10 +238,35 @@ def test_check_my_computer_shows_what_the_doctor_found(panel):
 def test_another_python_is_used_and_remembered(panel):
     panel.ui.pythonEdit.currentPath = sys.executable
     assert panel.logic.backend.interpreter == sys.executable
+    assert panel.ui.computerReportLabel.text.startswith("Checking")
+    assert wait(lambda: panel.catalog.examination)
+    assert "Processor" in panel.ui.computerReportLabel.text
     assert FakeDesktop.settings["Python"] == sys.executable
     panel.ui.pythonEdit.currentPath = ""
     assert panel.logic.backend.interpreter == ""
     assert FakeDesktop.settings["Python"] == ""
+
+
+def test_a_python_that_cannot_run_the_backend_is_told_where_it_was_chosen_and_not_remembered(panel, tmp_path):
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    panel.ui.pythonEdit.currentPath = str(python)
+    assert panel.ui.computerReportLabel.text.startswith("Checking")
+    assert wait(lambda: panel.ui.computerReportLabel.text.startswith("<b>"))
+    assert "Processor" not in panel.ui.computerReportLabel.text
+    assert "not known" in panel.ui.segmentDeviceLabel.text
+    assert FakeDesktop.settings.get("Python", "") == ""
+
+
+def test_a_late_answer_of_the_python_before_is_not_taken_for_that_of_the_new_one(panel):
+    panel.catalog.examination = None
+    panel.catalog.examine()
+    panel.logic.backend.interpreter = "/another/python"
+    answers = []
+    panel.catalog.examined.connect(lambda: answers.append(panel.catalog.examination))
+    assert wait(lambda: not panel.logic._questions._running)
+    assert answers == []
 
 
 def test_a_button_goes_back_to_slicers_python(panel):
@@ -252,18 +279,18 @@ def test_a_button_goes_back_to_slicers_python(panel):
 
 
 @pytest.mark.parametrize(
-    ("edit", "parameter"),
+    ("edit", "name"),
     [
-        ("pretrainFolderEdit", "pretrainFolder"),
-        ("ownScansEdit", "ownScansFolder"),
-        ("unlabeledFolderEdit", "unlabeledFolder"),
+        ("pretrainFolderEdit", "PretrainFolder"),
+        ("ownScansEdit", "OwnScansFolder"),
+        ("unlabeledFolderEdit", "UnlabeledFolder"),
     ],
 )
-def test_an_emptied_folder_is_forgotten(panel, tmp_path, edit, parameter):
+def test_a_folder_is_remembered_on_this_computer_until_it_is_emptied(panel, tmp_path, edit, name):
     getattr(panel.ui, edit).currentPath = str(tmp_path)
-    assert getattr(panel.parameters, parameter) == str(tmp_path)
+    assert FakeDesktop.settings[name] == str(tmp_path)
     getattr(panel.ui, edit).currentPath = ""
-    assert getattr(panel.parameters, parameter) == ""
+    assert FakeDesktop.settings[name] == ""
 
 
 # -- sample data

@@ -3,6 +3,7 @@
 Real Qt behind the harness, real MRML, the real backend in a real child process.
 """
 
+import json
 import subprocess
 import sys
 
@@ -135,11 +136,36 @@ def test_only_checked_structures_are_kept(panel, scan, slicer):
 
     assert names_of(panel.ui.structuresList) == ["Grey", "Bright"]
     panel.ui.structuresList.item(0).setCheckState(qt.Qt.Unchecked)
-    assert panel.parameters.leftOutStructures == "Grey"
+    assert json.loads(panel.parameters.leftOutStructures) == {"tiny": ["Grey"]}
+    assert "Left out: Grey." in panel.ui.segmentHintLabel.text
     _name, result = run_to_end(panel, panel.ui.segmentButton)
+    assert "Left out: Grey." in result["segmentations"][0].GetDescription()
     assert [segment["name"] for segment in panel.logic.scene.segments(result["segmentations"][0])] == ["Bright"]
     panel.ui.structuresList.item(1).setCheckState(qt.Qt.Unchecked)
     assert not panel.ui.segmentButton.enabled
+
+
+def test_a_structure_is_left_out_of_its_own_model_only_and_only_in_its_scene(panel, scan, scene, tmp_path):
+    import qt
+
+    write_tiny_bundle(tmp_path / "models ä" / "other")
+    panel.catalog.refresh()
+    assert wait(lambda: "other" in [model["name"] for model in panel.catalog.usable])
+
+    def left_out_of(model):
+        panel.segmentTab.chooseModel(model)
+        assert wait(lambda: names_of(panel.ui.structuresList) == ["Grey", "Bright"])
+        return panel.segmentTab.structures.leftOut()
+
+    panel.ui.structuresList.item(0).setCheckState(qt.Qt.Unchecked)
+    assert left_out_of("other") == []
+    assert "Left out" not in panel.ui.segmentHintLabel.text
+    assert left_out_of("tiny") == ["Grey"]
+    panel.exit()
+    panel.enter()
+    assert left_out_of("tiny") == ["Grey"]
+    scene.Clear(0)
+    assert left_out_of("tiny") == []
 
 
 def test_add_box_puts_a_checked_box_on_the_volume_and_nothing_is_segmented_outside(panel, scan, slicer):

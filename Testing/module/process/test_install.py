@@ -120,12 +120,43 @@ def test_a_temporary_folder_with_a_space_is_one_file_for_pip(make_computer, tmp_
     assert "numpy==2.4.6" in computer.pytorch.constraints
 
 
-@pytest.mark.parametrize("state", ["broken", "too old"])
-def test_a_torch_that_is_of_no_use_is_removed_first(make_computer, state):
-    computer = make_computer(training(torch=state))
+def test_a_torch_that_is_broken_is_removed_first(make_computer):
+    computer = make_computer(training(torch="broken"))
     computer.install.installForTraining()
     assert computer.wait() == ("finished", "train")
     assert computer.pytorch.calls == ["uninstall", ">=2.8"]
+    assert computer.questions == []
+
+
+def test_a_torch_that_works_but_is_too_old_is_upgraded_after_a_question_and_never_removed(make_computer):
+    computer = make_computer(training(torch="too old"))
+    computer.install.installForTraining()
+    assert computer.wait() == ("finished", "train")
+    assert computer.pytorch.calls == [">=2.8"]
+    (question,) = computer.questions
+    assert "2.9.0" in question
+    assert "Other extensions" in question
+
+
+def test_a_torch_that_is_too_old_stays_if_the_user_wants_it(make_computer):
+    computer = make_computer(training(torch="too old"))
+    computer.says = False
+    computer.install.installForTraining()
+    name, message, hint = computer.wait()
+    assert (name, message) == ("failed", "PyTorch 2.9.0 was left as it is.")
+    assert "Use another Python" in hint
+    assert computer.pytorch.calls == computer.calls == []
+
+
+@pytest.mark.parametrize("torch", ["missing", "broken", "too old"])
+def test_in_a_slicer_for_intel_macs_nothing_is_touched_for_training(make_computer, monkeypatch, torch):
+    monkeypatch.setattr("sysconfig.get_platform", lambda: "macosx-13.0-x86_64")
+    computer = make_computer(training(torch=torch))
+    computer.install.installForTraining()
+    name, _message, hint = computer.wait()
+    assert name == "failed"
+    assert "Use another Python" in hint
+    assert computer.pytorch.calls == computer.calls == computer.questions == []
 
 
 def test_a_torch_that_works_is_left_alone(make_computer):
@@ -176,6 +207,8 @@ def test_a_failed_installation_can_be_repeated(make_computer):
     name, _message, hint = computer.wait()
     assert name == "failed"
     assert "network" in hint
+    assert "permission" in hint
+    assert "Use another Python" in hint
     assert ("message", "ERROR: no network") in computer.events
     computer.events.clear()
     computer.set(pip_fails=False)

@@ -264,3 +264,16 @@ def test_a_full_disk_never_counts_as_success(panel, drawn, outputs, monkeypatch)
     assert "cannot be written" in ui.exportStatusLabel.text
     assert "Written to" not in ui.exportStatusLabel.text
     assert not list(outputs.glob("*.dcm"))
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_files_that_windows_could_not_remove_are_copied_not_linked(tmp_path, monkeypatch, writable):
+    from MIMSegmentLib.Scene import DicomSource
+
+    file = tmp_path / "read-only.dcm"
+    file.write_bytes(b"scan")
+    monkeypatch.setattr("os.access", lambda path, mode: writable)
+    DicomSource._gather([str(file)], str(tmp_path / "series"))
+    (target,) = (tmp_path / "series").iterdir()
+    assert target.read_bytes() == b"scan"
+    assert target.samefile(file) == writable

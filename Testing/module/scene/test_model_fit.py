@@ -9,7 +9,7 @@ from tiny_model import write_tiny_bundle
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
-from MIMSegmentLib.Panel.ModelFit import bestFor, doubtsOf
+from MIMSegmentLib.Panel.Segment.ModelFit import bestFor, doubtsOf
 from MIMSegmentLib.Panel.Texts import regionText
 from MIMSegmentLib.Scene.VolumeFacts import VolumeFacts, factsOf, sequenceIn
 

@@ -8,7 +8,7 @@ import pytest
 from logic_tools import add_segmentation, add_volume, box, oblique, wait_until
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
-from MIMSegmentLib.Panel.ResultSection import volumeText
+from MIMSegmentLib.Panel.Segment.ResultSection import volumeText
 from MIMSegmentLib.Scene.Scene import Scene
 from MIMSegmentLib.Scene.Segments import Voxels
 from MIMSegmentLib.Scene.VolumeTables import ROLE

@@ -161,6 +161,21 @@ def test_a_node_selector_lists_chooses_and_forgets_nodes(slicer, scene):
     assert selector.currentNode() is None
 
 
+def test_a_node_selector_jumps_to_the_neighbour_of_a_deleted_node(slicer, scene):
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    first, second, third = (scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "ABC")
+    selector.setCurrentNode(second)
+    scene.RemoveNode(second)
+    assert selector.currentNode() is third
+    scene.RemoveNode(third)
+    assert selector.currentNode() is first
+    scene.RemoveNode(first)
+    assert selector.currentNode() is None
+
+
 def test_data_nodes_appear_in_the_subject_hierarchy(slicer, scene):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "result")

@@ -112,6 +112,14 @@ class CasesSection:
 
     def onAddFromScene(self):
         volume, segmentation = self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode()
+        own = self.logic.scene.volumeOf(segmentation)
+        if volume is not None and own is not None and own is not volume:
+            question = _("{segmentation} was made on {own}, not on {volume}. Add it with {volume} all the same?")
+            names = {"segmentation": segmentation, "own": own, "volume": volume}
+            names = {name: node.GetName() for name, node in names.items()}
+            if not self.desktop.confirm(question.format(**names)):
+                self.status.hint(_("Nothing was added."))
+                return
         self._try(lambda warn: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation, warn=warn)])
 
     def onAddCorrected(self):

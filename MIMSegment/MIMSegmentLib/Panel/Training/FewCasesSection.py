@@ -1,6 +1,6 @@
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Panel.Fields import connectPath
+from MIMSegmentLib.Panel.Fields import rememberPath
 from MIMSegmentLib.Panel.Training.TrainingTexts import fewCasesText, foldsOf
 from MIMSegmentLib.Process.Command import FinetuneOptions
 from MIMSegmentLib.Signal import Signal
@@ -12,27 +12,15 @@ class FewCasesSection:
     Signals: changed(), something else was chosen.
     """
 
-    def __init__(self, ui, logic):
+    def __init__(self, ui, logic, desktop):
         self.ui = ui
         self.logic = logic
-        self.parameters = None
         self.changed = Signal("changed")
         for box in (ui.foldsCheckBox, ui.compareCheckBox):
             box.connect("toggled(bool)", self.onChanged)
-        connectPath(ui.ownScansEdit, self.onFolderChanged)
+        rememberPath(ui.ownScansEdit, desktop, "OwnScansFolder", self.onChanged)
         for box in (ui.ownScansMinutesSpinBox, ui.finetuneMinutesSpinBox):
             box.connect("valueChanged(int)", self.onChanged)
-
-    def setParameters(self, parameters):
-        """Follow these parameters (None: none) from now on."""
-        self.parameters = parameters
-        if parameters is not None:
-            self.ui.ownScansEdit.currentPath = parameters.ownScansFolder
-
-    def onFolderChanged(self, path):
-        if self.parameters is not None:
-            self.parameters.ownScansFolder = path
-        self.onChanged()
 
     def onChanged(self, *_ignored):
         self.changed.emit()

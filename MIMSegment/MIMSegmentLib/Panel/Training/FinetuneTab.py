@@ -13,6 +13,8 @@ from MIMSegmentLib.Panel.Training.TrainingTexts import doneText, planText
 from MIMSegmentLib.Process.Command import FinetuneOptions, chosen
 
 FROM_NOTHING = "none"
+# Before the name of a pre-training run, as it is kept with the scene: its path says where it lies on this computer.
+PRETRAINING = "pretraining:"
 
 
 class FinetuneTab(TrainingTab):
@@ -22,7 +24,7 @@ class FinetuneTab(TrainingTab):
         status = RunStatus(ui.finetuneProgressBar, ui.finetuneStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status, "finetune", _("Fine-tuning"))
         self.cases = CasesSection(ui, logic, desktop, self.status)
-        self.fewCases = FewCasesSection(ui, logic)
+        self.fewCases = FewCasesSection(ui, logic, desktop)
         self.locator = LocatorSection(ui, catalog)
         self.findings = FindingsSection(ui, desktop)
         self.drawnImages = RunPicture(ui.drawnImagesLabel)
@@ -52,7 +54,6 @@ class FinetuneTab(TrainingTab):
     def setParameters(self, parameters):
         """Follow these parameters (None: none) from now on."""
         self.parameters = self.cases.parameters = parameters
-        self.fewCases.setParameters(parameters)
         self.locator.setParameters(parameters)
         if parameters is not None:
             self.showStarts()
@@ -64,26 +65,41 @@ class FinetuneTab(TrainingTab):
         """Models, pre-training runs, and nothing."""
         wanted = self.parameters.startFrom if self.parameters is not None else ""
         self._starts = [
-            *((_("Model: {name}").format(name=model["title"]), model["name"]) for model in self.catalog.usable),
-            *((_("Pre-training: {name}").format(name=run["name"]), run["path"]) for run in self.logic.pretrainings()),
-            (_("Nothing (from scratch)"), FROM_NOTHING),
+            *(
+                (_("Model: {name}").format(name=model["title"]), model["name"], model["name"])
+                for model in self.catalog.usable
+            ),
+            *(
+                (_("Pre-training: {name}").format(name=run["name"]), run["path"], PRETRAINING + run["name"])
+                for run in self.logic.pretrainings()
+            ),
+            (_("Nothing (from scratch)"), FROM_NOTHING, FROM_NOTHING),
         ]
-        values = [value for _text, value in self._starts]
+        kept = [keptAs for _text, _value, keptAs in self._starts]
         self._filling = True
         self.ui.startFromSelector.clear()
-        for text, _value in self._starts:
+        for text, _value, _kept in self._starts:
             self.ui.startFromSelector.addItem(text)
         # A model for CT is no start for MR: where there are both, nobody but the user can say which one suits.
         modalities = {model.get("modality") for model in self.catalog.usable}
-        usual = 0 if len(modalities) < 2 else len(values) - 1
-        self.ui.startFromSelector.setCurrentIndex(values.index(wanted) if wanted in values else usual)
+        usual = 0 if len(modalities) < 2 else len(kept) - 1
+        self.ui.startFromSelector.setCurrentIndex(kept.index(wanted) if wanted in kept else usual)
         self._filling = False
+        missing = wanted and wanted not in kept and bool(self.catalog.models)
+        self._sayMissing(wanted.removeprefix(PRETRAINING) if missing else "")
         self.update()
 
     def onStartChosen(self, index):
         if not self._filling and self.parameters is not None and index >= 0:
-            self.parameters.startFrom = self._starts[index][1]
+            self.parameters.startFrom = self._starts[index][2]
+            self._sayMissing("")
             self.onChoiceChanged()
+
+    def _sayMissing(self, name):
+        """What a scene names as the start is not on this computer; "" if it is."""
+        text = _("{name}, from which this scene starts a training, is not on this computer.").format(name=name)
+        self.ui.startHintLabel.text = text if name else ""
+        self.ui.startHintLabel.visible = bool(name)
 
     def initial(self):
         """Name of a model, path of a pre-training run, or "none"."""
@@ -100,7 +116,8 @@ class FinetuneTab(TrainingTab):
     # -- check and plan
 
     def onCheck(self):
-        self.logic.checkCases(self.initial())
+        if not self._cancelled("check", self.ui.checkButton):
+            self.logic.checkCases(self.initial())
 
     def onCasesChanged(self):
         self.findings.clear()
@@ -108,7 +125,16 @@ class FinetuneTab(TrainingTab):
 
     def onPlan(self):
         """Say what Start would do."""
-        self.whenInstalled("train", self.logic.planFinetuning, self._options())
+        if not self._cancelled("plan", self.ui.planButton):
+            self.whenInstalled("train", self.logic.planFinetuning, self._options())
+
+    def _cancelled(self, command, button):
+        """Stop what its own button has started, if that runs."""
+        if self.logic.work.command != command:
+            return False
+        button.enabled = False
+        self.logic.cancel(command)
+        return True
 
     def onAnnounced(self, fields):
         """What a training says of itself before its first step is a plan, too."""
@@ -174,6 +200,9 @@ class FinetuneTab(TrainingTab):
     # -- what a run tells
 
     def onStarted(self, command):
+        if command == "check":
+            # Their report is replaced.
+            self.findings.clear()
         if command != "finetune":
             return
         self._measured, self._best, self._report = {}, None, ""
@@ -247,8 +276,10 @@ class FinetuneTab(TrainingTab):
         scoring = self.running and not self.logic.foldsDone
         names = self.logic.unfinishedTrainings() if idle else []
         unfinished = bool(names)
-        self.ui.checkButton.enabled = not work and not self.running and count > 0
-        self.ui.planButton.enabled = not work and not training and ready
+        self.ui.checkButton.text = _("Cancel") if work == "check" else _("Check data")
+        self.ui.checkButton.enabled = work == "check" or (not work and not self.running and count > 0)
+        self.ui.planButton.text = _("Cancel") if work == "plan" else _("Plan")
+        self.ui.planButton.enabled = work == "plan" or (not work and not training and ready)
         self.ui.finetuneButton.text = _("Stop and keep the best") if self.running else _("Start")
         self.ui.finetuneButton.enabled = (self.running and not scoring) or (idle and ready)
         self.ui.resumeFinetuneButton.text = _("Pause") if self.running else _("Resume")

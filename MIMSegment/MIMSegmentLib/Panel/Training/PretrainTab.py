@@ -1,7 +1,7 @@
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Panel.Fields import connectPath
+from MIMSegmentLib.Panel.Fields import rememberPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.Training.RunPicture import RunPicture
 from MIMSegmentLib.Panel.Training.TrainingTab import TrainingTab
@@ -19,7 +19,7 @@ class PretrainTab(TrainingTab):
         self._filling = False
         ui.pretrainMethodSelector.connect("currentIndexChanged(int)", self.onMethodChosen)
         self.picture = RunPicture(ui.reconstructionLabel)
-        connectPath(ui.pretrainFolderEdit, self.onFolderChanged)
+        rememberPath(ui.pretrainFolderEdit, desktop, "PretrainFolder", self.update)
         ui.pretrainNameEdit.connect("textChanged(QString)", self.update)
         ui.pretrainButton.connect("clicked()", self.onStartOrStop)
         ui.resumePretrainButton.connect("clicked()", self.onResume)
@@ -31,7 +31,6 @@ class PretrainTab(TrainingTab):
         """Follow these parameters (None: none) from now on."""
         self.parameters = parameters
         if parameters is not None:
-            self.ui.pretrainFolderEdit.currentPath = parameters.pretrainFolder
             self.showMethods()
             self.update()
 
@@ -53,11 +52,6 @@ class PretrainTab(TrainingTab):
     def onMethodChosen(self, index):
         if self.parameters is not None and index >= 0 and not self._filling:
             self.parameters.pretrainMethod = self.method()
-
-    def onFolderChanged(self, path):
-        if self.parameters is not None:
-            self.parameters.pretrainFolder = path
-        self.update()
 
     def onStartOrStop(self):
         if self.running:

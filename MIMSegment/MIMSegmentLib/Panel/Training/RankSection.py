@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Panel.Fields import connectPath
+from MIMSegmentLib.Panel.Fields import rememberPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
 from MIMSegmentLib.Problem import Problem
@@ -24,7 +24,7 @@ class RankSection(RunTab):
         self._report = ""
         self._nodes = (None, None, None)
         ui.rankingTable.horizontalHeader().setStretchLastSection(True)
-        connectPath(ui.unlabeledFolderEdit, self.onFolderChanged)
+        rememberPath(ui.unlabeledFolderEdit, desktop, "UnlabeledFolder", self.update)
         ui.rankSectionButton.connect("contentsCollapsed(bool)", self.onModelChosen)
         ui.rankModelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.rankButton.connect("clicked()", self.onRankOrCancel)
@@ -42,7 +42,6 @@ class RankSection(RunTab):
         """Follow these parameters (None: none) from now on."""
         self.parameters = parameters
         if parameters is not None:
-            self.ui.unlabeledFolderEdit.currentPath = parameters.unlabeledFolder
             self.update()
 
     def showModels(self):
@@ -71,11 +70,6 @@ class RankSection(RunTab):
             self.ui.rankHintLabel.text = _(
                 "This model was made for scans of about {size}, one structure each: cut larger scans first."
             ).format(size=Texts.sizeText(edges))
-
-    def onFolderChanged(self, path):
-        if self.parameters is not None:
-            self.parameters.unlabeledFolder = path
-        self.update()
 
     # -- rank
 

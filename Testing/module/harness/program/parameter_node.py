@@ -49,7 +49,8 @@ class Wrapped:
         # was not there when it was read stays None.
         self._values = {name: field.read(parameterNode) for name, field in self.allParameters.items()}
         reference = weakref.ref(self)
-        parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: reread(reference()))
+        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: reread(reference()))
+        weakref.finalize(self, parameterNode.RemoveObserver, tag)
 
     def getValue(self, name: str) -> Any:
         """Return a field's value by name."""
@@ -124,7 +125,7 @@ class Wrapped:
                 each.write(self.getValue(name))
 
     def disconnectGui(self, tag: int | None) -> None:
-        """Unbind what connectParametersToGui bound."""
+        """Unbind what connectParametersToGui bound; as in Slicer, its observer of the node stays."""
         if tag is None and self._connections:
             warnings.warn(
                 "disconnectGui(None) unbinds nothing, and connectGui returns None: bind by connectParametersToGui",

@@ -88,7 +88,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             for event, handler in (
                 (events.NodeAddedEvent, self._added),
                 (events.NodeAboutToBeRemovedEvent, self._about_to_be_removed),
-                (events.NodeRemovedEvent, self._changed),
+                (events.NodeRemovedEvent, self._removed),
                 (events.EndBatchProcessEvent, self._changed),
                 (events.EndCloseEvent, self._changed),
             ):
@@ -134,6 +134,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _about_to_be_removed(self, node: Any) -> None:
         if any(node is each for each in self._nodes):
             self.nodeRemovedSignal.emit(node)
+
+    def _removed(self, node: Any) -> None:
+        """List the nodes again; as QComboBox does, choose what took the place of a chosen row that is gone."""
+        if node is self._current and len(self._nodes) > 1 and not self._scene.IsBatchProcessing():
+            place = self._nodes.index(node)
+            self._nodes.pop(place)
+            self._show(self._nodes[min(place, len(self._nodes) - 1)])
+        self._changed()
 
     def _changed(self, *_: Any) -> None:
         """List the nodes again."""
@@ -189,7 +197,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._nodes[index] if 0 <= index < len(self._nodes) else None
 
     def nodeCount(self) -> int:
-        """Return how many nodes are listed."""
+        """Return how many are listed."""
         return len(self._nodes)
 
     def addNode(self, kind: str | None = None) -> Any:

@@ -4,10 +4,11 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Panel.ModelFit import bestFor, doubtsOf, needsBox
-from MIMSegmentLib.Panel.ResultSection import ResultSection
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
+from MIMSegmentLib.Panel.Segment.ModelFit import bestFor, doubtsOf, needsBox
+from MIMSegmentLib.Panel.Segment.ResultSection import ResultSection
+from MIMSegmentLib.Panel.Segment.StructuresSection import StructuresSection
 from MIMSegmentLib.Process.Command import SegmentOptions, chosen
 from MIMSegmentLib.Scene.RegionBox import RegionBox
 from MIMSegmentLib.Scene.VolumeFacts import factsOf
@@ -26,6 +27,8 @@ class SegmentTab(RunTab):
         status = RunStatus(ui.segmentProgressBar, ui.segmentStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status)
         self.deviceChanged = Signal("deviceChanged")
+        self.structures = StructuresSection(ui)
+        self.structures.changed.connect(self.update)
         self.result = ResultSection(ui, logic, desktop, status)
         self._filling = False
         # The user chose the model: it stays, whatever the volume.
@@ -39,7 +42,6 @@ class SegmentTab(RunTab):
         ui.inputVolumeSelector.connect("nodeAdded(vtkMRMLNode*)", self.onVolumeLoaded)
         ui.modelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.deviceSelector.connect("currentIndexChanged(int)", self.onDeviceChosen)
-        ui.structuresList.connect("itemChanged(QListWidgetItem*)", self.onStructureChecked)
         ui.roiSelector.connect("checkedNodesChanged()", self.showHints)
         ui.moreVolumesSelector.connect("checkedNodesChanged()", self.update)
         ui.addRoiButton.connect("clicked()", self.onAddBox)
@@ -54,6 +56,7 @@ class SegmentTab(RunTab):
     def setParameters(self, parameters):
         """Follow these parameters (None: none) from now on."""
         self.parameters = parameters
+        self.structures.setParameters(parameters)
         if parameters is None:
             return
         self.ui.deviceSelector.setCurrentIndex(DEVICES.index(parameters.device) if parameters.device in DEVICES else 0)
@@ -72,10 +75,14 @@ class SegmentTab(RunTab):
     # -- models
 
     def showModels(self):
-        """The models of this computer, with the remembered one chosen."""
+        """The models of this computer, with the remembered one chosen, or the one that the user chose before."""
         remembered = self.parameters.modelName if self.parameters is not None else ""
         names = [model["name"] for model in self.catalog.segmenters]
-        wanted = self.modelName if os.path.isabs(self.modelName) and self.modelName in names else remembered
+        # An empty scene remembers none.
+        keep = os.path.isabs(self.modelName) or (self._picked and remembered not in names)
+        wanted = self.modelName if keep and self.modelName in names else remembered
+        if wanted not in names:
+            self._picked = False
         self._filling = True
         self.ui.modelSelector.clear()
         for model in self.catalog.segmenters:
@@ -106,11 +113,11 @@ class SegmentTab(RunTab):
         # Paths of this computer, of unfinished models, do not belong into a scene that may be passed on.
         if self.parameters is not None and self.modelName and not os.path.isabs(self.modelName):
             self.parameters.modelName = self.modelName
+        self.structures.expect(self.modelName)
         if self.modelName:
             self.catalog.show(self.modelName, self.showCard)
         else:
             self.ui.modelCardLabel.text = _("No model yet: import one on the Models tab, or train one.")
-            self.ui.structuresList.clear()
         self.update()
 
     def showCard(self, name, facts):
@@ -118,26 +125,8 @@ class SegmentTab(RunTab):
         if name != self.modelName:
             return
         self.ui.modelCardLabel.text = Texts.modelCard(facts, self.logic.expectedSeconds(name, bool(self.boxes())))
-        leftOut = self.parameters.leftOutStructures.split("\n") if self.parameters is not None else []
-        self._filling = True
-        self.ui.structuresList.clear()
-        for label in facts["description"]["labels"]:
-            item = qt.QListWidgetItem(label["name"])
-            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
-            item.setCheckState(qt.Qt.Unchecked if label["name"] in leftOut else qt.Qt.Checked)
-            self.ui.structuresList.addItem(item)
-        self._filling = False
+        self.structures.show(name, [label["name"] for label in facts["description"]["labels"]])
         self.update()
-
-    def structures(self, checked):
-        """Names of the structures that are checked, or that are not."""
-        items = [self.ui.structuresList.item(row) for row in range(self.ui.structuresList.count)]
-        return [item.text() for item in items if (item.checkState() == qt.Qt.Checked) == checked]
-
-    def onStructureChecked(self, item):
-        if not self._filling and self.parameters is not None:
-            self.parameters.leftOutStructures = "\n".join(self.structures(checked=False))
-            self.update()
 
     # -- volumes and boxes
 
@@ -232,13 +221,14 @@ class SegmentTab(RunTab):
 
     def segment(self):
         """Run with what is chosen, once it can."""
-        checked = self.structures(checked=True)
+        leftOut = self.structures.leftOut()
         channels = len(self.catalog.channels(self.modelName))
         options = chosen(
             SegmentOptions,
             self.parameters,
             model=self.modelName,
-            labels=tuple(checked) if self.structures(checked=False) else (),
+            labels=tuple(self.structures.kept()) if leftOut else (),
+            leftOut=tuple(leftOut),
             quick=self.parameters.quick and self.catalog.quickMode(self.modelName) is not None,
             doubts=" ".join(doubt.sentence for doubt in self.doubts()),
         )
@@ -266,12 +256,19 @@ class SegmentTab(RunTab):
         self.status.end(text)
         self.catalog.show(self.modelName, self.showCard)
 
+    def sceneClosed(self):
+        """What was said of nodes that are gone does not stay on the screen."""
+        self._why, self._late = "", None
+        self.structures.sceneClosed()
+        if not self.logic.work.command:
+            self.status.end("")
+
     # -- what can be clicked
 
     def update(self, *_ignored):
         """Enable what can be done now, and say why the rest cannot."""
         running = self.logic.work.command
-        some = bool(self.structures(checked=True)) or self.ui.structuresList.count == 0
+        some = bool(self.structures.kept()) or not self.structures.known
         ready = bool(self.volumes() and self.modelName and some and not self.missingChannels())
         self.ui.segmentButton.text = _("Cancel") if running == "segment" else _("Segment")
         self.ui.segmentButton.enabled = running == "segment" or (ready and not running)
@@ -280,14 +277,16 @@ class SegmentTab(RunTab):
         self.ui.quickCheckBox.enabled = quick is not None
         self.ui.quickCheckBox.text, self.ui.quickCheckBox.toolTip = Texts.quickText(quick)
         self.ui.segmentDeviceLabel.text = Texts.deviceText(self.catalog.examination, self.deviceChoice)
-        if not running:
-            self.showHints()
+        self.showHints()
 
     def showHints(self):
-        """Say what is missing before Segment, unless the outcome of a run is shown."""
-        if self.logic.work.command:
+        """Say what is missing before Segment, or what it waits for."""
+        running = self.logic.work.command
+        if running == "segment":
             return
-        if self.ui.inputVolumeSelector.currentNode() is None:
+        if running:
+            text = Texts.waitingText(running)
+        elif self.ui.inputVolumeSelector.currentNode() is None:
             text = _("Load a scan (or the demo volume in Sample Data) and choose it above.")
         elif self.missingChannels():
             text = self.missingChannels()
@@ -296,7 +295,11 @@ class SegmentTab(RunTab):
         else:
             doubts = [doubt.sentence for doubt in self.doubts()]
             text = doubts[0] if doubts else ""
-        text = " ".join(part for part in (self._why, text) if part)
+        if not running:
+            leftOut = self.structures.leftOut()
+            # Their list lies below Options, out of sight.
+            omitted = _("Left out: {names}.").format(names=", ".join(leftOut)) if leftOut else ""
+            text = " ".join(part for part in (self._why, text, omitted) if part)
         self.ui.segmentHintLabel.text = text
         self.ui.segmentHintLabel.visible = bool(text)
 

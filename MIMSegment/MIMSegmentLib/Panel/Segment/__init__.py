@@ -1,0 +1,1 @@
+"""The tab Segment with its sections, and which model fits a scan."""
