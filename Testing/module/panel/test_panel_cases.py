@@ -1,5 +1,7 @@
 """The cases on the Fine-tune tab as a user fills and checks them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -49,6 +51,20 @@ def test_a_selected_case_can_be_removed(panel, labelled):
     panel.ui.removeCaseButton.click()
     assert cells(panel.ui.casesTable) == []
     assert not panel.ui.finetuneButton.enabled
+
+
+def test_a_table_that_cannot_be_read_is_told_in_its_place_and_not_replaced(panel, labelled):
+    panel.ui.addCaseButton.click()
+    table = Path(panel.logic.cases.path("cases.json"))
+    table.write_text("[{")
+    panel.finetuneTab.cases.show()
+    assert cells(panel.ui.casesTable) == []
+    assert "cases.json" in panel.ui.casesSummaryLabel.text
+    assert not panel.ui.finetuneButton.enabled
+    assert not panel.ui.checkButton.enabled
+    panel.ui.addCaseButton.click()
+    assert "cases.json" in panel.ui.finetuneStatusLabel.text
+    assert table.read_text() == "[{"
 
 
 def test_cases_can_be_added_from_a_folder(panel, tmp_path):

@@ -161,12 +161,56 @@ def test_a_folder_that_cannot_be_written_is_told(tool, tmp_path):
         add(Cases(str(tmp_path / "file" / "cases")), tool, {"a": LEFT})
 
 
-def test_a_damaged_table_is_an_empty_one(cases, tool):
-    os.makedirs(cases.folder)
-    (Path(cases.folder) / "cases.json").write_text("{")
-    assert cases.entries() == []
+def files_of(cases):
+    return {path: path.read_bytes() for path in Path(cases.folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["cases.json", "labels.json"])
+@pytest.mark.parametrize("content", ["{", "{}", '[{"id": 1}]', None])
+def test_a_table_that_cannot_be_read_is_refused_by_name_and_nothing_is_written(cases, tool, name, content):
+    first = add(cases, tool, {"a": LEFT, "b": RIGHT})
+    path = Path(cases.folder) / name
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(content)
+    before = files_of(cases)
+    for change in (
+        lambda: add(cases, tool, {"b": LEFT}),
+        lambda: cases.remove(first["id"]),
+        lambda: cases.rename("a", "c"),
+        lambda: cases.writeTrainingList(os.path.join(cases.folder, "run")),
+    ):
+        with pytest.raises(Problem, match=name) as caught:
+            change()
+        assert caught.value.hint
+    assert files_of(cases) == before
+
+
+def test_without_the_meaning_of_its_values_a_case_is_no_case(cases, tool):
+    add(cases, tool, {"a": LEFT, "b": RIGHT})
+    (Path(cases.folder) / "labels.json").unlink()
+    before = files_of(cases)
+    with pytest.raises(Problem, match=r"labels.json .*lacks structures of the cases: a, b"):
+        add(cases, tool, {"b": LEFT})
+    assert files_of(cases) == before
+
+
+def test_a_table_that_cannot_be_written_leaves_the_structures_as_they_were(cases, tool, monkeypatch):
+    from MIMSegmentLib.Scene import CaseTable
+
+    def write(path, content, writeJson=CaseTable.writeJson):
+        if path.endswith("cases.json"):
+            raise Problem("The disk is full.")
+        writeJson(path, content)
+
     add(cases, tool, {"a": LEFT})
-    assert len(cases.entries()) == 1
+    before = files_of(cases)
+    monkeypatch.setattr(CaseTable, "writeJson", write)
+    with pytest.raises(Problem, match="full"):
+        cases.rename("a", "c")
+    assert files_of(cases) == before
 
 
 # -- removing

@@ -1,6 +1,7 @@
 import qt
 from slicer.i18n import tr as _
 
+from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Signal import Signal
 
@@ -18,6 +19,8 @@ class CasesSection:
         self.desktop = desktop
         self.status = status
         self.parameters = None
+        # As the table shows them.
+        self._entries = []
         self.changed = Signal("changed")
         self.corrected = Signal("corrected")
         ui.casesTable.horizontalHeader().setStretchLastSection(True)
@@ -42,11 +45,21 @@ class CasesSection:
     @property
     def count(self):
         """Number of cases in the table."""
-        return self.ui.casesTable.rowCount
+        return len(self._entries)
+
+    @property
+    def subjects(self):
+        """Number of persons; each case is one if nothing else is known."""
+        return len({entry.get("subject") or entry["id"] for entry in self._entries})
 
     def show(self):
-        """Fill the table with what lies on disk."""
-        entries = self.logic.cases.entries()
+        """Fill the table with what lies on disk; with nothing, and the reason, if that cannot be read."""
+        try:
+            entries, counts = self.logic.cases.entries(), self.logic.cases.counts()
+            summary = self._summary(entries)
+        except Problem as problem:
+            entries, counts, summary = [], {}, Texts.problemText(problem.message, problem.hint)
+        self._entries = entries
         table = self.ui.casesTable
         table.setRowCount(len(entries))
         for row, entry in enumerate(entries):
@@ -55,16 +68,16 @@ class CasesSection:
                 item.setToolTip(text)
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
-        self._showStructures()
-        self.ui.casesSummaryLabel.text = self._summary(entries)
+        self._showStructures(counts)
+        self.ui.casesSummaryLabel.text = summary
         self.ui.casesFolderButton.toolTip = self.logic.cases.folder
         self.changed.emit()
 
-    def _showStructures(self):
-        """The structures of all cases, whose names can be changed."""
+    def _showStructures(self, counts):
+        """The structures of all cases and the number of their cases; the names can be changed."""
         table = self.ui.structuresTable
         self._filling = True
-        self._structures = list(self.logic.cases.counts().items())
+        self._structures = list(counts.items())
         table.setRowCount(len(self._structures))
         for row, (name, count) in enumerate(self._structures):
             table.setItem(row, 0, qt.QTableWidgetItem(name))
