@@ -155,11 +155,7 @@ class Cases(CaseTable):
                 raise ValueError(_("it is empty"))
         except (RuntimeError, OSError, ValueError) as fault:
             self.removeFiles(target)
-            reason = str(fault).strip().splitlines()[-1] if str(fault).strip() else type(fault).__name__
-            raise Problem(
-                _("The labels {path} cannot be used ({reason}).").format(path=label, reason=reason),
-                _("Check that the file is a labelmap and that the disk is writable."),
-            ) from fault
+            raise _unusable(label, fault) from fault
         files = {"image": os.path.abspath(image)} if image else {"image": "", "origin": os.path.abspath(label)}
         names = labels.namesOf(found)
         entry = {"id": identifier, **files, "label": target, "structures": names, "source": "folder"}
@@ -178,7 +174,7 @@ class Cases(CaseTable):
     def rename(self, old, new):
         """Give a structure another name in all cases; with the name of another one, both become one structure.
 
-        :raises Problem: if the name is empty, or a label file cannot be written.
+        :raises Problem: if the name is empty, a label file cannot be read (then nothing was changed) or written.
         """
         new = " ".join(new.split())
         labels = self.labels()
@@ -186,13 +182,16 @@ class Cases(CaseTable):
         if not new or source is None:
             raise Problem(_("A structure needs a name."), _("Type one."))
         entries = self.entries()
-        for entry in entries:
-            if old not in entry.get("structures", []):
-                continue
+        changed = [entry for entry in entries if old in entry.get("structures", [])]
+        if target not in (None, source):
+            # All before the first is written; one at a time, since together they may be larger than the memory.
+            for entry in changed:
+                self._labelFile(entry)
+        for entry in changed:
             if target in (None, source):
                 entry["structures"] = [new if name == old else name for name in entry["structures"]]
                 continue
-            file = LabelFile(self.path(entry["label"]))
+            file = self._labelFile(entry)
             values = {segment["id"]: segment["labelValue"] for segment in file.segments}
             values = {identifier: target if value == source else value for identifier, value in values.items()}
             found, _shared = file.write(self.path(entry["label"]), values)
@@ -203,6 +202,13 @@ class Cases(CaseTable):
         else:
             labels.remove(source)
         self.write(labels, entries)
+
+    def _labelFile(self, entry):
+        path = self.path(entry["label"])
+        try:
+            return LabelFile(path)
+        except (RuntimeError, OSError, ValueError) as fault:
+            raise _unusable(path, fault) from fault
 
     def remove(self, identifier):
         """Take a case out of the table; files that were written for it are deleted, the user's own are not."""
@@ -238,6 +244,14 @@ class Cases(CaseTable):
         writeJson(cases, listed)
         writeJson(labels, meanings)
         return cases, labels
+
+
+def _unusable(path, fault):
+    reason = str(fault).strip().splitlines()[-1] if str(fault).strip() else type(fault).__name__
+    return Problem(
+        _("The labels {path} cannot be used ({reason}).").format(path=path, reason=reason),
+        _("Check that the file is a labelmap and that the disk is writable."),
+    )
 
 
 def _noVoxel(segmentationNode, volumeNode):

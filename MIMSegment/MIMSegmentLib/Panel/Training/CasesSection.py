@@ -2,7 +2,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
-from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Problem import Problem, asProblem
 from MIMSegmentLib.Signal import Signal
 
 
@@ -173,9 +173,9 @@ class CasesSection:
         try:
             added = action(notes.append)
             self.status.hint(_("Added: {names}").format(names=", ".join(added)) if added else "", notes)
-        except Problem as problem:
-            failure = problem
-            self.status.fail(problem.message, " ".join([problem.hint, *notes]))
+        except Exception as fault:
+            failure = asProblem(fault)
+            self.status.fail(failure.message, " ".join([failure.hint, *notes]))
         self.show()
         return failure, notes
 
