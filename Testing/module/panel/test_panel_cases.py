@@ -48,9 +48,26 @@ def test_a_selected_case_can_be_removed(panel, labelled):
     panel.ui.addCaseButton.click()
     assert not panel.ui.removeCaseButton.enabled
     panel.ui.casesTable.selectRow(0)
+    FakeDesktop.answers["confirm"] = True
     panel.ui.removeCaseButton.click()
     assert cells(panel.ui.casesTable) == []
     assert not panel.ui.finetuneButton.enabled
+
+
+def test_removing_asks_first_with_the_number_and_that_files_are_deleted(panel, labelled):
+    panel.ui.addCaseButton.click()
+    before = cells(panel.ui.casesTable)
+    (entry,) = panel.logic.cases.entries()
+    panel.ui.casesTable.selectRow(0)
+    FakeDesktop.answers["confirm"] = False
+    panel.ui.removeCaseButton.click()
+    name, question = panel.desktop.done[-1]
+    assert name == "confirm"
+    assert "Cases to remove: 1." in question
+    assert "deleted" in question
+    assert "paused" not in question
+    assert cells(panel.ui.casesTable) == before
+    assert Path(panel.logic.cases.path(entry["image"])).exists()
 
 
 def test_a_table_that_cannot_be_read_is_told_in_its_place_and_not_replaced(panel, labelled):

@@ -156,8 +156,24 @@ class CasesSection:
         self._try(lambda warn: self.logic.cases.addFromFolder(folder, found, warn))
 
     def onRemove(self):
-        for identifier in self.selected():
-            self._try(lambda _warn, identifier=identifier: self.logic.cases.remove(identifier))
+        chosen = self.selected()
+        question = _(
+            "Cases to remove: {count}. The images and labels that were written for them are deleted, which cannot be"
+            " undone; files elsewhere stay. Remove them?"
+        ).format(count=len(chosen))
+        if self.desktop.confirm(question + self._pausedText(chosen)):
+            self._try(lambda _warn: self._remove(chosen))
+
+    def _remove(self, identifiers):
+        for identifier in identifiers:
+            self.logic.cases.remove(identifier)
+
+    def _pausedText(self, identifiers):
+        """Which paused trainings end with these cases."""
+        names = self.logic.trainingsNeeding(identifiers)
+        if not names:
+            return ""
+        return " " + _("A paused training uses them and could not be resumed: {names}.").format(names=", ".join(names))
 
     def onOpenFolder(self):
         self.desktop.openFolder(self.logic.cases.folder)
