@@ -3,6 +3,8 @@ import os
 import re
 import uuid
 
+import numpy as np
+import SimpleITK as sitk
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
@@ -62,6 +64,17 @@ class CaseTable:
             writeJson(self.path(LABELS), before)
             raise
 
+    def ofSameScan(self, identifier):
+        """Identifiers of the other cases that have the scan of this one."""
+        entries = self.entries()
+        case = next(entry for entry in entries if entry["id"] == identifier)
+        return [entry["id"] for entry in self.sharing(case, entries)]
+
+    def sharing(self, case, entries):
+        """Those of these entries that are other cases with the scan of an entry."""
+        others = [entry for entry in entries if entry["id"] != case["id"] and entry["image"]] if case["image"] else []
+        return [entry for entry in others if _isSameScan(self.path(case["image"]), self.path(entry["image"]))]
+
     def newIdentifier(self, name):
         """A new name that is a file name everywhere; never used again, since a stopped training may refer to it."""
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:40] or "case"
@@ -94,6 +107,27 @@ class CaseTable:
             ),
             _("Put the file back from a backup, or move its folder elsewhere and add the cases again."),
         )
+
+
+def _isSameScan(path, other):
+    """True if two files hold the same values on the same grid, in whatever formats."""
+    try:
+        grids = _gridOf(path), _gridOf(other)
+        if grids[0][0] != grids[1][0] or not np.allclose(grids[0][1], grids[1][1], atol=1e-3):
+            return False
+        arrays = [sitk.GetArrayFromImage(sitk.ReadImage(each)) for each in (path, other)]
+    except RuntimeError:
+        # A file that is gone or no image is told where it is used.
+        return False
+    return np.array_equal(*arrays)
+
+
+def _gridOf(path):
+    """Size, and spacing, origin and direction in one, without reading a voxel."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    return reader.GetSize(), np.array((*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection()))
 
 
 def _isCase(entry):

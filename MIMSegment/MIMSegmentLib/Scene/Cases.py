@@ -53,6 +53,8 @@ class Cases(CaseTable):
     def addFromScene(self, scene, volumeNode, segmentationNode, source="scene", warn=logging.warning):
         """Add a volume with its segmentation; both are written to files.
 
+        Where its scan is that of another case, both become cases of one subject.
+
         :param scene: a `Scene`.
         :param volumeNode: None for a segmentation alone, on the grid that it was made on.
         :param warn: is told, in a sentence, of what the files cannot hold.
@@ -78,7 +80,14 @@ class Cases(CaseTable):
             raise
         names = labels.namesOf(values[segment["id"]] for segment in segments if voxels.get(segment["id"]))
         entry = {"id": identifier, "image": image, "label": label, "structures": names, "source": source}
-        self.write(labels, [*self.entries(), entry])
+        entries = self.entries()
+        earlier = self.sharing(entry, entries)
+        if earlier:
+            # As two persons they could be trained on and scored with at the same time.
+            subject = next((each["subject"] for each in earlier if each.get("subject")), earlier[0]["id"])
+            for each in (*earlier, entry):
+                each["subject"] = subject
+        self.write(labels, [*entries, entry])
         _tellOfOverlap({identifier: shared}, warn)
         return identifier
 

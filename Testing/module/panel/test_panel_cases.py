@@ -54,6 +54,23 @@ def test_a_selected_case_can_be_removed(panel, labelled):
     assert not panel.ui.finetuneButton.enabled
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_scan_that_is_a_case_already_is_replaced_if_the_user_says_so(panel, labelled, replace):
+    panel.ui.addCaseButton.click()
+    assert panel.desktop.done == []
+    (first,) = panel.logic.cases.entries()
+    panel.ui.segmentationSelector.setCurrentNode(labelled[1])
+    FakeDesktop.answers["confirm"] = replace
+    panel.ui.addResultButton.click()
+    ((name, question),) = panel.desktop.done
+    assert name == "confirm"
+    assert f"a training case already: {first['id']}. Replace it?" in question
+    assert len(cells(panel.ui.casesTable)) == panel.finetuneTab.cases.count == (1 if replace else 2)
+    assert Path(panel.logic.cases.path(first["image"])).exists() != replace
+    assert panel.finetuneTab.cases.subjects == 1
+    assert ("count as one person" in panel.ui.segmentStatusLabel.text) != replace
+
+
 def test_removing_asks_first_with_the_number_and_that_files_are_deleted(panel, labelled):
     panel.ui.addCaseButton.click()
     before = cells(panel.ui.casesTable)

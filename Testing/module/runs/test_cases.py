@@ -9,7 +9,7 @@ from logic_tools import FOLDER, add_segmentation, add_volume, box, oblique, read
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
-from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
+from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, found_in, labels_of
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Cases import Cases
 from MIMSegmentLib.Scene.Scene import Scene
@@ -211,6 +211,32 @@ def test_a_table_that_cannot_be_written_leaves_the_structures_as_they_were(cases
     with pytest.raises(Problem, match="full"):
         cases.rename("a", "c")
     assert files_of(cases) == before
+
+
+# -- the same scan again
+
+
+def test_cases_of_one_scan_are_one_subject_and_others_are_not(cases, tool, scene, tmp_path):
+    first = add(cases, tool, {"a": LEFT})
+    other = add_volume(scene, "other", smooth_values(SHAPE, seed=1))
+    alone = cases.addFromScene(tool, None, add_segmentation(scene, other, {"a": LEFT}))
+    other = cases.addFromScene(tool, other, add_segmentation(scene, other, {"a": LEFT}))
+    again = add(cases, tool, {"a": RIGHT}, "Another name")
+    assert cases.ofSameScan(again["id"]) == [first["id"]]
+    assert cases.ofSameScan(other) == cases.ofSameScan(alone) == []
+    case_file, _labels = cases.writeTrainingList(str(tmp_path))
+    assert [entry["subject"] for entry in read_json(case_file)] == [first["id"], "", "", first["id"]]
+
+
+def test_a_scan_of_a_folder_is_recognised_when_it_comes_from_the_scene(cases, tool, scene, tmp_path):
+    volume = add_volume(scene, "v", smooth_values(SHAPE))
+    node = add_segmentation(scene, volume, {"a": LEFT})
+    tool.exportVolume(volume, str(tmp_path / "in" / "v.nii.gz"))
+    tool.saveSegmentation(node, str(tmp_path / "in" / "v.seg.nrrd"))
+    (known,) = cases.addFromFolder(str(tmp_path / "in"), found_in(tmp_path / "in"))
+    assert cases.ofSameScan(cases.addFromScene(tool, volume, node)) == [known]
+    (tmp_path / "in" / "v.nii.gz").unlink()
+    assert cases.ofSameScan(cases.addFromScene(tool, volume, node)) != [known]
 
 
 # -- removing

@@ -125,7 +125,7 @@ class CasesSection:
 
     def onAddFromScene(self):
         volume, segmentation = self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode()
-        self._try(lambda warn: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation, warn=warn)])
+        self._add(self.logic.cases.addFromScene, volume, segmentation)
 
     def onAddCorrected(self):
         self.addCorrected(self.ui.segmentationSelector.currentNode())
@@ -133,10 +133,33 @@ class CasesSection:
     def addCorrected(self, segmentation):
         """Add a result or a proposal that the user has corrected."""
         volume = self.logic.scene.volumeOf(segmentation)
-        problem, notes = self._try(
-            lambda warn: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation, warn)]
-        )
+        problem, notes = self._add(self.logic.cases.addCorrected, volume, segmentation)
         self.corrected.emit(segmentation.GetName(), problem, notes)
+
+    def _add(self, add, volume, segmentation):
+        def action(warn):
+            identifier = add(self.logic.scene, volume, segmentation, warn=warn)
+            self._askAboutEarlier(self.logic.cases.ofSameScan(identifier), warn)
+            return [identifier]
+
+        return self._try(action)
+
+    def _askAboutEarlier(self, identifiers, warn):
+        """May the case that was just added replace these of the same scan?"""
+        if not identifiers:
+            return
+        names = ", ".join(identifiers)
+        question = _(
+            "This scan is a training case already: {names}. Replace it? The image and the labels that were written for"
+            " it are deleted. Otherwise both are kept, and count as one person."
+        ).format(names=names)
+        # A training reads the files of its cases.
+        if not self.logic.training.command and self.desktop.confirm(question + self._pausedText(identifiers)):
+            self._remove(identifiers)
+        else:
+            warn(
+                _("The same scan is a training case already, and both count as one person: {names}").format(names=names)
+            )
 
     def onAddFolder(self):
         folder = self.desktop.chooseFolder(_("Folder with labeled cases"), self.desktop.recall("CasesSource"))
