@@ -212,6 +212,10 @@ class Logic:
         """Names for `resumeFinetuning`, the latest first."""
         return self._trainings.unfinished("finetune")
 
+    def trainingsNeeding(self, cases):
+        """Those of `unfinishedTrainings` that cannot go on without one of these cases (identifiers)."""
+        return self._trainings.needing(cases)
+
     def finishableTrainings(self):
         """Names for `finishFinetuning`, the latest first."""
         return self._trainings.finishable()

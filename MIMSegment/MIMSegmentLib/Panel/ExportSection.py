@@ -4,7 +4,7 @@ from slicer.i18n import tr as _
 
 from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import rememberPath
-from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Problem import Problem, asProblem
 from MIMSegmentLib.Process.Words import actionOf
 from MIMSegmentLib.Scene.ResultFiles import DICOM
 from MIMSegmentLib.Signal import Signal
@@ -75,7 +75,8 @@ class ExportSection:
         self._say(_("Writing the DICOM segmentation ..."))
         try:
             self.logic.exportDicom(node, folder, onAnswer)
-        except Problem as problem:
+        except Exception as fault:
+            problem = asProblem(fault)
             self._sayProblem(problem.message, problem.hint)
             return
         self._busy = True
@@ -92,7 +93,8 @@ class ExportSection:
         try:
             node = self.ui.segmentationSelector.currentNode()
             return self.logic.exportResult(node, folder, formats, notes.append), notes
-        except Problem as problem:
+        except Exception as fault:
+            problem = asProblem(fault)
             self._sayProblem(problem.message, problem.hint)
             return [], []
 

@@ -19,9 +19,9 @@ class CheckRuns:
     def start(self, cases, initial=""):
         """Check `Cases`, also whether they suit what training is to start from."""
         run = self._slot.begin("check")
-        problems = cases.problems()
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
+            problems = cases.problems()
             if any(problem["severity"] == "error" for problem in problems):
                 # The backend would only say the first of them.
                 self._slot.finishAtOnce({"command": "check", "problems": problems, "report": ""})

@@ -1,8 +1,6 @@
-import logging
-
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Problem import Problem, asProblem
 from MIMSegmentLib.Process.BackendRun import BackendRun
 from MIMSegmentLib.Process.ProcessRunner import ProcessRunner
 from MIMSegmentLib.Process.Words import warningInPanelWords
@@ -107,13 +105,7 @@ class RunSlot:
 
     def refuse(self, fault):
         """End a run that could not be started; whatever went wrong, another one can be started then."""
-        problem = fault
-        if not isinstance(fault, Problem):
-            logging.error("A run could not be prepared", exc_info=fault)
-            problem = Problem(
-                _("The run could not be prepared ({fault}).").format(fault=fault or type(fault).__name__),
-                _("See the log of Slicer (View / Error Log)."),
-            )
+        problem = asProblem(fault, _("The run could not be prepared ({fault})."))
         self._run.discard()
         self._release()
         self.failed.emit(problem.message, problem.hint)

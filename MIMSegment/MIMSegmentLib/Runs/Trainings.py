@@ -181,13 +181,11 @@ class Trainings:
     @staticmethod
     def caseNames(request):
         """Names of case 1, 2, ... in the scores of a training with folds; empty for others."""
-        if not request.folds:
-            return []
-        try:
-            with open(request.cases, encoding="utf-8") as stream:
-                return [entry["id"] for entry in json.load(stream)]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        return _listed(request) if request.folds else []
+
+    def needing(self, cases):
+        """Names of unfinished fine-tunings that have one of these cases (identifiers)."""
+        return [name for name in self.unfinished("finetune") if {*cases} & {*_listed(self._read("finetune", name))}]
 
     @staticmethod
     def reportOf(model):
@@ -268,6 +266,15 @@ def _isAborted(folder):
     """True for the folder of a run that was stopped before it had learned anything worth keeping."""
     leftOvers = {"settings.json", "cost.json", "transfer.json", "log.csv", "reconstruction.png", DRAWN_IMAGES}
     return os.path.isdir(folder) and set(os.listdir(folder)) <= leftOvers
+
+
+def _listed(request):
+    """Identifiers of the cases of a fine-tuning, in their order."""
+    try:
+        with open(request.cases, encoding="utf-8") as stream:
+            return [entry["id"] for entry in json.load(stream)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _noSuchFolder(paths):

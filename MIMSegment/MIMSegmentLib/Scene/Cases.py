@@ -1,51 +1,22 @@
-import json
 import logging
 import os
-import re
-import uuid
 
 from slicer.i18n import tr as _
 
 from MIMSegmentLib.Files import writeJson
 from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Scene.CaseTable import LABELS, TABLE, CaseTable
 from MIMSegmentLib.Scene.LabelFile import VOLUME_ENDINGS, LabelFile, findLabels, stem
-from MIMSegmentLib.Scene.Labels import Labels
-
-TABLE = "cases.json"
-LABELS = "labels.json"
 
 
-class Cases:
-    """The table of training cases: volumes with segmentations, kept as files so that it survives the scene.
+class Cases(CaseTable):
+    """The table of training cases, filled with volumes and segmentations of the scene or of folders.
 
-    A case may be a segmentation alone: training draws images from it. The folder holds `cases.json`, which `mimseg
-    finetune` reads as it is, `labels.json`, images and labels. A voxel value always means the same structure in
+    A case may be a segmentation alone: training draws images from it. A voxel value always means the same structure in
     all cases: segments are matched by name or code.
-
-    :param folder: of the user's; it is made when the first case is added.
     """
 
-    def __init__(self, folder):
-        self.folder = folder
-
     # -- reading
-
-    def entries(self):
-        """List of {id, image (or ""), label, structures (names), source, subject}; files relative to the folder."""
-        content = _readJson(os.path.join(self.folder, TABLE), [])
-        return [
-            {"image": "", **entry}
-            for entry in content
-            if isinstance(entry, dict) and entry.get("id") and (entry.get("image") or entry.get("label"))
-        ]
-
-    def labels(self):
-        """The structures of all cases: a `Labels`."""
-        return Labels(_readJson(os.path.join(self.folder, LABELS), []))
-
-    def path(self, file):
-        """Absolute path of a file of an entry."""
-        return os.path.normpath(os.path.join(self.folder, file))
 
     def problems(self):
         """What is wrong, without reading any voxel: list of {case, severity, message, remedy}."""
@@ -82,6 +53,8 @@ class Cases:
     def addFromScene(self, scene, volumeNode, segmentationNode, source="scene", warn=logging.warning):
         """Add a volume with its segmentation; both are written to files.
 
+        Where its scan is that of another case, both become cases of one subject.
+
         :param scene: a `Scene`.
         :param volumeNode: None for a segmentation alone, on the grid that it was made on.
         :param warn: is told, in a sentence, of what the files cannot hold.
@@ -93,7 +66,7 @@ class Cases:
         segments = scene.segments(segmentationNode)
         labels = self.labels()
         values = labels.match(segments)
-        identifier = self._newIdentifier((volumeNode or segmentationNode).GetName())
+        identifier = self.newIdentifier((volumeNode or segmentationNode).GetName())
         image, label = f"images/{identifier}.nrrd" if volumeNode else "", f"labels/{identifier}.nrrd"
         try:
             voxels, shared = scene.exportSegmentation(segmentationNode, volumeNode, self.path(label), values)
@@ -103,10 +76,18 @@ class Cases:
             if volumeNode is not None:
                 scene.exportVolume(volumeNode, self.path(image))
         except Problem:
-            self._removeFiles(image, label)
+            self.removeFiles(image, label)
             raise
         names = labels.namesOf(values[segment["id"]] for segment in segments if voxels.get(segment["id"]))
-        self._append(labels, {"id": identifier, "image": image, "label": label, "structures": names, "source": source})
+        entry = {"id": identifier, "image": image, "label": label, "structures": names, "source": source}
+        entries = self.entries()
+        earlier = self.sharing(entry, entries)
+        if earlier:
+            # As two persons they could be trained on and scored with at the same time.
+            subject = next((each["subject"] for each in earlier if each.get("subject")), earlier[0]["id"])
+            for each in (*earlier, entry):
+                each["subject"] = subject
+        self.write(labels, [*entries, entry])
         _tellOfOverlap({identifier: shared}, warn)
         return identifier
 
@@ -173,7 +154,7 @@ class Cases:
                 _("{path} is one of several channels, or a DICOM series.").format(path=image),
                 _("Here a case is one volume with one segmentation: load them and add them from the scene."),
             )
-        identifier = self._newIdentifier(stem(os.path.basename(image or label)))
+        identifier = self.newIdentifier(stem(os.path.basename(image or label)))
         target = f"labels/{identifier}.nrrd"
         try:
             file = LabelFile(label, names)
@@ -182,15 +163,12 @@ class Cases:
             if not found:
                 raise ValueError(_("it is empty"))
         except (RuntimeError, OSError, ValueError) as fault:
-            self._removeFiles(target)
-            reason = str(fault).strip().splitlines()[-1] if str(fault).strip() else type(fault).__name__
-            raise Problem(
-                _("The labels {path} cannot be used ({reason}).").format(path=label, reason=reason),
-                _("Check that the file is a labelmap and that the disk is writable."),
-            ) from fault
+            self.removeFiles(target)
+            raise _unusable(label, fault) from fault
         files = {"image": os.path.abspath(image)} if image else {"image": "", "origin": os.path.abspath(label)}
-        entry = {"id": identifier, **files, "label": target}
-        self._append(labels, {**entry, "structures": labels.namesOf(found), "source": "folder"})
+        names = labels.namesOf(found)
+        entry = {"id": identifier, **files, "label": target, "structures": names, "source": "folder"}
+        self.write(labels, [*self.entries(), entry])
         return identifier, shared
 
     def withoutVolume(self):
@@ -205,7 +183,7 @@ class Cases:
     def rename(self, old, new):
         """Give a structure another name in all cases; with the name of another one, both become one structure.
 
-        :raises Problem: if the name is empty, or a label file cannot be written.
+        :raises Problem: if the name is empty, a label file cannot be read (then nothing was changed) or written.
         """
         new = " ".join(new.split())
         labels = self.labels()
@@ -213,32 +191,41 @@ class Cases:
         if not new or source is None:
             raise Problem(_("A structure needs a name."), _("Type one."))
         entries = self.entries()
-        for entry in entries:
-            if old not in entry.get("structures", []):
-                continue
+        changed = [entry for entry in entries if old in entry.get("structures", [])]
+        if target not in (None, source):
+            # All before the first is written; one at a time, since together they may be larger than the memory.
+            for entry in changed:
+                self._labelFile(entry)
+        for entry in changed:
             if target in (None, source):
                 entry["structures"] = [new if name == old else name for name in entry["structures"]]
                 continue
-            file = LabelFile(self.path(entry["label"]))
+            file = self._labelFile(entry)
             values = {segment["id"]: segment["labelValue"] for segment in file.segments}
             values = {identifier: target if value == source else value for identifier, value in values.items()}
             found, _shared = file.write(self.path(entry["label"]), values)
             entry["structures"] = labels.namesOf(found)
-            self._write(labels, entries)
+            self.write(labels, entries)
         if target in (None, source):
             labels.rename(source, new)
         else:
             labels.remove(source)
-        self._write(labels, entries)
+        self.write(labels, entries)
+
+    def _labelFile(self, entry):
+        path = self.path(entry["label"])
+        try:
+            return LabelFile(path)
+        except (RuntimeError, OSError, ValueError) as fault:
+            raise _unusable(path, fault) from fault
 
     def remove(self, identifier):
         """Take a case out of the table; files that were written for it are deleted, the user's own are not."""
         entries = self.entries()
+        self.write(self.labels(), [entry for entry in entries if entry["id"] != identifier])
         for entry in entries:
             if entry["id"] == identifier:
-                self._removeFiles(*(entry.get(key) or "" for key in ("image", "label")))
-        rest = [entry for entry in entries if entry["id"] != identifier]
-        self._write(self.labels(), rest)
+                self.removeFiles(*(entry.get(key) or "" for key in ("image", "label")))
 
     # -- for the backend
 
@@ -262,30 +249,18 @@ class Cases:
             for entry in entries
         ]
         cases, labels = os.path.join(folder, TABLE), os.path.join(folder, LABELS)
+        meanings = [label for label in self.labels().toJson() if label["name"] in used]
         writeJson(cases, listed)
-        writeJson(labels, [label for label in self.labels().toJson() if label["name"] in used])
+        writeJson(labels, meanings)
         return cases, labels
 
-    # -- files
 
-    def _append(self, labels, entry):
-        self._write(labels, [*self.entries(), entry])
-
-    def _write(self, labels, entries):
-        # Values of structures that no case has any more stay reserved: a label file is never written twice.
-        writeJson(os.path.join(self.folder, LABELS), labels.toJson() if entries else [])
-        writeJson(os.path.join(self.folder, TABLE), entries)
-
-    def _newIdentifier(self, name):
-        """A new name that is a file name everywhere; never used again, since a stopped training may refer to it."""
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:40] or "case"
-        return f"{plain}_{uuid.uuid4().hex[:6]}"
-
-    def _removeFiles(self, *files):
-        for file in files:
-            # Files from elsewhere are listed with absolute paths.
-            if file and not os.path.isabs(file) and os.path.isfile(self.path(file)):
-                os.remove(self.path(file))
+def _unusable(path, fault):
+    reason = str(fault).strip().splitlines()[-1] if str(fault).strip() else type(fault).__name__
+    return Problem(
+        _("The labels {path} cannot be used ({reason}).").format(path=path, reason=reason),
+        _("Check that the file is a labelmap and that the disk is writable."),
+    )
 
 
 def _noVoxel(segmentationNode, volumeNode):
@@ -309,12 +284,3 @@ def _tellOfOverlap(voxels, warn):
                 count=sum(voxels.values()), names=", ".join(overlapping)
             )
         )
-
-
-def _readJson(path, default):
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except (OSError, ValueError):
-        return default
-    return content if isinstance(content, type(default)) else default

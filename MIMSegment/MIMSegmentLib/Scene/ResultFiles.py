@@ -55,7 +55,7 @@ class ResultFiles:
         if files and not folder:
             raise Problem(_("No folder is chosen."), _("Choose a folder to export to."))
         written, shared = [], 0
-        volumeNode = self._scene.volumeOf(segmentationNode)
+        volumeNode = self._scene.volumeHere(segmentationNode)
         # Once for all files, so that they agree.
         labelmaps = self._scene.inVolume(segmentationNode, volumeNode) if files else None
         for ending in files:

@@ -158,6 +158,7 @@ class Scene:
     # -- segmentations to files
 
     volumeOf = staticmethod(Grid.volumeOf)
+    volumeHere = staticmethod(Grid.volumeHere)
     inVolume = staticmethod(Grid.inVolume)
     segments = staticmethod(Voxels.segments)
     volumes = staticmethod(Voxels.volumes)
@@ -206,7 +207,8 @@ class Scene:
         for segmentID in segmentationNode.GetSegmentation().GetSegmentIDs():
             identifiers.InsertNextValue(segmentID)
         logic = slicer.vtkSlicerSegmentationsModuleLogic
-        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, self.volumeOf(segmentationNode)):
+        volumeNode = self.volumeHere(segmentationNode)
+        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, identifiers, node, volumeNode):
             self.scene.RemoveNode(node)
             raise Problem(
                 _("The segmentation {name} cannot be turned into a labelmap.").format(name=segmentationNode.GetName()),

@@ -8,7 +8,7 @@ from panel_tools import open_panel, wait
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
 from MIMSegmentLib.Panel.Desktop import Desktop
-from MIMSegmentLib.Scene.Curves import Curves
+from MIMSegmentLib.Scene.Curves import MOST_POINTS, Curves
 
 LOG = "step,seconds,name,value\n10,,loss,0.9\n20,1.0,validation_dice,0.92\n30,,loss,0.4\n"
 
@@ -30,6 +30,7 @@ def test_the_axes_follow_the_points(scene):
     for step, value in ((10, 2.0), (200, 0.5)):
         curves.add("loss", step, value)
     curves.add("validation_dice", 400, 0.7)
+    curves.draw()
     assert not curves.chart.GetXAxisRangeAuto()
     assert not curves.chart.GetYAxisRangeAuto()
     assert curves.chart.GetXAxisRange() == (0.0, 400.0)
@@ -45,9 +46,52 @@ def test_a_resumed_training_goes_on_in_its_chart_and_another_one_gets_its_own(sc
     assert curves.chart is chart
     curves.add("loss", 10, 2.0)
     curves.add("loss", 20, 1.0)
+    curves.draw()
     assert drawn(chart) == {"Loss": [(10.0, 2.0), (20.0, 1.0)]}
     curves.begin("other")
     assert curves.chart is not chart
+
+
+def test_many_points_are_drawn_together_and_thinned(scene):
+    curves = Curves(scene, "T")
+    curves.begin("m")
+    changes = []
+    tag = scene.AddObserver(scene.NodeAddedEvent, lambda *_values: changes.append("node"))
+    curves.chart.AddObserver("ModifiedEvent", lambda *_values: changes.append("chart"))
+    for step in range(1, 10001):
+        curves.add("loss", step, 1.0 / step)
+        curves.add("validation_loss", step, 2.0)
+    assert changes == []
+    curves.draw()
+    scene.RemoveObserver(tag)
+    assert len(changes) < 20
+    tables = [curves.chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(2)]
+    for table in tables:
+        table.AddObserver("ModifiedEvent", lambda *_values: changes.append("table"))
+    points = drawn(curves.chart)["Loss"]
+    assert len(points) <= MOST_POINTS + 1
+    assert points[0] == (1.0, 1.0)
+    assert points[-1] == (10000.0, 0.0001)
+    assert len(curves.points("loss")) == 10000
+    changes.clear()
+    for step in range(10001, 12001):
+        curves.add("loss", step, 0.5)
+    curves.draw()
+    assert len(changes) < 20
+    assert drawn(curves.chart)["Loss"][-1] == (12000.0, 0.5)
+    assert curves.chart.GetXAxisRange() == (0.0, 12000.0)
+
+
+def test_points_come_into_the_chart_by_themselves_unless_it_was_deleted(scene):
+    curves = Curves(scene, "T")
+    curves.begin("m")
+    curves.add("loss", 10, 2.0)
+    assert wait(lambda: drawn(curves.chart) == {"Loss": [(10.0, 2.0)]}, 20)
+    curves.add("loss", 20, 1.0)
+    scene.RemoveNode(curves.chart)
+    curves.draw()
+    curves.begin("m", resumed=True)
+    assert curves.chart.GetScene() is scene
 
 
 @pytest.fixture

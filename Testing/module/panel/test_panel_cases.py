@@ -1,5 +1,7 @@
 """The cases on the Fine-tune tab as a user fills and checks them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -46,9 +48,57 @@ def test_a_selected_case_can_be_removed(panel, labelled):
     panel.ui.addCaseButton.click()
     assert not panel.ui.removeCaseButton.enabled
     panel.ui.casesTable.selectRow(0)
+    FakeDesktop.answers["confirm"] = True
     panel.ui.removeCaseButton.click()
     assert cells(panel.ui.casesTable) == []
     assert not panel.ui.finetuneButton.enabled
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_scan_that_is_a_case_already_is_replaced_if_the_user_says_so(panel, labelled, replace):
+    panel.ui.addCaseButton.click()
+    assert panel.desktop.done == []
+    (first,) = panel.logic.cases.entries()
+    panel.ui.segmentationSelector.setCurrentNode(labelled[1])
+    FakeDesktop.answers["confirm"] = replace
+    panel.ui.addResultButton.click()
+    ((name, question),) = panel.desktop.done
+    assert name == "confirm"
+    assert f"a training case already: {first['id']}. Replace it?" in question
+    assert len(cells(panel.ui.casesTable)) == panel.finetuneTab.cases.count == (1 if replace else 2)
+    assert Path(panel.logic.cases.path(first["image"])).exists() != replace
+    assert panel.finetuneTab.cases.subjects == 1
+    assert ("count as one person" in panel.ui.segmentStatusLabel.text) != replace
+
+
+def test_removing_asks_first_with_the_number_and_that_files_are_deleted(panel, labelled):
+    panel.ui.addCaseButton.click()
+    before = cells(panel.ui.casesTable)
+    (entry,) = panel.logic.cases.entries()
+    panel.ui.casesTable.selectRow(0)
+    FakeDesktop.answers["confirm"] = False
+    panel.ui.removeCaseButton.click()
+    name, question = panel.desktop.done[-1]
+    assert name == "confirm"
+    assert "Cases to remove: 1." in question
+    assert "deleted" in question
+    assert "paused" not in question
+    assert cells(panel.ui.casesTable) == before
+    assert Path(panel.logic.cases.path(entry["image"])).exists()
+
+
+def test_a_table_that_cannot_be_read_is_told_in_its_place_and_not_replaced(panel, labelled):
+    panel.ui.addCaseButton.click()
+    table = Path(panel.logic.cases.path("cases.json"))
+    table.write_text("[{")
+    panel.finetuneTab.cases.show()
+    assert cells(panel.ui.casesTable) == []
+    assert "cases.json" in panel.ui.casesSummaryLabel.text
+    assert not panel.ui.finetuneButton.enabled
+    assert not panel.ui.checkButton.enabled
+    panel.ui.addCaseButton.click()
+    assert "cases.json" in panel.ui.finetuneStatusLabel.text
+    assert table.read_text() == "[{"
 
 
 def test_cases_can_be_added_from_a_folder(panel, tmp_path):

@@ -6,6 +6,9 @@ from fake_backend import fake_backend
 from logic_tools import add_segmentation, add_volume, box
 from panel_tools import FakeDesktop, cells, open_panel, wait
 
+pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
+import SimpleITK as sitk
+
 SHAPE = (14, 16, 18)
 
 
@@ -56,6 +59,54 @@ def test_an_overlap_that_an_export_loses_is_told_beside_what_was_written(panel, 
     panel.ui.exportButton.click()
     assert "S.nii.gz" in panel.ui.exportStatusLabel.text
     assert "Please note: Segments overlap in 16 voxels" in panel.ui.exportStatusLabel.text
+
+
+@pytest.fixture
+def without_scan(panel, scene):
+    """A segmentation whose scan has no voxels, as after loading a scene whose scan is not on this computer."""
+    scan = add_volume(scene, "Gone")
+    node = add_segmentation(scene, scan, {"A": box(SHAPE, (2, 6), (3, 7), (4, 9))}, "Kept")
+    scan.SetAndObserveImageData(None)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    return scan, node
+
+
+def test_a_segmentation_whose_scan_is_missing_is_exported_on_its_own_grid(panel, without_scan, tmp_path):
+    panel.ui.exportFolderEdit.currentPath = str(tmp_path / "out")
+    for ending in ("Nifti", "Nrrd", "SegNrrd"):
+        getattr(panel.ui, f"export{ending}CheckBox").checked = True
+    panel.ui.exportButton.click()
+    assert "Kept.nii.gz" in panel.ui.exportStatusLabel.text
+    for ending in ("nii.gz", "nrrd", "seg.nrrd"):
+        image = sitk.ReadImage(str(tmp_path / "out" / f"Kept.{ending}"))
+        assert image.GetSize() == (18, 16, 14)
+        assert np.count_nonzero(sitk.GetArrayFromImage(image)) == 4 * 4 * 5
+    panel.ui.labelmapButton.click()
+    assert "Created the labelmap" in panel.ui.exportStatusLabel.text
+
+
+def test_a_case_whose_scan_is_missing_is_refused_with_its_name(panel, without_scan):
+    panel.ui.caseSegmentationSelector.setCurrentNode(without_scan[1])
+    panel.ui.caseVolumeSelector.setCurrentNode(without_scan[0])
+    panel.ui.addCaseButton.click()
+    assert "The volume Gone has no voxels." in panel.ui.finetuneStatusLabel.text
+    panel.ui.addResultButton.click()
+    assert "The volume Gone has no voxels." in panel.ui.segmentStatusLabel.text
+    assert panel.logic.cases.entries() == []
+
+
+def test_what_nobody_foresaw_is_told_beside_the_button(panel, without_scan, tmp_path, monkeypatch):
+    def fail(*_values):
+        raise AttributeError("surprise")
+
+    monkeypatch.setattr(panel.logic, "exportResult", fail)
+    monkeypatch.setattr(panel.logic, "loadRankedCase", fail)
+    panel.ui.exportFolderEdit.currentPath = str(tmp_path)
+    panel.ui.exportNiftiCheckBox.checked = True
+    panel.ui.exportButton.click()
+    panel.rankSection.onLoad()
+    for label in (panel.ui.exportStatusLabel, panel.ui.rankStatusLabel):
+        assert "This could not be done (surprise)." in label.text
 
 
 @pytest.mark.parametrize("kind", ["vtkMRMLMarkupsROINode", "vtkMRMLModelNode", "vtkMRMLSegmentationNode"])

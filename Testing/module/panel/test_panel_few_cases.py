@@ -87,6 +87,11 @@ def test_every_case_is_scored_with_a_pause_between_and_the_report_at_the_end(qui
     assert panel.ui.resumeFinetuneButton.enabled
     assert not panel.ui.keepBestButton.enabled
     assert shown(panel, panel.ui.keepBestHintLabel)
+    panel.ui.casesTable.selectRow(0)
+    panel.ui.removeCaseButton.click()
+    question = panel.desktop.done[-1][1]
+    assert "could not be resumed: kern." in question
+    assert panel.finetuneTab.cases.count == 3
     set_mode("RUN")
     name, result = run_to_end(panel, panel.ui.resumeFinetuneButton)
     assert name == "finished", result

@@ -1,5 +1,7 @@
 """Names of structures on Fine-tune: matched and changed in a small table before anything is checked or trained."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from case_tools import found_in
@@ -52,6 +54,29 @@ def test_an_empty_name_is_refused_and_the_old_one_shown_again(panel, scene):
     panel.ui.structuresTable.item(0, 0).setText("  ")
     assert wait(lambda: cells(panel.ui.structuresTable) == [["Kern", "1"]])
     assert "needs a name" in panel.ui.finetuneStatusLabel.text
+
+
+def test_structures_are_merged_in_all_cases_or_in_none_and_the_table_shows_what_is_so(panel, scene, tmp_path):
+    add_cases(panel.logic, scene, 1)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        add_nameless_folder(panel, tmp_path / name)
+    cases, table = panel.logic.cases, panel.ui.structuresTable
+    kept, lost = (Path(cases.path(entry["label"])) for entry in cases.entries()[1:])
+    before = kept.read_bytes(), cells(table)
+    lost.unlink()
+    table.item(1, 0).setText("Kern")
+    assert wait(lambda: lost.name in panel.ui.finetuneStatusLabel.text, 20)
+    assert (kept.read_bytes(), cells(table)) == before
+
+
+def test_what_nobody_foresaw_is_told_and_the_table_shows_what_is_so(panel, scene, monkeypatch):
+    add_cases(panel.logic, scene, 1)
+    panel.finetuneTab.cases.show()
+    monkeypatch.setattr(panel.logic.cases, "rename", lambda old, new: {}[old])
+    panel.ui.structuresTable.item(0, 0).setText("Rest")
+    assert wait(lambda: "This could not be done" in panel.ui.finetuneStatusLabel.text, 20)
+    assert cells(panel.ui.structuresTable) == [["Kern", "1"]]
 
 
 def test_names_cannot_be_changed_while_a_training_reads_the_labels(panel, scene):

@@ -9,7 +9,7 @@ from logic_tools import FOLDER, add_segmentation, add_volume, box, oblique, read
 
 pytest.importorskip("slicer.i18n", reason="needs 3D Slicer or the harness")
 import slicer
-from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, labels_of
+from case_tools import HIPPOCAMPUS, LEFT, RIGHT, SHAPE, add, found_in, labels_of
 from MIMSegmentLib.Problem import Problem
 from MIMSegmentLib.Scene.Cases import Cases
 from MIMSegmentLib.Scene.Scene import Scene
@@ -161,12 +161,82 @@ def test_a_folder_that_cannot_be_written_is_told(tool, tmp_path):
         add(Cases(str(tmp_path / "file" / "cases")), tool, {"a": LEFT})
 
 
-def test_a_damaged_table_is_an_empty_one(cases, tool):
-    os.makedirs(cases.folder)
-    (Path(cases.folder) / "cases.json").write_text("{")
-    assert cases.entries() == []
+def files_of(cases):
+    return {path: path.read_bytes() for path in Path(cases.folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["cases.json", "labels.json"])
+@pytest.mark.parametrize("content", ["{", "{}", '[{"id": 1}]', None])
+def test_a_table_that_cannot_be_read_is_refused_by_name_and_nothing_is_written(cases, tool, name, content):
+    first = add(cases, tool, {"a": LEFT, "b": RIGHT})
+    path = Path(cases.folder) / name
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(content)
+    before = files_of(cases)
+    for change in (
+        lambda: add(cases, tool, {"b": LEFT}),
+        lambda: cases.remove(first["id"]),
+        lambda: cases.rename("a", "c"),
+        lambda: cases.writeTrainingList(os.path.join(cases.folder, "run")),
+    ):
+        with pytest.raises(Problem, match=name) as caught:
+            change()
+        assert caught.value.hint
+    assert files_of(cases) == before
+
+
+def test_without_the_meaning_of_its_values_a_case_is_no_case(cases, tool):
+    add(cases, tool, {"a": LEFT, "b": RIGHT})
+    (Path(cases.folder) / "labels.json").unlink()
+    before = files_of(cases)
+    with pytest.raises(Problem, match=r"labels.json .*lacks structures of the cases: a, b"):
+        add(cases, tool, {"b": LEFT})
+    assert files_of(cases) == before
+
+
+def test_a_table_that_cannot_be_written_leaves_the_structures_as_they_were(cases, tool, monkeypatch):
+    from MIMSegmentLib.Scene import CaseTable
+
+    def write(path, content, writeJson=CaseTable.writeJson):
+        if path.endswith("cases.json"):
+            raise Problem("The disk is full.")
+        writeJson(path, content)
+
     add(cases, tool, {"a": LEFT})
-    assert len(cases.entries()) == 1
+    before = files_of(cases)
+    monkeypatch.setattr(CaseTable, "writeJson", write)
+    with pytest.raises(Problem, match="full"):
+        cases.rename("a", "c")
+    assert files_of(cases) == before
+
+
+# -- the same scan again
+
+
+def test_cases_of_one_scan_are_one_subject_and_others_are_not(cases, tool, scene, tmp_path):
+    first = add(cases, tool, {"a": LEFT})
+    other = add_volume(scene, "other", smooth_values(SHAPE, seed=1))
+    alone = cases.addFromScene(tool, None, add_segmentation(scene, other, {"a": LEFT}))
+    other = cases.addFromScene(tool, other, add_segmentation(scene, other, {"a": LEFT}))
+    again = add(cases, tool, {"a": RIGHT}, "Another name")
+    assert cases.ofSameScan(again["id"]) == [first["id"]]
+    assert cases.ofSameScan(other) == cases.ofSameScan(alone) == []
+    case_file, _labels = cases.writeTrainingList(str(tmp_path))
+    assert [entry["subject"] for entry in read_json(case_file)] == [first["id"], "", "", first["id"]]
+
+
+def test_a_scan_of_a_folder_is_recognised_when_it_comes_from_the_scene(cases, tool, scene, tmp_path):
+    volume = add_volume(scene, "v", smooth_values(SHAPE))
+    node = add_segmentation(scene, volume, {"a": LEFT})
+    tool.exportVolume(volume, str(tmp_path / "in" / "v.nii.gz"))
+    tool.saveSegmentation(node, str(tmp_path / "in" / "v.seg.nrrd"))
+    (known,) = cases.addFromFolder(str(tmp_path / "in"), found_in(tmp_path / "in"))
+    assert cases.ofSameScan(cases.addFromScene(tool, volume, node)) == [known]
+    (tmp_path / "in" / "v.nii.gz").unlink()
+    assert cases.ofSameScan(cases.addFromScene(tool, volume, node)) != [known]
 
 
 # -- removing

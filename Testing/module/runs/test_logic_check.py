@@ -3,6 +3,7 @@
 import base64
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from logic_tools import add_cases, pretrain
@@ -50,6 +51,17 @@ def test_no_case_is_a_problem_and_no_failure(logic):
     logic.checkCases()
     _name, result = record.wait()
     assert result["problems"][0]["severity"] == "error"
+
+
+def test_a_table_that_cannot_be_read_is_told_and_another_run_can_follow(logic, scene):
+    logic, record = logic
+    add_cases(logic, scene, 1)
+    Path(logic.cases.path("cases.json")).write_text("{")
+    logic.checkCases()
+    name, message, _hint = record.wait()
+    assert name == "failed"
+    assert "cases.json" in message
+    assert not logic.running
 
 
 def test_the_cases_are_compared_with_what_training_starts_from(make_logic, scene, folder):

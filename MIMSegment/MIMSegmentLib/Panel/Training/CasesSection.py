@@ -1,7 +1,8 @@
 import qt
 from slicer.i18n import tr as _
 
-from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Panel import Texts
+from MIMSegmentLib.Problem import Problem, asProblem
 from MIMSegmentLib.Signal import Signal
 
 
@@ -18,6 +19,8 @@ class CasesSection:
         self.desktop = desktop
         self.status = status
         self.parameters = None
+        # As the table shows them.
+        self._entries = []
         self.changed = Signal("changed")
         self.corrected = Signal("corrected")
         ui.casesTable.horizontalHeader().setStretchLastSection(True)
@@ -42,11 +45,21 @@ class CasesSection:
     @property
     def count(self):
         """Number of cases in the table."""
-        return self.ui.casesTable.rowCount
+        return len(self._entries)
+
+    @property
+    def subjects(self):
+        """Number of persons; each case is one if nothing else is known."""
+        return len({entry.get("subject") or entry["id"] for entry in self._entries})
 
     def show(self):
-        """Fill the table with what lies on disk."""
-        entries = self.logic.cases.entries()
+        """Fill the table with what lies on disk; with nothing, and the reason, if that cannot be read."""
+        try:
+            entries, counts = self.logic.cases.entries(), self.logic.cases.counts()
+            summary = self._summary(entries)
+        except Problem as problem:
+            entries, counts, summary = [], {}, Texts.problemText(problem.message, problem.hint)
+        self._entries = entries
         table = self.ui.casesTable
         table.setRowCount(len(entries))
         for row, entry in enumerate(entries):
@@ -55,16 +68,16 @@ class CasesSection:
                 item.setToolTip(text)
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
-        self._showStructures()
-        self.ui.casesSummaryLabel.text = self._summary(entries)
+        self._showStructures(counts)
+        self.ui.casesSummaryLabel.text = summary
         self.ui.casesFolderButton.toolTip = self.logic.cases.folder
         self.changed.emit()
 
-    def _showStructures(self):
-        """The structures of all cases, whose names can be changed."""
+    def _showStructures(self, counts):
+        """The structures of all cases and the number of their cases; the names can be changed."""
         table = self.ui.structuresTable
         self._filling = True
-        self._structures = list(self.logic.cases.counts().items())
+        self._structures = list(counts.items())
         table.setRowCount(len(self._structures))
         for row, (name, count) in enumerate(self._structures):
             table.setItem(row, 0, qt.QTableWidgetItem(name))
@@ -120,7 +133,7 @@ class CasesSection:
             if not self.desktop.confirm(question.format(**names)):
                 self.status.hint(_("Nothing was added."))
                 return
-        self._try(lambda warn: [self.logic.cases.addFromScene(self.logic.scene, volume, segmentation, warn=warn)])
+        self._add(self.logic.cases.addFromScene, volume, segmentation)
 
     def onAddCorrected(self):
         self.addCorrected(self.ui.segmentationSelector.currentNode())
@@ -128,10 +141,33 @@ class CasesSection:
     def addCorrected(self, segmentation):
         """Add a result or a proposal that the user has corrected."""
         volume = self.logic.scene.volumeOf(segmentation)
-        problem, notes = self._try(
-            lambda warn: [self.logic.cases.addCorrected(self.logic.scene, volume, segmentation, warn)]
-        )
+        problem, notes = self._add(self.logic.cases.addCorrected, volume, segmentation)
         self.corrected.emit(segmentation.GetName(), problem, notes)
+
+    def _add(self, add, volume, segmentation):
+        def action(warn):
+            identifier = add(self.logic.scene, volume, segmentation, warn=warn)
+            self._askAboutEarlier(self.logic.cases.ofSameScan(identifier), warn)
+            return [identifier]
+
+        return self._try(action)
+
+    def _askAboutEarlier(self, identifiers, warn):
+        """May the case that was just added replace these of the same scan?"""
+        if not identifiers:
+            return
+        names = ", ".join(identifiers)
+        question = _(
+            "This scan is a training case already: {names}. Replace it? The image and the labels that were written for"
+            " it are deleted. Otherwise both are kept, and count as one person."
+        ).format(names=names)
+        # A training reads the files of its cases.
+        if not self.logic.training.command and self.desktop.confirm(question + self._pausedText(identifiers)):
+            self._remove(identifiers)
+        else:
+            warn(
+                _("The same scan is a training case already, and both count as one person: {names}").format(names=names)
+            )
 
     def onAddFolder(self):
         folder = self.desktop.chooseFolder(_("Folder with labeled cases"), self.desktop.recall("CasesSource"))
@@ -151,8 +187,24 @@ class CasesSection:
         self._try(lambda warn: self.logic.cases.addFromFolder(folder, found, warn))
 
     def onRemove(self):
-        for identifier in self.selected():
-            self._try(lambda _warn, identifier=identifier: self.logic.cases.remove(identifier))
+        chosen = self.selected()
+        question = _(
+            "Cases to remove: {count}. The images and labels that were written for them are deleted, which cannot be"
+            " undone; files elsewhere stay. Remove them?"
+        ).format(count=len(chosen))
+        if self.desktop.confirm(question + self._pausedText(chosen)):
+            self._try(lambda _warn: self._remove(chosen))
+
+    def _remove(self, identifiers):
+        for identifier in identifiers:
+            self.logic.cases.remove(identifier)
+
+    def _pausedText(self, identifiers):
+        """Which paused trainings end with these cases."""
+        names = self.logic.trainingsNeeding(identifiers)
+        if not names:
+            return ""
+        return " " + _("A paused training uses them and could not be resumed: {names}.").format(names=", ".join(names))
 
     def onOpenFolder(self):
         self.desktop.openFolder(self.logic.cases.folder)
@@ -168,9 +220,9 @@ class CasesSection:
         try:
             added = action(notes.append)
             self.status.hint(_("Added: {names}").format(names=", ".join(added)) if added else "", notes)
-        except Problem as problem:
-            failure = problem
-            self.status.fail(problem.message, " ".join([problem.hint, *notes]))
+        except Exception as fault:
+            failure = asProblem(fault)
+            self.status.fail(failure.message, " ".join([failure.hint, *notes]))
         self.show()
         return failure, notes
 

@@ -10,11 +10,13 @@ class FewCasesSection:
     """What few cases need beside the training: honest scores, a comparison, learning from scans without labels.
 
     Signals: changed(), something else was chosen.
+
+    :param cases: a `CasesSection`.
     """
 
-    def __init__(self, ui, logic, desktop):
+    def __init__(self, ui, cases, desktop):
         self.ui = ui
-        self.logic = logic
+        self.cases = cases
         self.changed = Signal("changed")
         for box in (ui.foldsCheckBox, ui.compareCheckBox):
             box.connect("toggled(bool)", self.onChanged)
@@ -38,7 +40,7 @@ class FewCasesSection:
     @property
     def possible(self):
         """False if what is chosen needs more cases than there are."""
-        return not self.ui.foldsCheckBox.checked or foldsOf(self._subjects()) > 0
+        return not self.ui.foldsCheckBox.checked or foldsOf(self.cases.subjects) > 0
 
     def update(self, hasStart):
         """Enable what can be chosen, and say what it will cost.
@@ -51,7 +53,7 @@ class FewCasesSection:
         self.ui.ownScansMinutesSpinBox.enabled = scored and hasFolder
         self.ui.compareCheckBox.enabled = scored and (hasStart or hasFolder)
         text = fewCasesText(
-            self._subjects(), self.ui.finetuneMinutesSpinBox.value, FinetuneOptions(**self.chosen()), hasStart
+            self.cases.subjects, self.ui.finetuneMinutesSpinBox.value, FinetuneOptions(**self.chosen()), hasStart
         )
         if not scored:
             text += " " + _(
@@ -59,6 +61,3 @@ class FewCasesSection:
                 " your own scans first: only these scores tell whether that helped."
             )
         self.ui.trainingsLabel.text = text
-
-    def _subjects(self):
-        return len({entry.get("subject") or entry["id"] for entry in self.logic.cases.entries()})

@@ -24,7 +24,7 @@ class FinetuneTab(TrainingTab):
         status = RunStatus(ui.finetuneProgressBar, ui.finetuneStatusLabel)
         super().__init__(ui, logic, desktop, catalog, setup, status, "finetune", _("Fine-tuning"))
         self.cases = CasesSection(ui, logic, desktop, self.status)
-        self.fewCases = FewCasesSection(ui, logic, desktop)
+        self.fewCases = FewCasesSection(ui, self.cases, desktop)
         self.locator = LocatorSection(ui, catalog)
         self.findings = FindingsSection(ui, desktop)
         self.drawnImages = RunPicture(ui.drawnImagesLabel)

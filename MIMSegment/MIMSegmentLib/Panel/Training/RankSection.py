@@ -7,7 +7,7 @@ from MIMSegmentLib.Panel import Texts
 from MIMSegmentLib.Panel.Fields import rememberPath
 from MIMSegmentLib.Panel.RunStatus import RunStatus
 from MIMSegmentLib.Panel.RunTab import RunTab
-from MIMSegmentLib.Problem import Problem
+from MIMSegmentLib.Problem import asProblem
 from MIMSegmentLib.Signal import Signal
 
 
@@ -116,7 +116,8 @@ class RankSection(RunTab):
     def onLoad(self):
         try:
             self._nodes = self.logic.loadRankedCase(self.selected())
-        except Problem as problem:
+        except Exception as fault:
+            problem = asProblem(fault)
             self.status.fail(problem.message, problem.hint)
             return
         volume, segmentation, uncertainty = self._nodes

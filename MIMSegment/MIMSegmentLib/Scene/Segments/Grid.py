@@ -16,8 +16,22 @@ def volumeOf(segmentationNode):
     return node if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
 
 
+def volumeHere(segmentationNode):
+    """The same, but None too if it has no voxels here: the segmentation has kept the grid that it was made on."""
+    node = volumeOf(segmentationNode)
+    return node if node is not None and _hasVoxels(node) else None
+
+
+def _hasVoxels(volumeNode):
+    image = volumeNode.GetImageData()
+    return image is not None and image.GetNumberOfPoints() > 0
+
+
 def referenceImage(segmentationNode, volumeNode):
-    """The grid of a volume in its own coordinates, as a vtkOrientedImageData; without one that of the segmentation."""
+    """The grid of a volume in its own coordinates, as a vtkOrientedImageData; without one that of the segmentation.
+
+    :raises Problem: if the volume has no voxels, or nothing tells the grid.
+    """
     image = slicer.vtkOrientedImageData()
     if volumeNode is None:
         geometry = segmentationNode.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY)
@@ -26,6 +40,11 @@ def referenceImage(segmentationNode, volumeNode):
         raise Problem(
             _("The segmentation {name} is not based on a volume.").format(name=segmentationNode.GetName()),
             _("Choose the source geometry of the segmentation in the Segment Editor first."),
+        )
+    if not _hasVoxels(volumeNode):
+        raise Problem(
+            _("The volume {name} has no voxels.").format(name=volumeNode.GetName()),
+            _("If its file was not found when the scene was loaded, load it again, then choose it."),
         )
     toRAS = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(toRAS)
