@@ -49,7 +49,7 @@ def sentences():
         (
             "dicom-irregular-spacing dicom-missing-slices dicom-several-orientations dicom-several-series"
             " dicom-several-sizes dicom-single-file dicom-uneven-frames dicom-skipped no-dicom"
-            " not-dicom mosaic-direction monochrome1",
+            " not-dicom mosaic-direction monochrome1 dicom-modality-lut",
             Words(_("The DICOM series is not one complete volume."), _("Load it with the DICOM module and use that.")),
         ),
         (

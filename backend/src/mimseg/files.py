@@ -46,8 +46,8 @@ def replacing(
         may_be_empty: A file of 0 bytes is right.
 
     Yields:
-        A path in the same folder with the same ending in lower case, so that writers choose the same format. It is plain
-        ASCII, for libraries that cannot open other names. The file is there, and empty.
+        A path in the same folder with the same ending in lower case, so that writers choose the same format. It is
+        plain ASCII, for libraries that cannot open other names. The file is there, and empty.
 
     Raises:
         UserError: The file cannot be written; an earlier file of that name is untouched.
