@@ -30,7 +30,8 @@ def sentences():
         ("empty constant", Words(_("The scan is empty or has one value everywhere."), _("Choose another scan."))),
         ("non-finite", Words(_("The scan holds values that are no numbers; they count as the lowest."), again)),
         (
-            "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt dicom-elements",
+            "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt"
+            " dicom-elements slice-distance",
             Words(_("A file cannot be read, or not as a whole."), again),
         ),
         (
