@@ -30,7 +30,8 @@ def sentences():
         ("empty constant", Words(_("The scan is empty or has one value everywhere."), _("Choose another scan."))),
         ("non-finite", Words(_("The scan holds values that are no numbers; they count as the lowest."), again)),
         (
-            "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt",
+            "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt"
+            " dicom-elements slice-distance",
             Words(_("A file cannot be read, or not as a whole."), again),
         ),
         (
@@ -49,7 +50,7 @@ def sentences():
         (
             "dicom-irregular-spacing dicom-missing-slices dicom-several-orientations dicom-several-series"
             " dicom-several-sizes dicom-single-file dicom-uneven-frames dicom-skipped no-dicom"
-            " not-dicom mosaic-direction monochrome1",
+            " not-dicom mosaic-direction monochrome1 dicom-modality-lut",
             Words(_("The DICOM series is not one complete volume."), _("Load it with the DICOM module and use that.")),
         ),
         (

@@ -17,6 +17,7 @@ from mimseg.cli.main import main
 from mimseg.commands.segment.run import segment
 from mimseg.data.images import image_of
 from mimseg.data.labels.labelmaps import read_labelmap, read_segment_names
+from mimseg.data.labels.redrawing import read_drawn
 from mimseg.data.volume import Grid
 from mimseg.data.volumes import read_volume
 
@@ -86,6 +87,24 @@ def test_a_result_in_slicers_format_becomes_the_same_dicom_as_one_written_at_onc
     assert later.SegmentSequence == once.SegmentSequence
     assert later.PixelData == once.PixelData
     assert later.ContentDescription == once.ContentDescription
+
+
+def test_in_slicers_format_overlapping_segments_keep_all_their_voxels(
+    tmp_path: Path, grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = write_layers(tmp_path / "a.seg.nrrd", grid)
+    assert main(["convert", str(tmp_path / "a.seg.nrrd"), "-o", str(tmp_path / "b.seg.nrrd")]) == 0
+    assert "segments overlap" not in capsys.readouterr().err
+    drawn = read_drawn(tmp_path / "b.seg.nrrd", grid)
+    assert [label.name for label in drawn.table] == ["Organ", "Lesion"]
+    assert drawn.overlapping is not None
+    for value, mask in zip((1, 2), masks, strict=True):
+        assert np.array_equal(drawn.overlapping.of(value), mask)
+    # As 3D Slicer writes it.
+    head = (tmp_path / "b.seg.nrrd").read_bytes().split(b"\n\n")[0].decode().splitlines()
+    assert "kinds: list domain domain domain" in head
+    assert {"Segment0_Layer:=0", "Segment1_Layer:=1", "Segment1_LabelValue:=2"} <= set(head)
+    assert "Segment1_Extent:=8 13 4 7 3 5" in head
 
 
 def test_overlaps_are_told_where_the_format_cannot_hold_them(

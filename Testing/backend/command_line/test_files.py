@@ -26,7 +26,7 @@ def test_the_temporary_name_is_plain_hidden_beside_the_file_and_ends_like_it(tmp
         assert temporary.name.isascii()
         assert temporary.name.startswith(files.TEMPORARY)
         assert ending_of(temporary) == ending_of(target)
-        assert temporary.suffix == target.suffix
+        assert temporary.suffix == target.suffix.lower()
         temporary.write_text("x")
     assert [path.name for path in target.parent.iterdir()] == [name]
 

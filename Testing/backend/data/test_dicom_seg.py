@@ -125,6 +125,27 @@ def test_on_a_corrected_grid_the_file_says_where_its_own_slices_lie(tmp_path: Pa
     assert np.array_equal(read_labelmap(tmp_path / "o.dcm", like=grid).array > 0, labels > 0)
 
 
+@pytest.mark.parametrize(("stated", "thickness", "told"), [(None, 2.5, True), (1.25, 2.5, False), (None, 9.0, False)])
+def test_slices_that_are_drawn_here_and_there_lie_on_the_planes_of_their_scan(
+    tmp_path: Path, stated: float | None, thickness: float, told: bool
+) -> None:
+    oblique_series(tmp_path / "scan")
+    grid = read_volume(tmp_path / "scan").grid
+    labels = np.zeros(grid.size, np.uint8)
+    labels[3:9, 2:11, [1, 3, 7]] = 1
+    write_labelmap(tmp_path / "o.dcm", labels, grid, LABELS, MODEL)
+    data = pydicom.dcmread(tmp_path / "o.dcm")
+    (measures,) = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    measures.SpacingBetweenSlices, measures.SliceThickness = stated, thickness
+    data.save_as(tmp_path / "o.dcm")
+    reporter = RecordingReporter()
+    assert np.array_equal(read_labelmap(tmp_path / "o.dcm", grid, reporter).array, labels)
+    assert reporter.codes == []
+    alone = read_labelmap(tmp_path / "o.dcm", None, reporter).grid
+    assert alone.spacing[2] == pytest.approx(stated or min(thickness, 5.0))
+    assert reporter.codes == ["slice-distance"] * told
+
+
 def test_overlapping_structures_are_all_there(tmp_path: Path) -> None:
     oblique_series(tmp_path / "scan")
     grid = read_volume(tmp_path / "scan").grid

@@ -19,6 +19,7 @@ from mimseg.data.labels.redrawing import read_drawn
 from mimseg.data.labels.scheme import LabelScheme
 from mimseg.data.labels.structures import Label
 from mimseg.data.labels.truth import read_truth
+from mimseg.data.orientation import turn_to
 from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 
@@ -32,6 +33,26 @@ def drawn_beyond(folder: Path, top: int = 16) -> Path:
     labels[2:7, 2:7, top - 4 : top] = 1
     write_labelmap(folder / "l.seg.nrrd", labels, Grid(labels.shape, GRID.spacing, GRID.origin), TABLE)
     return folder / "l.seg.nrrd"
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".seg.nrrd"])
+@pytest.mark.parametrize("orientation", ["RAS", "PIR", "SAL"])
+def test_the_same_voxels_in_another_order_lie_on_the_image(tmp_path: Path, ending: str, orientation: str) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, GRID.size).astype(np.uint8)
+    turn = turn_to(orientation, GRID)
+    write_labelmap(tmp_path / f"l{ending}", turn.apply(labels), turn.apply_to_grid(GRID), TABLE)
+    reporter = RecordingReporter()
+    assert np.array_equal(read_labelmap(tmp_path / f"l{ending}", GRID, reporter).array, labels)
+    assert np.array_equal(read_drawn(tmp_path / f"l{ending}", GRID).labels, labels)
+    assert reporter.codes == []
+
+
+def test_segments_of_a_part_are_put_in_place_with_their_axes_turned(tmp_path: Path) -> None:
+    part = Grid((12, 10, 4), GRID.spacing, (5.0, -3.0, 11.0))
+    labels = np.random.default_rng(0).integers(0, 2, part.size).astype(np.uint8)
+    turn = turn_to("SAL", part)
+    write_labelmap(tmp_path / "l.seg.nrrd", turn.apply(labels), turn.apply_to_grid(part), TABLE)
+    assert np.array_equal(read_labelmap(tmp_path / "l.seg.nrrd", GRID).array[:, :, 2:6], labels)
 
 
 def test_labels_wholly_outside_of_the_image_lie_on_another_grid(tmp_path: Path) -> None:

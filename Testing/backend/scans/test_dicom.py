@@ -264,6 +264,30 @@ def test_a_rescale_slope_of_zero_is_taken_for_one_and_told(tmp_path: Path, slope
     assert reporter.codes == codes
 
 
+def in_palette(dataset: Any, number: int) -> None:
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    for element in (0x1101, 0x1102, 0x1103):
+        dataset.add_new((0x0028, element), "US", [256, 0, 16])
+        dataset.add_new((0x0028, element + 0x100), "OW", bytes(512))
+
+
+def test_pictures_whose_pixels_are_numbers_of_colours_are_refused(tmp_path: Path, voxels: np.ndarray) -> None:
+    refusal(edited(tmp_path, voxels, in_palette), "not-scalar", "a colour picture")
+
+
+def test_intensities_by_a_table_are_refused_where_one_slice_has_it(tmp_path: Path, voxels: np.ndarray) -> None:
+    def edit(dataset: Any, number: int) -> None:
+        if number == 7:
+            import pydicom
+
+            table = pydicom.Dataset()
+            table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [256, 0, 16], "HU", bytes(512)
+            table["LUTData"].VR = "OW"
+            dataset.ModalityLUTSequence = [table]
+
+    refusal(edited(tmp_path, voxels, edit), "dicom-modality-lut", "-7.dcm gives its intensities by a table")
+
+
 @pytest.mark.parametrize("shared_by", [8, 2])
 def test_slices_that_share_one_instance_uid_all_count(tmp_path: Path, voxels: np.ndarray, shared_by: int) -> None:
     def edit(dataset: Any, number: int) -> None:

@@ -53,14 +53,50 @@ def test_a_slice_that_is_cut_off_is_not_read_as_whole(tmp_path: Path, voxels: np
     assert victim.name in refusal(tmp_path, "unreadable", "cut off").message
 
 
-def test_pixel_data_that_end_too_early_are_noticed() -> None:
-    small = b"\xe0\x7f\x10\x00OW\x00\x00\x04\x00\x00\x00abcd"
-    implicit = b"\xe0\x7f\x10\x00\x08\x00\x00\x0012345678"
-    explicit = b"\xe0\x7f\x10\x00OW\x00\x00\x08\x00\x00\x0012345678"
-    packed = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff1234\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-    for whole, cut in ((implicit, 3), (explicit, 1), (small + explicit, 2), (packed, 8)):
-        assert not is_cut_off(b"header" + whole, 8)
-        assert is_cut_off(b"header" + whole[:-cut], 8)
+SYNTAXES = {
+    "implicit": "1.2.840.10008.1.2",
+    "explicit": "1.2.840.10008.1.2.1",
+    "big endian": "1.2.840.10008.1.2.2",
+    "deflated": "1.2.840.10008.1.2.1.99",
+}
+
+
+@pytest.mark.parametrize("kept", [None, 0.5])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_an_element_with_too_few_pixels_is_not_filled_up(
+    tmp_path: Path, voxels: np.ndarray, syntax: str, kept: float | None
+) -> None:
+    """The element ends where it says, so that the file looks whole; a small preview before it is none of the pixels."""
+    pydicom = pytest.importorskip("pydicom")
+    write_series(tmp_path, voxels, straight(8))
+    for path in tmp_path.iterdir():
+        data = pydicom.dcmread(path)
+        pixels = data.pixel_array.astype(">i2" if syntax == "big endian" else "<i2").tobytes()
+        if kept and path.name.endswith("-4.dcm"):
+            pixels = pixels[: int(kept * len(pixels)) // 2 * 2]
+        icon = pydicom.Dataset()
+        icon.Rows = icon.Columns = 2
+        icon.BitsAllocated, icon.PixelData = 16, b"12345678"
+        icon["PixelData"].VR = "OW"
+        data.IconImageSequence, data.PixelData = [icon], pixels
+        data.file_meta.TransferSyntaxUID = SYNTAXES[syntax]
+        big = {"little_endian": syntax != "big endian", "implicit_vr": syntax == "implicit"}
+        pydicom.dcmwrite(path, data, **({} if syntax == "deflated" else big))
+    if kept is None:
+        assert np.array_equal(read_volume(tmp_path).array, voxels)
+    else:
+        assert "-4.dcm" in refusal(tmp_path, "unreadable", "cut off").message
+
+
+def test_pixels_that_are_compressed_and_end_too_early_are_noticed(tmp_path: Path, voxels: np.ndarray) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    write_series(tmp_path, voxels[:, :, :1], straight(1))
+    (path,) = tmp_path.iterdir()
+    data = pydicom.dcmread(path)
+    data.compress(pydicom.uid.RLELossless)
+    data.save_as(path)
+    assert not is_cut_off(path.read_bytes())
+    assert is_cut_off(path.read_bytes()[:-8])
 
 
 @pytest.mark.shared_data

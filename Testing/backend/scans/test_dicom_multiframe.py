@@ -167,6 +167,11 @@ def test_what_makes_no_volume_is_refused_by_name(tmp_path: Path, voxels: np.ndar
 
     refusal(enhanced(tmp_path / "short.dcm", voxels, POSITIONS, edit=forget), "dicom-multiframe", "describes 7")
 
+    def color(data: Any) -> None:
+        data.PhotometricInterpretation = "PALETTE COLOR"
+
+    refusal(enhanced(tmp_path / "color.dcm", voxels, POSITIONS, edit=color), "not-scalar", "colour picture")
+
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, voxels: np.ndarray, share: float) -> None:

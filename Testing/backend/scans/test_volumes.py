@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -137,6 +138,34 @@ def test_one_frame_of_four_dimensions_is_read_by_number(tmp_path: Path, suffix: 
     volume = read_volume(path, 2)
     assert np.array_equal(volume.array, ramp() + 2000)
     assert apart_mm(volume.grid, GRID) < 1e-4
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sequence_of_3d_slicer_holds_volumes(tmp_path: Path, encoding: str, first: bool) -> None:
+    frames = np.random.default_rng(0).integers(0, 999, (5, 6, 7, 8)).astype("<i2")
+    stored, path = frames if first else np.moveaxis(frames, 0, -1), tmp_path / "s.seq.nrrd"
+
+    def axes(one: str, others: str) -> str:
+        return f"{one} {others}" if first else f"{others} {one}"
+
+    def save(kind: str) -> None:
+        content = stored.tobytes(order="F")
+        header = (
+            "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nendian: little\n"
+            f"sizes: {' '.join(map(str, stored.shape))}\nspace origin: (1,2,3)\nencoding: {encoding}\n"
+            f"space directions: {axes('none', '(1,0,0) (0,2,0) (0,0,3)')}\n"
+            f"kinds: {axes(kind, 'domain domain domain')}\n\n"
+        )
+        path.write_bytes(header.encode() + (gzip.compress(content) if encoding == "gzip" else content))
+
+    save("list")
+    refusal(path, "needs-frame", "5 volumes", "--frame 4")
+    volume = read_volume(path, 3)
+    assert np.array_equal(volume.array, frames[3])
+    assert (volume.grid.spacing, volume.grid.origin) == ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))
+    save("time")
+    assert "to list" in refusal(path, "not-3d", "series over time").hint
 
 
 def test_a_frame_of_a_plain_volume_is_its_first(tmp_path: Path) -> None:

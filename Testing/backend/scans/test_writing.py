@@ -66,6 +66,14 @@ def test_a_library_that_writes_less_and_says_nothing_is_found_out(
 
 
 @pytest.mark.parametrize("ending", LABELS_WRITTEN)
+def test_an_ending_in_capitals_means_the_same_format(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"R{ending.upper()}"
+    write_labelmap(path, NOISE, GRID)
+    assert list(tmp_path.iterdir()) == [path]
+    assert np.array_equal(read_labelmap(path, like=GRID).array, NOISE)
+
+
+@pytest.mark.parametrize("ending", LABELS_WRITTEN)
 def test_whole_files_are_told_from_cut_ones(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"r{ending}"
     write_labelmap(path, NOISE, GRID)

@@ -46,8 +46,8 @@ def replacing(
         may_be_empty: A file of 0 bytes is right.
 
     Yields:
-        A path in the same folder with the same ending, so that writers choose the same format. It is plain ASCII, for
-        libraries that cannot open other names. The file is there, and empty.
+        A path in the same folder with the same ending in lower case, so that writers choose the same format. It is
+        plain ASCII, for libraries that cannot open other names. The file is there, and empty.
 
     Raises:
         UserError: The file cannot be written; an earlier file of that name is untouched.
@@ -125,7 +125,8 @@ def last_sentence(text: str) -> str:
 
 def _temporary_name(name: str) -> str:
     ending = _ENDING.search(name)
-    return f"{TEMPORARY}{secrets.token_hex(6)}{ending[0] if ending else ''}"
+    # In lower case: ITK writes `.MHA` as two files with other names.
+    return f"{TEMPORARY}{secrets.token_hex(6)}{ending[0].lower() if ending else ''}"
 
 
 def _to_disk(path: Path) -> None:

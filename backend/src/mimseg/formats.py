@@ -40,7 +40,7 @@ class Format:
 FORMATS = (
     Format(".nii.gz", "NIfTI, compressed", writer="nifti"),
     Format(".nii", "NIfTI", writer="nifti"),
-    Format(".seg.nrrd", "3D Slicer segmentation", image=False, writer="seg_nrrd", named=True),
+    Format(".seg.nrrd", "3D Slicer segmentation", image=False, writer="seg_nrrd", named=True, overlapping=True),
     Format(".nrrd", "NRRD", writer="plain"),
     Format(".nhdr", "NRRD, header and data apart"),
     Format(".mha", "MetaImage", writer="plain"),

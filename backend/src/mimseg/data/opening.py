@@ -18,7 +18,8 @@ def open_image(path: Path, like: Grid | None = None) -> ImageFile:
 
     Args:
         path: The file: an image, a labelmap, or a DICOM object that holds structures.
-        like: The image's grid, for contours, which have none of their own; None looks for the image beside them.
+        like: The image's grid, for contours, which have none of their own (None looks for the image beside them), and
+            for DICOM segmentations, which need not say how far apart slices lie.
 
     Raises:
         UserError: The file is missing, has an unsupported ending, or its header cannot be read.

@@ -52,7 +52,7 @@ def convert(settings: ConvertSettings, reporter: Reporter) -> Path:
         )
     refuse_inside_model(settings.output)
     refuse_overwriting([settings.output], [path for path in (settings.labels, settings.scan) if path])
-    refuse_other_sources(settings.scan or settings.labels, settings.output)
+    refuse_other_sources(settings.scan or settings.labels, settings.output, reporter)
     if found.dicom and settings.scan is None:
         raise UserError(
             f"{settings.output} cannot be a DICOM segmentation: such a file must quote the series that it belongs to.",

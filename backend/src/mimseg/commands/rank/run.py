@@ -87,7 +87,7 @@ def rank(settings: RankSettings, reporter: Reporter | None = None) -> Ranking:
     if settings.maps:
         maps = [map_paths(settings.output, case, settings.file_format) for case in cases]
         for case, (_, labels) in zip(cases, maps, strict=True):
-            refuse_other_sources(case.images[0], labels)
+            refuse_other_sources(case.images[0], labels, reporter)
         if not settings.replace:
             written.refuse_changed(path for pair in maps for path in pair)
     reporter.start("rank", models=list(ensemble.names), members=ensemble.members, cases=len(cases), device="cpu")

@@ -91,7 +91,12 @@ def _tell_beside(series: Path, reporter: Reporter | None) -> None:
 
 
 def plan_jobs(
-    inputs: Sequence[Path], channels: int, output: Path, file_format: str = ".nii.gz", preview: Path | None = None
+    inputs: Sequence[Path],
+    channels: int,
+    output: Path,
+    file_format: str = ".nii.gz",
+    preview: Path | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Job]:
     """One job for each case, with outputs that neither collide nor hit an input.
 
@@ -101,6 +106,7 @@ def plan_jobs(
         output: A file for one case, or a folder.
         file_format: Ending of the files in a folder.
         preview: A picture file; with several cases their names are appended.
+        reporter: Is told what is in doubt.
 
     Raises:
         UserError: The number of inputs does not fit the channels, or the output is not usable: it would replace what is
@@ -133,7 +139,7 @@ def plan_jobs(
         refuse_inside_model(path)
     refuse_overwriting([*outputs, *(picture for picture in pictures if picture)], inputs)
     for case, path in zip(cases, outputs, strict=True):
-        refuse_other_sources(case[0], path)
+        refuse_other_sources(case[0], path, reporter)
     return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
 
 

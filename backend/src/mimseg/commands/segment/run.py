@@ -56,7 +56,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         reporter.info(f"Quick: {words}.")
     channels = len(bundle.description.channels)
     inputs = expand_folders(settings.inputs, channels, reporter)
-    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
+    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview, reporter)
     check_table(settings.table)
     finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)
     rank = rank_of_process()

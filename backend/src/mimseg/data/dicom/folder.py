@@ -8,6 +8,7 @@ represented right is refused by name. No identifier of a patient enters a messag
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from mimseg import formats
@@ -67,6 +68,18 @@ def read_slices(path: Path) -> list[Slice]:
         if fault.code == "dicom-mosaic":
             return read_tiles(path)
         raise
+
+
+def first_slice(path: Path) -> Slice | None:
+    """A slice of what `path` holds, a folder or a file; None if there is none.
+
+    Only what the files of a series have in common is sure to be that of the others.
+    """
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file() and not file.name.startswith(".") and formats.may_be_dicom(file):
+            with suppress(NotAnImage):
+                return read_slices(file)[0]
+    return None
 
 
 def _volume(slices: list[Slice], folder: Path, frame: int | None, reporter: Reporter) -> Volume:

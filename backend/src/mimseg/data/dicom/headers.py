@@ -55,6 +55,7 @@ _READ = (
     "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", *FRAME_TAGS,
 )  # fmt: skip
+_TABLE = "ModalityLUTSequence"
 
 
 class NotAnImage(Exception):
@@ -166,8 +167,9 @@ def _read_fields(path: Path) -> dict[str, str]:
             bare = start[:2] in (b"\x02\x00", b"\x08\x00") and start[128:] != b"DICM"
             with warnings.catch_warnings(), pydicom.config.disable_value_validation():
                 warnings.simplefilter("ignore")
-                found = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=list(_READ))
+                found = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=[*_READ, _TABLE])
                 fields = {name: text_of(found.get(name)) for name in _READ}
+                fields[_TABLE] = "given" if found.get(_TABLE) else ""
                 # Some anonymisers empty the one and leave the other.
                 fields["SOPClassUID"] = fields["SOPClassUID"] or text_of(found.file_meta.get("MediaStorageSOPClassUID"))
     except Exception as fault:  # A damaged header may make pydicom raise anything.
@@ -195,6 +197,16 @@ def _refuse_other_objects(fields: dict[str, str]) -> None:
     kind = _kind(sop_class) or _KINDS_BY_MODALITY.get(fields.get("Modality", ""))
     if kind:
         raise NotAnImage(f"is {kind}", _NEED_IMAGES, "dicom-not-an-image")
+    stored = fields.get("PhotometricInterpretation", "MONOCHROME2")
+    if (_integer(fields.get("SamplesPerPixel", "")) or 1) > 1 or stored not in ("MONOCHROME1", "MONOCHROME2"):
+        raise NotAnImage("is a colour picture", _NEED_IMAGES, "not-scalar")
+    if _TABLE in fields:
+        raise NotAnImage(
+            "gives its intensities by a table (Modality LUT Sequence), which is not read",
+            "Export the series with rescale slope and intercept, or convert it to NIfTI first.",
+            "dicom-modality-lut",
+            blocks_series=True,
+        )
     frames = _integer(fields.get("NumberOfFrames", "")) or 1
     if sop_class in _ENHANCED or frames > 1:
         raise NotAnImage(
@@ -210,8 +222,6 @@ def _refuse_other_objects(fields: dict[str, str]) -> None:
             "dicom-mosaic",
             blocks_series=True,
         )
-    if (_integer(fields.get("SamplesPerPixel", "")) or 1) > 1:
-        raise NotAnImage("is a colour picture", _NEED_IMAGES, "not-scalar")
 
 
 def place_of(fields: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

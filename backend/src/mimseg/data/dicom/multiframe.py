@@ -36,7 +36,7 @@ def read_frames(path: Path) -> list[Slice]:
     """The frames of a multi-frame file, each a slice.
 
     Raises:
-        NotAnImage: Frames do not say where they lie, are in colour, or belong to several stacks.
+        NotAnImage: Frames do not say where they lie, or belong to several stacks.
     """
     try:
         data = read_dataset(path)
@@ -60,8 +60,6 @@ def read_frames(path: Path) -> list[Slice]:
             damaged=True,
             blocks_series=True,
         )
-    if int(data.get("SamplesPerPixel") or 1) > 1:
-        raise NotAnImage("is a colour picture", "Give the folder with the CT or MR images themselves.", "not-scalar")
     _refuse_stacks([_value(group, shared, "FrameContentSequence", "StackID") for group in groups])
     return [_slice(data, shared, group, number, path) for number, group in enumerate(groups)]
 

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,8 @@ from mimseg.data.dicom.headers import Slice
 from mimseg.data.dicom.mosaic import cut_tile
 from mimseg.data.dicom.multiframe import read_frame_pixels
 
-# Pixel data (7FE0,0010): tag, explicit type with two empty bytes or nothing, length.
-_PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\x00\x00)?(.{4})", re.DOTALL)
 # Photometric interpretation (0028,0004) in either byte order: tag, type, length, value.
 _REVERSED = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04).{4}MONOCHROME)1", re.DOTALL)
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 
 
 def read_pixels(slices: Sequence[Slice]) -> list[NDArray]:
@@ -61,7 +58,7 @@ def _parts(slices: Sequence[Slice]) -> list[NDArray]:
 def _slice_pixels(part: Slice) -> NDArray:
     stopping.check()
     content = part.path.read_bytes()
-    if is_cut_off(content, part.size[0] * part.size[1] * part.bits // 8):
+    if is_cut_off(content):
         raise unreadable(part.path)
     if not part.reversed_display:
         return _picture(part.path, part.path)
@@ -80,17 +77,20 @@ def _picture(path: Path, named: Path) -> NDArray:
     return array.reshape(array.shape[-2:]).T
 
 
-def is_cut_off(content: bytes, pixel_bytes: int) -> bool:
-    """True if the pixel data of a little-endian file do not go on to their end, which GDCM does not notice.
+def is_cut_off(content: bytes) -> bool:
+    """True if a file holds fewer pixels than its header says, which GDCM fills with the rest of the file or with 0.
 
     Args:
         content: The file.
-        pixel_bytes: Length of its pixels when they are not compressed; smaller preview pictures are passed over.
     """
-    for match in _PIXEL_DATA.finditer(content):
-        length = int.from_bytes(match[1], "little")
-        if length == _UNDEFINED_LENGTH:
-            return _SEQUENCE_END not in content[match.end() :]
-        if pixel_bytes <= length <= pixel_bytes + 1:
-            return match.end() + length > len(content)
-    return False
+    import pydicom  # Not above: runs on other formats need not load it.
+
+    names = ["Rows", "Columns", "BitsAllocated", "PixelData"]
+    try:
+        data = pydicom.dcmread(BytesIO(content), force=True, specific_tags=list(names))
+        pixels = data["PixelData"]
+        if pixels.is_undefined_length:  # Compressed: it was read to its end.
+            return False
+        return 8 * len(pixels.value) < int(data.Rows) * int(data.Columns) * int(data.get("BitsAllocated") or 16)
+    except Exception:  # A damaged file may make pydicom raise anything.
+        return True

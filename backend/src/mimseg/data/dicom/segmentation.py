@@ -41,17 +41,22 @@ class SegmentationFile:
 
     Slices without a segment are not in the file: its grid ends with the first and last slice that has one.
 
+    Args:
+        path: The file.
+        like: The image's grid, whose planes the frames lie on if they can; None, or another grid, leaves the distance
+            of slices to what the file says.
+
     Raises:
         UserError: It is damaged, or its frames make no grid.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Grid | None = None) -> None:
         self._path = path
         self._data = read_dataset(path, pixels=True)
         try:
             self._labels = _labels(self._data)
             self._frames = _frames(self._data)
-            self._grid = _grid(self._data, self._frames, path)
+            self._grid, self._guess = _grid(self._data, self._frames, path, like)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as fault:
             raise _damaged(path) from fault
         single = self._is_map or self._data.get("SegmentsOverlap") == "NO" or len(self._labels) == 1
@@ -60,6 +65,8 @@ class SegmentationFile:
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """Segment numbers `(i, j, k)`, or `(L, i, j, k)` if segments overlap, and their grid."""
+        if self._guess:
+            reporter.warning("slice-distance", f"{self._path}: {self._guess}")
         highest = max(label.value for label in self._labels)
         layers = Layers(self._grid.size, highest)
         places: dict[int, dict[int, NDArray[np.bool_]]] = {label.value: {} for label in self._labels}
@@ -152,8 +159,8 @@ def _frames(data: Dataset) -> list[_Frame]:
     return frames
 
 
-def _grid(data: Dataset, frames: list[_Frame], path: Path) -> Grid:
-    """The grid of the frames, with the slices between them that have none.
+def _grid(data: Dataset, frames: list[_Frame], path: Path, like: Grid | None) -> tuple[Grid, str]:
+    """The grid of the frames, with the slices between them that have none; and what was guessed of it, in words.
 
     Raises:
         UserError: The frames do not lie on a right-angled grid.
@@ -167,13 +174,15 @@ def _grid(data: Dataset, frames: list[_Frame], path: Path) -> Grid:
     first, last = int(np.argmin(along)), float(along.max() - along.min())
     within = np.abs((positions - positions[0]) @ axes.T) / [column_distance, row_distance]
     steps = np.diff(np.unique(np.rint(along / _SAME_PLACE_MM))) * _SAME_PLACE_MM
-    stated = [float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    candidates = [stated[0], float(steps.min()) if steps.size else 0.0, stated[1]]
-    for distance in (value for value in candidates if value > 0):
-        places = (along - along[first]) / distance
+    step = float(steps.min()) if steps.size else 0.0
+    stated, thickness = (float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness"))
+    # A file that does not say it, and has frames some thicknesses apart, more likely lacks slices than has gaps.
+    known = _plane_distance(like, normal, positions)
+    guessed = thickness if not known and not stated and 0 < thickness < 0.75 * step else 0.0
+    for distance in (known, stated, guessed, step, thickness):
+        places = (along - along[first]) / distance if distance > 0 else np.full(1, 0.5)
         if np.abs(places - np.rint(places)).max() < _OFF_GRID * max(1.0, np.sqrt(places.max())):
             count = round(last / distance) + 1
-            distance = last / (count - 1) if count > 1 else distance
             break
     else:
         distance, count = 0.0, 0
@@ -183,9 +192,25 @@ def _grid(data: Dataset, frames: list[_Frame], path: Path) -> Grid:
             "Resample the segmentation on the image, for example in 3D Slicer, and export it again.",
             "bad-geometry",
         )
+    guess = ""
+    if distance == guessed:
+        guess = (
+            f"it does not say how far apart slices lie. {distance:g} mm was taken, their thickness, though its nearest "
+            f"frames are {step:g} mm apart: the slices between them count as not drawn on. Give the scan where that "
+            "can be wrong."
+        )
     x, y, z = (float(value) for value in positions[first])
+    distance = last / (count - 1) if count > 1 else distance
     size = (int(data.Columns), int(data.Rows), count)
-    return Grid(size, (column_distance, row_distance, distance), (x, y, z), np.stack([*axes, normal], axis=1))
+    return Grid(size, (column_distance, row_distance, distance), (x, y, z), np.stack([*axes, normal], axis=1)), guess
+
+
+def _plane_distance(like: Grid | None, normal: NDArray[np.float64], positions: NDArray[np.float64]) -> float:
+    """How far apart the planes of a grid lie if all positions are on them; 0 if they are not."""
+    if like is None or abs(float(like.direction[:, 2] @ normal)) < 1 - _SAME_PLACE_MM:
+        return 0.0
+    planes = like.to_index(positions)[:, 2]
+    return like.spacing[2] if np.abs(planes - np.rint(planes)).max() < _OFF_GRID else 0.0
 
 
 def _group(data: Dataset, name: str) -> Any:

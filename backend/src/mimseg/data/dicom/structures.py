@@ -39,14 +39,15 @@ def open_dicom(path: Path, like: Grid | None = None) -> ImageFile:
 
     Args:
         path: The file.
-        like: The image's grid, on which contours are filled; None looks for the image beside them.
+        like: The image's grid, on which contours are filled and whose planes segments lie on; None looks for the image
+            beside contours.
 
     Raises:
         UserError: It is another object, or not usable.
     """
     sop_class = str(read_dataset(path).get("SOPClassUID", ""))
     if sop_class in segmentation.SOP_CLASSES:
-        return segmentation.SegmentationFile(path)
+        return segmentation.SegmentationFile(path, like)
     if sop_class == contours.SOP_CLASS:
         return contours.ContourFile(path, like)
     raise UserError(

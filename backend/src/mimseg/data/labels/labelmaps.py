@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimseg import formats
 from mimseg.data.labels.drawn import Algorithm, Drawn, Overlapping
-from mimseg.data.labels.placing import lies_on, place
+from mimseg.data.labels.placing import lies_on, place, turned_like
 from mimseg.data.labels.seg_nrrd import Segment, merge_segments, read_segments, stray_segments
 from mimseg.data.labels.structures import Label
 from mimseg.data.opening import open_image
@@ -81,7 +81,10 @@ def read_labelmap(
     labels = _whole_numbers(array, path)
     if like is None or lies_on(grid, like, path, reporter):
         return Volume(labels, like or grid)
-    placed = place(labels, grid, like) if segments else None
+    labels, turned = turned_like(labels, grid, like)
+    if lies_on(turned, like, path, reporter):
+        return Volume(labels, like)
+    placed = place(labels, turned, like) if segments else None
     if placed is None:
         raise UserError(
             f"The labels {path} lie on another grid ({describe_grid(grid)}) than the image ({describe_grid(like)}).",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg.data.nifti.placement import grids_of
+from mimseg.data.orientation import AxisTurn
 from mimseg.data.volume import Grid
 from mimseg.events import Reporter
 
@@ -43,6 +44,20 @@ def lies_on(grid: Grid, like: Grid, path: Path, reporter: Reporter) -> bool:
         return False
     reporter.warning("beside-image", f"{path}: these labels lie {beside:.2g} mm beside the image; they count as on it.")
     return True
+
+
+def turned_like(labels: NDArray, grid: Grid, like: Grid) -> tuple[NDArray, Grid]:
+    """Labels and their grid with axes that run as those of an image, if flips and swaps make them so; else as given.
+
+    Programs that turn every volume to one orientation save the same voxels in another order.
+    """
+    relation = np.rint(np.asarray(like.direction).T @ np.asarray(grid.direction))
+    if not np.array_equal(np.abs(relation) @ np.abs(relation).T, np.eye(3)):
+        return labels, grid
+    a, b, c = (int(axis) for axis in np.abs(relation).argmax(axis=1))
+    flips = (bool(relation[0, a] < 0), bool(relation[1, b] < 0), bool(relation[2, c] < 0))
+    turn = AxisTurn((a, b, c), flips, grid.size)
+    return np.ascontiguousarray(turn.apply(labels)), turn.apply_to_grid(grid)
 
 
 def place(labels: NDArray, grid: Grid, like: Grid) -> NDArray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,20 +46,28 @@ class ItkFile:
         except Damaged as fault:
             raise damaged(path, fault) from fault
         with self._reader() as reader:
+            metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if is_plain(key)}
+            size, components = tuple(reader.GetSize()), reader.GetNumberOfComponents()
+            # A sequence as 3D Slicer saves it; in segmentations, that axis holds layers.
+            listed = components > 1 and "list" in self._fields.get("kinds", "").lower().split()
+            self._listed = listed and not any(re.match(r"Segment\d+_", key) for key in metadata)
+            if self._listed:
+                size, components = (*size, components), 1
             complex_numbers = "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
             self.header = ImageHeader(
-                size=tuple(reader.GetSize()),
-                components=reader.GetNumberOfComponents(),
+                size=size,
+                components=components,
                 number="complex numbers" if complex_numbers else "",
                 stored=_FLOATING.get(reader.GetPixelID(), "whole numbers"),
-                metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if is_plain(key)},
+                metadata=metadata,
             )
             self._grid, self._turned_axes = _grid_of_reader(reader)
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """See `ImageFile.read`."""
         try:
-            inflate = self.header.components == 1 and all(part.encoding == "gzip" for part in self._parts)
+            plain = self.header.components == 1 and not self._listed
+            inflate = plain and all(part.encoding == "gzip" for part in self._parts)
             content, more = inflate_parts(self._parts) if inflate else (None, check_parts(self._parts))
         except Damaged as fault:
             raise damaged(self._path, fault) from fault
@@ -96,7 +105,7 @@ class ItkFile:
 
     def _read_with_itk(self, frame: int) -> NDArray:
         with self._reader() as reader:
-            if len(self.header.size) == 4:
+            if len(self.header.size) == 4 and not self._listed:
                 reader.SetExtractSize([*self.header.size[:3], 0])
                 reader.SetExtractIndex([0, 0, 0, frame])
             try:
@@ -105,7 +114,8 @@ class ItkFile:
                 if "bad_alloc" in str(fault) or "allocate memory" in str(fault):
                     raise MemoryError(f"{self._path} does not fit into memory") from fault
                 raise self._refused(fault) from fault
-        return array_of(image)
+        array = array_of(image)
+        return np.ascontiguousarray(array[frame]) if self._listed else array
 
     @contextmanager
     def _reader(self) -> Iterator[sitk.ImageFileReader]:
@@ -132,6 +142,13 @@ class ItkFile:
                 f"{self._path} has axes that are not at right angles (or have no length) in its header.",
                 "Resample it on a regular grid, e.g. in 3D Slicer with 'Resample Scalar/Vector/DWI Volume'.",
                 "bad-geometry",
+            )
+        if "number of domain axes" in lower:
+            return UserError(
+                f"{self._path} is a series over time whose fourth axis has no direction in space (none), which cannot "
+                "be read if its kind is not list.",
+                "Change the kind of that axis in its header to list, or save it as NIfTI.",
+                "not-3d",
             )
         if self._format is metaimage:
             # ITK gives the operating system's last error here, which has nothing to do with it.

@@ -7,7 +7,7 @@ a segment is, its codes and its name say.
 
 from __future__ import annotations
 
-import uuid
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,23 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimseg import __version__
-from mimseg.data.dicom.dataset import need, read_dataset
+from mimseg.data.dicom.dataset import need
+from mimseg.data.dicom.folder import first_slice
 from mimseg.data.labels.drawn import Algorithm, Drawn
 from mimseg.data.labels.seg_nrrd import TISSUE
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.volume import Grid
+from mimseg.data.writers.series_headers import source_headers
 from mimseg.errors import UserError
+from mimseg.events import Reporter
 from mimseg.formats import format_of, is_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# The standard wants these in a segmentation; empty where the series does not say.
-_MAY_BE_EMPTY = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
-    *("AccessionNumber", "ReferringPhysicianName"),
-)
-_CT_IMAGE, _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 _SERIES_OFFSET = 1000
 # By it a file of ours is known again.
 MANUFACTURER = "MIMSegment"
@@ -41,15 +38,16 @@ MANUFACTURER = "MIMSegment"
 LONGEST_NAME = 64
 
 
-def refuse_other_sources(scan: Path, output: Path) -> None:
-    """Refuse to write a DICOM segmentation of what is no DICOM; judged before anything is computed.
+def refuse_other_sources(scan: Path, output: Path, reporter: Reporter | None = None) -> None:
+    """Refuse to write a DICOM segmentation where that would fail; judged before anything is computed.
 
     Args:
         scan: The (first) image of the case.
         output: The file to write; other formats are never refused.
+        reporter: Is told which elements of the series cannot be repeated, never their values.
 
     Raises:
-        UserError: `scan` is no folder or file of DICOM, or highdicom is missing.
+        UserError: `scan` is no folder or file of DICOM, no segmentation can quote it, or highdicom is missing.
     """
     written = format_of(output)
     if written is None or not written.dicom:
@@ -57,6 +55,21 @@ def refuse_other_sources(scan: Path, output: Path) -> None:
     if scan.is_file() and not is_dicom(scan):
         raise _no_dicom(f"{scan} is no DICOM", output)
     need("highdicom")
+    plane = first_slice(scan)
+    if plane is None:
+        return  # Reading it says what is wrong.
+    headers, left_out = source_headers([plane.path])
+    x, y, z = (float(value) for value in plane.position)
+    direction = np.stack([*plane.axes, plane.normal], axis=1)
+    grid = Grid((*plane.size, 1), (*plane.spacing, 1.0), (x, y, z), direction)
+    empty = _segmentation(headers, Drawn(np.zeros(grid.size, np.uint8), grid), scan)
+    repeated = [name for name in left_out if name in empty]
+    if repeated and reporter is not None:
+        reporter.warning(
+            "dicom-elements",
+            f"{scan}: {', '.join(repeated)} of this series cannot be read as the standard wants, and stay empty in "
+            f"{output.name}.",
+        )
 
 
 def write(path: Path, drawn: Drawn) -> None:
@@ -71,47 +84,73 @@ def write(path: Path, drawn: Drawn) -> None:
     source = drawn.grid.source
     if source is None or not source.dicom:
         raise _no_dicom("the scan is no DICOM", path)
+    headers, _ = source_headers(source.dicom)
+    _segmentation(headers, drawn, source.dicom[0].parent).save_as(path)
+
+
+def _segmentation(headers: Sequence[Dataset], drawn: Drawn, scan: Path) -> Dataset:
+    """The object of what is drawn on the slices with these headers.
+
+    Raises:
+        UserError: They cannot be quoted. Reasons of libraries quote the patient, and stay here.
+    """
+    log = logging.getLogger("highdicom")
+    level = log.level
+    try:
+        with warnings.catch_warnings():
+            # Both are about values of the series against the standard, which they quote.
+            warnings.simplefilter("ignore")
+            log.setLevel(logging.CRITICAL)
+            return _built(headers, drawn)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"The headers of {scan} are not as the standard wants: no DICOM segmentation can quote them.",
+            "Export the series again from the archive, or write .seg.nrrd or .nii.gz.",
+            "not-dicom",
+        ) from None
+    finally:
+        log.setLevel(level)
+
+
+def _built(headers: Sequence[Dataset], drawn: Drawn) -> Dataset:
     highdicom = need("highdicom")
-    headers = [_completed(read_dataset(file)) for file in source.dicom]
     segments = _segments(drawn)
     frames = _frames(drawn, segments)
     place: dict[str, Any] = {}
     if not frames.any():
         frames = frames[:1]
-    if len(frames) == 1 or not source.planes:
+    if len(frames) == 1 or drawn.grid.source is None or not drawn.grid.source.planes:
         place = _place(drawn.grid, len(frames))
     drawers = [drawn.drawer(label.value) for label in segments]
     named = sorted({one.name for one in drawers if one})
     versions = sorted({f"{one.name} {one.version}" for one in drawers if one})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About values of the series against the standard, which they quote.
-        written = highdicom.seg.Segmentation(
-            source_images=headers,
-            pixel_array=frames,
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[
-                _described(number, label, algorithm)
-                for number, (label, algorithm) in enumerate(zip(segments, drawers, strict=True), 1)
-            ],
-            series_instance_uid=highdicom.UID(),
-            series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=_short(", ".join(named) or "mimseg"),
-            software_versions=__version__,
-            device_serial_number="0",
-            content_label="SEGMENTATION",
-            content_description=_short(", ".join([*versions, "research use only"])),
-            series_description=_short(f"Segmentation by {', '.join(named)}" if named else "Segmentation"),
-            **place,
-        )
-        # Highdicom prefers the headers' own spacing, which may be that of the acquisition, and not that of the slices.
-        written.SharedFunctionalGroupsSequence[0].update(_shared_place(drawn.grid, place))
-        # Names of structures may need it; the patient's is written anew in it.
-        written.SpecificCharacterSet = "ISO_IR 192"
-        written.ContentCreatorName = ""
-        written.save_as(path)
+    written = highdicom.seg.Segmentation(
+        source_images=headers,
+        pixel_array=frames,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _described(number, label, algorithm)
+            for number, (label, algorithm) in enumerate(zip(segments, drawers, strict=True), 1)
+        ],
+        series_instance_uid=highdicom.UID(),
+        series_number=max(0, int(headers[0].get("SeriesNumber") or 0)) + _SERIES_OFFSET,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=_short(", ".join(named) or "mimseg"),
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        content_description=_short(", ".join([*versions, "research use only"])),
+        series_description=_short(f"Segmentation by {', '.join(named)}" if named else "Segmentation"),
+        **place,
+    )
+    # Highdicom prefers the headers' own spacing, which may be that of the acquisition, and not that of the slices.
+    written.SharedFunctionalGroupsSequence[0].update(_shared_place(drawn.grid, place))
+    # Names of structures may need it; the patient's is written anew in it.
+    written.SpecificCharacterSet = "ISO_IR 192"
+    written.ContentCreatorName = ""
+    return written
 
 
 def _no_dicom(what: str, output: Path) -> UserError:
@@ -204,22 +243,6 @@ def _place(grid: Grid, planes: int) -> dict[str, Any]:
         "plane_orientation": highdicom.PlaneOrientationSequence(patient, [*direction[:, 0], *direction[:, 1]]),
         "plane_positions": [highdicom.PlanePositionSequence(patient, corner.tolist()) for corner in corners],
     }
-
-
-def _completed(header: Dataset) -> Dataset:
-    """The header with what a segmentation must repeat and anonymisation may have removed."""
-    for name in _MAY_BE_EMPTY:
-        if name not in header:
-            setattr(header, name, None)
-    series = str(header.get("SeriesInstanceUID", ""))
-    for name in ("StudyInstanceUID", "FrameOfReferenceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        if not header.get(name):
-            # The same for every segmentation of this series.
-            own = [header.get("InstanceNumber"), header.get("ImagePositionPatient")] if name[:3] == "SOP" else []
-            setattr(header, name, f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{series} {name} {own}').int}")
-    if not header.get("SOPClassUID"):
-        header.SOPClassUID = _MR_IMAGE if header.get("Modality") == "MR" else _CT_IMAGE
-    return header
 
 
 def _short(text: str) -> str:
