@@ -112,6 +112,20 @@ def test_its_files_name_the_model_as_those_of_the_command_do(tmp_path: Path):
     assert tags[0] == tags[1]
 
 
+def test_it_does_not_write_over_the_scan(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    scan = tmp_path / "scan.nii.gz"
+    noise = np.random.default_rng(0).normal(50, 30, (12, 12, 12)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(scan))
+    before = scan.read_bytes()
+    found = mimseg.open_model(bundle, device="cpu").segment(mimseg.read(scan))
+    with pytest.raises(UserError, match="may be a scan"):
+        found.write(scan)
+    assert scan.read_bytes() == before
+    for _ in range(2):
+        found.write(tmp_path / "labels.nii.gz")
+
+
 def test_its_dicom_segmentations_are_not_declared_drawn_by_hand(tmp_path: Path):
     pydicom = pytest.importorskip("pydicom")
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")

@@ -24,6 +24,7 @@ from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.orientation import check_orientation
+from mimseg.data.overwriting import refuse_overwriting
 from mimseg.data.regions import box_from_ras
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
@@ -100,8 +101,9 @@ class Segmentation:
         Segmentations name the model.
 
         Raises:
-            UserError: The ending is not supported, or the file cannot be written.
+            UserError: The ending is not supported, the file cannot be written, or there is one that may be a scan.
         """
+        refuse_overwriting([Path(path)], [])
         write_labelmap(Path(path), self.array, self.grid, self.labels, self.algorithm, self.overlapping)
 
 

@@ -23,6 +23,8 @@ class Algorithm:
 
 # Key of the metadata by which a plain labelmap says what drew it.
 MARK = "MIMSegment"
+# Begins such a mark.
+MADE_BY = "mimseg "
 
 
 def mark_of(algorithm: Algorithm | None, table: Sequence[Label]) -> str:
@@ -36,7 +38,7 @@ def mark_of(algorithm: Algorithm | None, table: Sequence[Label]) -> str:
     asked = "\n".join(f"{label.value} {label.name}" for label in table)
     digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     name, version = (" ".join(text.split()) for text in (algorithm.name, algorithm.version))
-    return f"mimseg {name[:40]} {version[:16]} {digest}".encode("ascii", "replace").decode()
+    return f"{MADE_BY}{name[:40]} {version[:16]} {digest}".encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)
