@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import oblique_series
-from segment_tools import settings_for
+from segment_tools import settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
 from mimseg.cli.main import main
@@ -76,6 +77,41 @@ def test_a_result_of_many_structures_is_known_by_its_mark(tmp_path: Path) -> Non
     for algorithm, known in ((Algorithm("m", "1"), True), (None, False)):
         write_labelmap(tmp_path / "many.nii.gz", labels, CUBE, algorithm=algorithm)
         assert may_be_result(tmp_path / "many.nii.gz") == known
+
+
+@pytest.mark.parametrize("into_folder", [True, False])
+def test_what_was_corrected_by_hand_is_not_replaced_unasked(tmp_path: Path, into_folder: bool) -> None:
+    write_scan(tmp_path / "scan.nrrd")
+    file = tmp_path / "out" / "scan_segmentation.nii.gz"
+    settings = settings_for(write_tiny_bundle(tmp_path / "tiny"), tmp_path / "scan.nrrd", file)
+    if into_folder:
+        settings = replace(settings, output=file.parent)
+    for _ in range(2):
+        segment(settings)
+    made = file.read_bytes()
+    write_labelmap(file, np.ones((22, 18, 9), np.uint8), read_volume(tmp_path / "scan.nrrd").grid)
+    corrected = file.read_bytes()
+    with pytest.raises(UserError, match=file.name) as refusal:
+        segment(settings)
+    assert refusal.value.code == "output-exists"
+    assert "--replace" in refusal.value.hint
+    assert segment(replace(settings, resume=True)) == []
+    assert file.read_bytes() == corrected
+    segment(replace(settings, replace=True))
+    assert file.read_bytes() == made
+
+
+def test_results_of_several_ranks_are_all_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        write_scan(tmp_path / f"{name}.nrrd")
+    scans = tmp_path / "a.nrrd", tmp_path / "b.nrrd"
+    settings = settings_for(write_tiny_bundle(tmp_path / "tiny"), scans, tmp_path / "out")
+    for number, scan in enumerate(scans):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", str(number))
+        segment(replace(settings, inputs=(scan,)))
+    monkeypatch.delenv("RANK")
+    assert len(segment(settings)) == 2
 
 
 def test_a_dicom_result_of_ours_beside_its_slices_is_made_again(tmp_path: Path, series: Path) -> None:

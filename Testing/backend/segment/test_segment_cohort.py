@@ -17,6 +17,7 @@ from mimseg.commands.segment import sharing as segment_sharing
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
+from mimseg.commands.written import RECORD
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, write_labelmap
 from mimseg.data.preprocessing import Preprocessing
@@ -49,6 +50,7 @@ def test_several_scans_go_to_a_folder_with_one_table(tmp_path, sharp_model):
     )
     assert [result.output.name for result in results] == ["eins_segmentation.mha", "zwei_segmentation.mha"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        RECORD,
         "eins_segmentation.mha",
         "look_eins.png",
         "look_zwei.png",
@@ -70,7 +72,7 @@ def test_one_bad_scan_among_several_does_not_stop_the_others(tmp_path, sharp_mod
     with pytest.raises(UserError, match="1 of 2 cases") as refusal:
         segment(settings_for(sharp_model, (tmp_path / "bad.nrrd", tmp_path / "good.nrrd"), tmp_path / "out"), recorder)
     assert refusal.value.code == "cases-failed"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good_segmentation.nii.gz"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["good_segmentation.nii.gz"]
     assert any("bad.nrrd" in event[2] for event in recorder.events if event[0] == "warning")
 
 
@@ -239,7 +241,7 @@ def test_a_fault_of_ours_in_one_scan_leaves_the_others_their_results(tmp_path, s
     scans = tuple(tmp_path / f"{name}.nrrd" for name in ("a", "b", "c"))
     with pytest.raises(UserError, match="1 of 3 cases"):
         segment(settings_for(sharp_model, scans, tmp_path / "out"), recorder)
-    assert sorted(path.name[0] for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+    assert sorted(path.name[0] for path in (tmp_path / "out").glob("[!.]*")) == ["a", "c"]
     told = [event for event in recorder.events if event[:2] == ("warning", "bug")]
     assert len(told) == 1
     assert "b: " in told[0][2]

@@ -22,6 +22,7 @@ from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
 from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
 from mimseg.commands.segment.volume_table import check_table, write_table
+from mimseg.commands.written import Written
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
@@ -43,7 +44,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         The results of this process; cases that were left out (`resume`, other ranks) are not among them.
 
     Raises:
-        UserError: The model, an option or an input is not usable.
+        UserError: The model, an option or an input is not usable, or a result was changed since it was written.
         OutOfMemory: Memory ran out even on the CPU.
         Stopped: The user asked to stop; results written before stay.
     """
@@ -60,8 +61,11 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
     check_table(settings.table)
     finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)
     rank = rank_of_process()
+    written = Written(jobs[0].output.parent, rank.number)
     with Shares(jobs, rank, settings.resume, reporter) as shares:
-        run = _Run(settings, bundle, finder, rank, len(jobs), shares, reporter)
+        if not (shares.keep or settings.replace):
+            written.refuse_changed(job.output for job in jobs)
+        run = _Run(settings, bundle, finder, rank, len(jobs), shares, written, reporter)
         stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
         results = dict(overlapped(shares.take(), stages, reporter, run.open))
         if run.begun == 0:
@@ -115,6 +119,7 @@ class _Run:
     rank: Rank
     cases: int
     shares: Shares
+    written: Written
     reporter: Reporter
     failures: list[str] = field(default_factory=list)
     begun: int = 0
@@ -167,6 +172,7 @@ class _Run:
         grid, labels = computed.volume.grid, computed.labels
         overlapping = computed.overlapping
         write_case(job, computed.volume, labels, computed.kept, self.bundle.description, overlapping)
+        self.written.note(job.output)
         self.shares.finished(job)
         volumes = tuple(volumes_of(labels, overlapping, grid, computed.kept))
         name = f"{job.name}, " if self.cases > 1 else ""

@@ -32,6 +32,7 @@ class SegmentSettings:
         threads: Processor threads; None takes one for each physical core, or this rank's share of them.
         precision: `auto`, `f32` or `bf16`.
         resume: Leave out cases that have their result already.
+        replace: Replace results also where they were changed since they were written, or come from elsewhere.
     """
 
     inputs: tuple[Path, ...]
@@ -51,6 +52,7 @@ class SegmentSettings:
     threads: int | None = None
     precision: str = "auto"
     resume: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True)
