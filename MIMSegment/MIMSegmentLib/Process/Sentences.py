@@ -150,6 +150,10 @@ def sentences():
                 _("Look at the rows that the log names before you use the table."),
             ),
         ),
+        (
+            "no-preview",
+            Words(_("There is no picture of a result."), _("The result itself is there; the log tells more.")),
+        ),
         ("cases-failed case-skipped", Words(_("Some scans could not be used."), _("The log tells which, and why."))),
         # -- models
         (

@@ -15,6 +15,7 @@ from mimseg.data.scans import find_scans, holds_series
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.files import try_folder
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,17 @@ def plan_jobs(
     for case, path in zip(cases, outputs, strict=True):
         refuse_other_sources(case[0], path)
     return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
+
+
+def try_outputs(jobs: Sequence[Job], table: Path | None) -> None:
+    """Find out before the work whether its files can be written.
+
+    Raises:
+        UserError: They cannot.
+    """
+    files = [path for job in jobs for path in (job.output, job.preview) if path is not None]
+    for folder in sorted({path.parent for path in (*files, *([table] if table else []))}):
+        try_folder(folder)
 
 
 def _names(firsts: Sequence[Path]) -> list[str]:

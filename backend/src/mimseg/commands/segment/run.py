@@ -16,7 +16,7 @@ from mimseg.commands.segment.cases import read_case, write_case
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.fit import check_fit
-from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
+from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs, try_outputs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
 from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished
@@ -38,7 +38,8 @@ from mimseg.inference.pipeline import segment_volume
 def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list[SegmentResult]:
     """Segment all inputs, or this rank's share of them.
 
-    With several cases, an unusable one is told as a warning and the others go on; the run fails at its end.
+    With several cases, an unusable one is told as a warning and the others go on; the run fails at its end. Where the
+    labels of one cannot be written, it ends there.
 
     Returns:
         The results of this process; cases that were left out (`resume`, other ranks) are not among them.
@@ -65,6 +66,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
     with Shares(jobs, rank, settings.resume, reporter) as shares:
         if not (shares.keep or settings.replace):
             written.refuse_changed(job.output for job in jobs)
+        try_outputs([job for job in jobs if job not in shares.finished_before], settings.table)
         run = _Run(settings, bundle, finder, rank, len(jobs), shares, written, reporter)
         stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
         results = dict(overlapped(shares.take(), stages, reporter, run.open))
@@ -73,9 +75,10 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         if settings.table is not None:
             _write_table(run, settings.table, jobs, results)
     if run.failures:
+        others = "the other results are written" if results or run.shares.finished_before else "no result is written"
         raise UserError(
             f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
-            "The warnings above say why; the other results are written.",
+            f"The warnings above say why; {others}.",
             code="cases-failed",
         )
     reporter.result(
@@ -123,6 +126,7 @@ class _Run:
     reporter: Reporter
     failures: list[str] = field(default_factory=list)
     begun: int = 0
+    finished: int = 0
     _engine: Engine | None = None
 
     def open(self) -> None:
@@ -171,19 +175,26 @@ class _Run:
         """Write a case; called in a thread."""
         grid, labels = computed.volume.grid, computed.labels
         overlapping = computed.overlapping
-        write_case(job, computed.volume, labels, computed.kept, self.bundle.description, overlapping)
+        description = self.bundle.description
+        picture = write_case(job, computed.volume, labels, computed.kept, description, self.reporter, overlapping)
         self.written.note(job.output)
         self.shares.finished(job)
+        self.finished += 1
         volumes = tuple(volumes_of(labels, overlapping, grid, computed.kept))
         name = f"{job.name}, " if self.cases > 1 else ""
         lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
         self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
         seconds = time.perf_counter() - computed.began
-        return job, SegmentResult(job.inputs, job.output, volumes, job.preview, seconds)
+        return job, SegmentResult(job.inputs, job.output, volumes, picture, seconds)
 
     def failed(self, job: Job, fault: Exception) -> None:
-        """Note a case that is left out; a single one's fault is raised."""
+        """Note a case that is left out; a single one's fault is raised, and one of writing, which all others share."""
         if self.cases == 1:
+            raise fault
+        if isinstance(fault, UserError) and fault.code == "cannot-write":
+            self.reporter.info(
+                f"{self.finished} of {self.cases} cases were segmented before; --resume goes on from there."
+            )
             raise fault
         self.failures.append(job.name)
         told = of_case(fault)
