@@ -45,7 +45,8 @@ def write_case(
     volume: Volume,
     labels: NDArray[np.integer],
     kept: Sequence[Label],
-    description: Description,
+    algorithm: Algorithm,
+    shown: tuple[float, float] | None,
     reporter: Reporter,
     overlapping: Overlapping | None = None,
 ) -> Path | None:
@@ -66,9 +67,8 @@ def write_case(
         raise UserError(
             f"The folder {job.output.parent} cannot be made ({fault.strerror}).", "Choose another.", "cannot-write"
         ) from fault
-    picture = _write_preview(job, volume, labels, kept, description, reporter)
+    picture = _write_preview(job, volume, labels, kept, shown, reporter)
     with memory_errors_named(f"write {job.output}"):
-        algorithm = Algorithm(description.name, description.version)
         write_labelmap(job.output, labels, volume.grid, kept, algorithm, overlapping)
     return picture
 
@@ -78,7 +78,7 @@ def _write_preview(
     volume: Volume,
     labels: NDArray[np.integer],
     kept: Sequence[Label],
-    description: Description,
+    shown: tuple[float, float] | None,
     reporter: Reporter,
 ) -> Path | None:
     if job.preview is None:
@@ -86,8 +86,7 @@ def _write_preview(
     image = volume.array if volume.array.ndim == 3 else volume.array[0]
     try:
         with memory_errors_named(f"draw {job.preview}"):
-            picture = draw_preview(image, labels, volume.grid, kept, description.preprocessing.intensity.shown)
-            write_png(job.preview, picture)
+            write_png(job.preview, draw_preview(image, labels, volume.grid, kept, shown))
     except Exception as fault:  # Labels that took minutes are not lost for a picture.
         reporter.warning("no-preview", f"There is no picture of {job.name}: {of_case(fault)} The labels are written.")
         return None

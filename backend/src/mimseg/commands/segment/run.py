@@ -19,7 +19,7 @@ from mimseg.commands.segment.fit import check_fit
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs, try_outputs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
-from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished
+from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished, tell_others
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
 from mimseg.commands.segment.volume_table import check_table, write_table
 from mimseg.commands.written import Written
@@ -68,6 +68,8 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
             written.refuse_changed(job.output for job in jobs)
         try_outputs([job for job in jobs if job not in shares.finished_before], settings.table)
         run = _Run(settings, bundle, finder, rank, len(jobs), shares, written, reporter)
+        if rank.number == 0:
+            tell_others(shares.finished_before, finder.choices, run.algorithm, reporter)
         stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
         results = dict(overlapped(shares.take(), stages, reporter, run.open))
         if run.begun == 0:
@@ -94,8 +96,7 @@ def _write_table(run: _Run, path: Path, jobs: Sequence[Job], results: Mapping[Jo
         write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
         return
     finished_before = run.shares.finished_before if run.rank.number == 0 else []
-    algorithm = Algorithm(run.bundle.description.name, run.bundle.description.version)
-    found = measure_finished(finished_before, run.finder.kept, algorithm, run.reporter)
+    found = measure_finished(finished_before, run.finder.kept, run.algorithm)
     found |= {job: Measured(result.volumes) for job, result in results.items()}
     with run.shares.table_lock():
         add_to_table(path, jobs, found, run.reporter)
@@ -128,6 +129,11 @@ class _Run:
     begun: int = 0
     finished: int = 0
     _engine: Engine | None = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What draws the labels."""
+        return Algorithm(self.bundle.description.name, self.bundle.description.version, self.settings.way)
 
     def open(self) -> None:
         """Load the network; the first case is being read meanwhile."""
@@ -175,8 +181,10 @@ class _Run:
         """Write a case; called in a thread."""
         grid, labels = computed.volume.grid, computed.labels
         overlapping = computed.overlapping
-        description = self.bundle.description
-        picture = write_case(job, computed.volume, labels, computed.kept, description, self.reporter, overlapping)
+        shown = self.bundle.description.preprocessing.intensity.shown
+        picture = write_case(
+            job, computed.volume, labels, computed.kept, self.algorithm, shown, self.reporter, overlapping
+        )
         self.written.note(job.output)
         self.shares.finished(job)
         self.finished += 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mimseg.commands.segment.volume_table import StructureVolume
+
+_WAY = ("regions", "frame", "orientation", "overlap", "quick")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class SegmentSettings:
     precision: str = "auto"
     resume: bool = False
     replace: bool = False
+
+    @property
+    def way(self) -> str:
+        """What labels depend on besides scan, model and structures; empty if nothing of it was asked for."""
+        asked = [entry for entry in fields(self) if entry.name in _WAY and getattr(self, entry.name) != entry.default]
+        return " ".join(f"{entry.name}={getattr(self, entry.name)}" for entry in asked)
 
 
 @dataclass(frozen=True)

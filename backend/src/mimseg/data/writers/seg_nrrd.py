@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimseg.data.images import image_of
-from mimseg.data.labels.drawn import Drawn
+from mimseg.data.labels.drawn import MARK, Drawn
 from mimseg.data.labels.seg_nrrd import segment_metadata
 from mimseg.data.writers.plain import save_with_itk
 
@@ -15,4 +15,6 @@ def write(path: Path, drawn: Drawn) -> None:
     image = image_of(drawn.labels, drawn.grid)
     for key, value in segment_metadata(drawn.labels, drawn.grid, drawn.table, drawn.drawer).items():
         image.SetMetaData(key, value)
+    if drawn.mark:
+        image.SetMetaData(MARK, drawn.mark)
     save_with_itk(path, image)
