@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
@@ -102,6 +103,21 @@ def test_equal_names_from_different_folders_get_the_folder_name(tmp_path):
         path.touch()
     jobs = plan_jobs(inputs, 1, tmp_path / "out")
     assert [job.output.name for job in jobs] == ["sub-01_T1_segmentation.nii.gz", "sub-02_T1_segmentation.nii.gz"]
+
+
+def test_frames_of_one_file_get_results_and_rows_of_their_own(tmp_path, sharp_model):
+    frames = [write_scan(tmp_path / "3d.nrrd")[1] * factor for factor in (1, 0)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "4d.nii.gz"))
+    settings = settings_for(
+        sharp_model, tmp_path / "4d.nii.gz", tmp_path / "out", table=tmp_path / "v.csv", resume=True
+    )
+    (first,), (other,) = (segment(dataclasses.replace(settings, frame=number)) for number in (0, 1))
+    assert [result.output.name for result in (first, other)] == [f"4d_frame{n}_segmentation.nii.gz" for n in (0, 1)]
+    assert read_labelmap(first.output).array.any()
+    assert not read_labelmap(other.output).array.any()
+    with (tmp_path / "v.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row["file"] for row in csv.DictReader(stream)]
+    assert rows == [f"{tmp_path / '4d.nii.gz'} frame {number}" for number in (0, 0, 1, 1)]
 
 
 def jobs_in(folder, count=6):

@@ -25,7 +25,7 @@ from mimseg.reports.pictures import write_png
 from mimseg.reports.preview import draw_preview
 
 
-def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str = "") -> Volume:
+def read_case(job: Job, reporter: Reporter, orientation: str = "") -> Volume:
     """The case's volume, `(i, j, k)` or `(C, i, j, k)`.
 
     Raises:
@@ -35,9 +35,9 @@ def read_case(job: Job, frame: int | None, reporter: Reporter, orientation: str 
     stopping.check()
     with memory_errors_named(f"read {job.inputs[0]}"):
         if job.channels == 1:
-            return read_volume(job.inputs[0], frame, reporter, orientation)
+            return read_volume(job.inputs[0], job.frame, reporter, orientation)
         case = Case(job.name, job.inputs, None, channels=job.channels, orientation=orientation)
-        return read_images(case, frame, reporter)
+        return read_images(case, job.frame, reporter)
 
 
 def write_case(

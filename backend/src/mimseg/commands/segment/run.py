@@ -58,7 +58,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         reporter.info(f"Quick: {words}.")
     channels = len(bundle.description.channels)
     inputs = expand_folders(settings.inputs, channels, reporter)
-    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview)
+    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview, settings.frame)
     check_table(settings.table)
     finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)
     rank = rank_of_process()
@@ -93,7 +93,7 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
 
 def _write_table(run: _Run, path: Path, jobs: Sequence[Job], results: Mapping[Job, SegmentResult]) -> None:
     if run.rank.count == 1 and not run.settings.resume:
-        write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
+        write_table(path, [(job.row, result.volumes) for job, result in results.items()])
         return
     finished_before = run.shares.finished_before if run.rank.number == 0 else []
     found = measure_finished(finished_before, run.finder.kept, run.algorithm)
@@ -153,7 +153,7 @@ class _Run:
 
     def read(self, job: Job, reporter: Reporter) -> Volume:
         """Read a case; called in a thread."""
-        return read_case(job, self.settings.frame, reporter, self.settings.orientation)
+        return read_case(job, reporter, self.settings.orientation)
 
     def compute(self, job: Job, volume: Volume) -> _Computed:
         """Labels of a case."""

@@ -104,11 +104,11 @@ def add_to_table(path: Path, jobs: Sequence[Job], found: Mapping[Job, Measured],
         UserError: The table cannot be read or written.
     """
     blocks = read_table(path) if path.exists() else []
-    of_jobs = {_key(str(job.inputs[0])) for job in jobs}
+    of_jobs = {_key(job.row) for job in jobs}
     table: list[tuple[str, Rows]] = [block for block in blocks if _key(block[0]) not in of_jobs]
     doubted = []
     for job in jobs:
-        name = str(job.inputs[0])
+        name = job.row
         there = [block for block in blocks if _key(block[0]) == _key(name)]
         if job not in found:
             table += there
