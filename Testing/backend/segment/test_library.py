@@ -95,6 +95,17 @@ def test_a_model_without_its_locator_warns(tmp_path: Path):
         model.segment(scan)
 
 
+def test_every_result_keeps_its_warnings_also_those_that_python_shows_once(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path / "tiny", modality="CT")
+    write_scan(tmp_path / "scan.nrrd")
+    model, scan = mimseg.open_model(bundle, device="cpu"), mimseg.read(tmp_path / "scan.nrrd")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        found = [model.segment(scan) for _ in range(2)]
+    assert len(shown) == 1
+    assert [each.warnings for each in found] == [(str(shown[0].message),)] * 2
+
+
 def test_importing_it_loads_nothing_and_unknown_names_are_no_attributes():
     code = "import mimseg, sys; sys.exit(bool({'numpy', 'SimpleITK', 'openvino', 'mimseg.library'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
