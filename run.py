@@ -101,7 +101,8 @@ def demo_file(model: str, ending: str) -> Path:
 def segment_command(model: str) -> "list[str]":
     """Return the arguments of `mimseg` that segment the demo volume with a model; no box is needed."""
     extras = ["--table", str(demo_file(model, "-volumes.csv")), "--preview", str(demo_file(model, "-preview.png"))]
-    return ["segment", str(DEMO_VOLUME), "--model", model, "-o", str(demo_file(model, ".seg.nrrd")), *extras]
+    output = ["-o", str(demo_file(model, ".seg.nrrd")), "--replace"]
+    return ["segment", str(DEMO_VOLUME), "--model", model, *output, *extras]
 
 
 def test() -> int:

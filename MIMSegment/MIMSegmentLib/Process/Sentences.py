@@ -145,11 +145,22 @@ def sentences():
             Words(_("Names of cases do not tell them apart."), _("Give each its own.")),
         ),
         (
-            "other-results same-name-in-table",
+            "other-results",
             Words(
-                _("The table of volumes has rows of results that were made otherwise, or of other scans."),
+                _("Results that are there already were made otherwise, and stay."),
+                _("Look at those that the log names before you use them."),
+            ),
+        ),
+        (
+            "same-name-in-table",
+            Words(
+                _("The table of volumes has rows of other scans, or of earlier results."),
                 _("Look at the rows that the log names before you use the table."),
             ),
+        ),
+        (
+            "no-preview",
+            Words(_("There is no picture of a result."), _("The result itself is there; the log tells more.")),
         ),
         ("cases-failed case-skipped", Words(_("Some scans could not be used."), _("The log tells which, and why."))),
         # -- models

@@ -42,6 +42,26 @@ def test_a_box_that_is_turned_with_the_scan_holds_exactly_its_voxels():
         box_from_ras(flat, grid)
 
 
+def test_what_lies_beside_a_turned_box_is_erased_and_a_straight_one_is_left_alone():
+    grid = Grid((60, 60, 8), (1.0, 1.0, 2.0), (-30.0, -30.0, -8.0))
+    c = 20 * np.sqrt(0.5)
+    turned = (0.0, -2 * c + 3.3, -7.0, *(c, c, 0), *(-c, c, 0), *(0, 0, 8))
+    box = box_from_ras(turned, grid)
+    found, bits = np.ones(grid.size, np.uint8), np.full((2, *grid.size), 255, np.uint8)
+    found[:3], bits[:, :3] = 0, 0
+    part = (slice(3, None), *Box.whole(grid.size).slices[1:])
+    box.erase_outside((3, 0, 0), found[part], bits[:, 3:])
+    centres = grid.to_point(np.argwhere(found >= 0).astype(float)) * [-1, -1, 1] - turned[:3]
+    shares = centres @ np.linalg.inv(np.reshape(turned[3:], (3, 3)))
+    expected = ((shares >= 0) & (shares <= 1)).all(axis=1).reshape(grid.size)
+    assert expected[3:].sum() == pytest.approx(20 * 20 * 8 / 2, rel=0.05)
+    assert np.array_equal(found[3:] == 1, expected[3:])
+    assert np.array_equal(bits[1] == 255, found == 1)
+    assert box.size[0] * box.size[1] > 700
+    straight = box_from_ras((-10.0, 10, -10, 10, -6, 3), grid)
+    assert straight.shares is None
+
+
 def test_the_bounds_of_the_whole_volume_select_the_whole_volume():
     for turn in range(48):
         grid = grid_of((5, 6, 7), (0.7, 1.9, 3.1), turn)

@@ -15,7 +15,7 @@ from tiny_model import PREPROCESSING, write_tiny_bundle
 
 from mimseg.cli.main import main
 from mimseg.commands.rank.run import RankSettings, rank
-from mimseg.commands.rank.written import RECORD
+from mimseg.commands.written import RECORD
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
 

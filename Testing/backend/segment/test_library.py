@@ -95,6 +95,17 @@ def test_a_model_without_its_locator_warns(tmp_path: Path):
         model.segment(scan)
 
 
+def test_every_result_keeps_its_warnings_also_those_that_python_shows_once(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path / "tiny", modality="CT")
+    write_scan(tmp_path / "scan.nrrd")
+    model, scan = mimseg.open_model(bundle, device="cpu"), mimseg.read(tmp_path / "scan.nrrd")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        found = [model.segment(scan) for _ in range(2)]
+    assert len(shown) == 1
+    assert [each.warnings for each in found] == [(str(shown[0].message),)] * 2
+
+
 def test_importing_it_loads_nothing_and_unknown_names_are_no_attributes():
     code = "import mimseg, sys; sys.exit(bool({'numpy', 'SimpleITK', 'openvino', 'mimseg.library'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -110,6 +121,20 @@ def test_its_files_name_the_model_as_those_of_the_command_do(tmp_path: Path):
     tags = [sitk.ReadImage(str(tmp_path / f"{name}.seg.nrrd")).GetMetaData("Segment0_Tags") for name in "lc"]
     assert "SegmentAlgorithmType:AUTOMATIC|DICOM.SegmentAlgorithmName:tiny|" in tags[0]
     assert tags[0] == tags[1]
+
+
+def test_it_does_not_write_over_the_scan(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    scan = tmp_path / "scan.nii.gz"
+    noise = np.random.default_rng(0).normal(50, 30, (12, 12, 12)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(scan))
+    before = scan.read_bytes()
+    found = mimseg.open_model(bundle, device="cpu").segment(mimseg.read(scan))
+    with pytest.raises(UserError, match="may be a scan"):
+        found.write(scan)
+    assert scan.read_bytes() == before
+    for _ in range(2):
+        found.write(tmp_path / "labels.nii.gz")
 
 
 def test_its_dicom_segmentations_are_not_declared_drawn_by_hand(tmp_path: Path):

@@ -94,6 +94,21 @@ def test_a_region_limits_the_result_and_regions_add_up(tmp_path, sharp_model):
     assert 0 < (labels != 0).sum() < (expected != 0).sum()
 
 
+def test_a_turned_region_is_segmented_and_measured_to_its_own_faces(tmp_path, sharp_model):
+    """A box along RAS in an oblique scan."""
+    expected, _ = write_scan(tmp_path / "scan.nrrd")
+    grid = read_volume(tmp_path / "scan.nrrd").grid
+    centre = grid.to_point(np.array([[8.0, 8.0, 4.0]]))[0] * [-1, -1, 1]
+    bounds = tuple(value for c in centre for value in (c - 5, c + 5))
+    (result,) = segment(settings_for(sharp_model, tmp_path / "scan.nrrd", tmp_path / "a.nrrd", regions=(bounds,)))
+    points = grid.to_point(np.argwhere(expected >= 0).astype(float)) * [-1, -1, 1]
+    inside = (np.abs(points - centre) <= 5).all(axis=1).reshape(grid.size)
+    labels = read_labelmap(tmp_path / "a.nrrd").array
+    assert np.array_equal(labels, np.where(inside, expected, 0))
+    assert [row.voxels for row in result.volumes] == [((expected == value) & inside).sum() for value in (3, 7)]
+    assert labels.any()
+
+
 def test_a_model_of_two_channels_takes_its_files_in_pairs(tmp_path):
     preprocessing = Preprocessing("RAS", None, Intensity("window", 0, 100))
     model = write_tiny_bundle(tmp_path / "two", preprocessing, channels=("T1", "T2"))

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from segment_tools import Recorder, settings_for, write_scan
 from tiny_model import write_tiny_bundle
 
@@ -17,6 +18,7 @@ from mimseg.commands.segment import sharing as segment_sharing
 from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
 from mimseg.commands.segment.run import segment
 from mimseg.commands.segment.sharing import CLAIMS_FOLDER, Rank, Shares, rank_of_process
+from mimseg.commands.written import RECORD
 from mimseg.data.intensity import Intensity
 from mimseg.data.labels.labelmaps import read_labelmap, write_labelmap
 from mimseg.data.preprocessing import Preprocessing
@@ -49,6 +51,7 @@ def test_several_scans_go_to_a_folder_with_one_table(tmp_path, sharp_model):
     )
     assert [result.output.name for result in results] == ["eins_segmentation.mha", "zwei_segmentation.mha"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        RECORD,
         "eins_segmentation.mha",
         "look_eins.png",
         "look_zwei.png",
@@ -70,7 +73,7 @@ def test_one_bad_scan_among_several_does_not_stop_the_others(tmp_path, sharp_mod
     with pytest.raises(UserError, match="1 of 2 cases") as refusal:
         segment(settings_for(sharp_model, (tmp_path / "bad.nrrd", tmp_path / "good.nrrd"), tmp_path / "out"), recorder)
     assert refusal.value.code == "cases-failed"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good_segmentation.nii.gz"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["good_segmentation.nii.gz"]
     assert any("bad.nrrd" in event[2] for event in recorder.events if event[0] == "warning")
 
 
@@ -100,6 +103,21 @@ def test_equal_names_from_different_folders_get_the_folder_name(tmp_path):
         path.touch()
     jobs = plan_jobs(inputs, 1, tmp_path / "out")
     assert [job.output.name for job in jobs] == ["sub-01_T1_segmentation.nii.gz", "sub-02_T1_segmentation.nii.gz"]
+
+
+def test_frames_of_one_file_get_results_and_rows_of_their_own(tmp_path, sharp_model):
+    frames = [write_scan(tmp_path / "3d.nrrd")[1] * factor for factor in (1, 0)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "4d.nii.gz"))
+    settings = settings_for(
+        sharp_model, tmp_path / "4d.nii.gz", tmp_path / "out", table=tmp_path / "v.csv", resume=True
+    )
+    (first,), (other,) = (segment(dataclasses.replace(settings, frame=number)) for number in (0, 1))
+    assert [result.output.name for result in (first, other)] == [f"4d_frame{n}_segmentation.nii.gz" for n in (0, 1)]
+    assert read_labelmap(first.output).array.any()
+    assert not read_labelmap(other.output).array.any()
+    with (tmp_path / "v.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row["file"] for row in csv.DictReader(stream)]
+    assert rows == [f"{tmp_path / '4d.nii.gz'} frame {number}" for number in (0, 0, 1, 1)]
 
 
 def jobs_in(folder, count=6):
@@ -239,7 +257,7 @@ def test_a_fault_of_ours_in_one_scan_leaves_the_others_their_results(tmp_path, s
     scans = tuple(tmp_path / f"{name}.nrrd" for name in ("a", "b", "c"))
     with pytest.raises(UserError, match="1 of 3 cases"):
         segment(settings_for(sharp_model, scans, tmp_path / "out"), recorder)
-    assert sorted(path.name[0] for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+    assert sorted(path.name[0] for path in (tmp_path / "out").glob("[!.]*")) == ["a", "c"]
     told = [event for event in recorder.events if event[:2] == ("warning", "bug")]
     assert len(told) == 1
     assert "b: " in told[0][2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,27 @@ def test_a_structure_that_was_not_asked_for_has_no_row(tmp_path: Path, model: Pa
     assert recorder.warnings == ["other-results"]
 
 
+@pytest.mark.parametrize("ending", [*ENDINGS, ".dcm"])
+def test_results_of_another_kind_are_told_of_also_without_a_table(tmp_path: Path, model: Path, ending: str) -> None:
+    if ending == ".dcm":
+        pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    array = np.zeros((12, 12, 12), np.int16)
+    array[2:6, 2:6, 2:6] = 50
+    write_series(tmp_path / "scan", array, straight(12))
+    settings = settings_for(model, tmp_path / "scan", tmp_path / f"labels{ending}", resume=True)
+    segment(settings)
+    ways = [
+        ({}, []),
+        ({"labels": ("Grey",)}, ["other-results"]),
+        ({"regions": ((-500.0, 500.0) * 3,)}, ["other-results"]),
+        ({"overlap": 0.0}, ["other-results"]),
+    ]
+    for change, told in ways:
+        recorder = Recorder()
+        assert segment(replace(settings, **change), recorder) == []
+        assert recorder.warnings == told
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_structure_that_was_looked_for_and_not_found_has_a_zero(tmp_path: Path, model: Path, ending: str) -> None:
     array = np.zeros((12, 12, 12), np.int16)
@@ -98,6 +120,6 @@ def test_long_names_are_told_apart_where_the_format_keeps_them(tmp_path: Path) -
     labels[0], labels[1, 0] = 1, 2
     job = Job((tmp_path / "scan.nrrd",), "scan", tmp_path / "labels.seg.nrrd", None)
     write_labelmap(job.output, labels, grid, table, algorithm)
-    found = measure_finished([job], lambda _: table, algorithm, Recorder())[job]
+    found = measure_finished([job], lambda _: table, algorithm)[job]
     assert [row.voxels for row in found.rows] == [16, 4]
     assert found.certain

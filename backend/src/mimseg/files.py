@@ -100,6 +100,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def try_folder(folder: Path) -> None:
+    """Find out whether files can be written to a folder; if it is not there, whether it can be made. Nothing stays.
+
+    Raises:
+        UserError: They cannot.
+    """
+    there = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)
+    probe = there / _temporary_name("")
+    try:
+        if there == folder:
+            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            probe.unlink()
+        else:
+            probe.mkdir()
+            probe.rmdir()
+    except OSError as fault:
+        raise cannot_write(folder, fault) from fault
+
+
 def cannot_write(path: Path, fault: Exception) -> UserError:
     """The error for a file or folder that cannot be written, with the remedy that fits the system's reason."""
     number = fault.errno if isinstance(fault, OSError) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +24,7 @@ from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.labelmaps import write_labelmap
 from mimseg.data.labels.structures import Label
 from mimseg.data.orientation import check_orientation
+from mimseg.data.overwriting import refuse_overwriting
 from mimseg.data.regions import box_from_ras
 from mimseg.data.volume import Grid, Volume
 from mimseg.data.volumes import read_volume
@@ -82,6 +83,7 @@ class Segmentation:
         labels: Value, name, colour and codes of each structure.
         algorithm: Name and version of the model that drew them; None for labels that somebody drew by hand.
         overlapping: Where each structure is if they may overlap; `array` shows the smallest one of a voxel.
+        warnings: What was warned of. Python shows a warning once a line of code, so in a loop only the first scan's.
     """
 
     array: NDArray[np.integer]
@@ -89,6 +91,7 @@ class Segmentation:
     labels: tuple[Label, ...]
     algorithm: Algorithm | None = None
     overlapping: Overlapping | None = None
+    warnings: tuple[str, ...] = ()
 
     def volumes(self) -> dict[str, float]:
         """Volume of each structure in mL, by its name."""
@@ -100,8 +103,9 @@ class Segmentation:
         Segmentations name the model.
 
         Raises:
-            UserError: The ending is not supported, or the file cannot be written.
+            UserError: The ending is not supported, the file cannot be written, or there is one that may be a scan.
         """
+        refuse_overwriting([Path(path)], [])
         write_labelmap(Path(path), self.array, self.grid, self.labels, self.algorithm, self.overlapping)
 
 
@@ -138,7 +142,8 @@ class Model:
             OutOfMemory: Memory ran out.
         """
         with _AsWarnings() as reporter:
-            return self._segment(scan, boxes, names, reporter)
+            found = self._segment(scan, boxes, names, reporter)
+            return replace(found, warnings=tuple(reporter.messages))
 
     def _segment(
         self, scan: Volume, boxes: Sequence[Sequence[float]], names: Sequence[str], reporter: Reporter
@@ -172,14 +177,14 @@ class _AsWarnings(Reporter):
     """Gives warnings by Python's `warnings` to the line that called the library, when the block ends."""
 
     def __init__(self) -> None:
-        self._messages: list[str] = []
+        self.messages: list[str] = []
 
     def warning(self, code: str, message: str) -> None:
-        self._messages.append(message)
+        self.messages.append(message)
 
     def __enter__(self) -> _AsWarnings:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        for message in self._messages:
+        for message in self.messages:
             warnings.warn(message, stacklevel=3)

@@ -76,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out cases that have a result; a result is always complete",
     )
     parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace results of an earlier run also where they were corrected since: that is lost",
+    )
+    parser.add_argument(
         "--table",
         type=Path,
         metavar="CSV",

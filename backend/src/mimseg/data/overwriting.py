@@ -9,6 +9,7 @@ from pathlib import Path
 from mimseg import formats
 from mimseg.data.dicom.dataset import read_dataset
 from mimseg.data.dicom.structures import kind_of
+from mimseg.data.labels.drawn import MADE_BY, MARK
 from mimseg.data.opening import open_image
 from mimseg.data.scans import holds_labels
 from mimseg.data.writers.dicom_seg import MANUFACTURER
@@ -27,11 +28,9 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
         inputs: Files and folders of DICOM series.
 
     Raises:
-        UserError: An output is an input, a folder, DICOM that mimseg did not write, or a file in the folder of an input
-            that holds no labels.
+        UserError: An output is an input, a folder, DICOM that mimseg did not write, or an image that holds no labels.
     """
     read = {path.resolve() for path in inputs}
-    folders = {path.resolve() for path in inputs if path.is_dir()}
     for output in outputs:
         if output.resolve() in read or any(_same(output, path) for path in inputs):
             raise UserError(f"The output {output} is also an input.", "Choose another output.", code="bad-output")
@@ -47,9 +46,9 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
                     "Choose a name that no file has.",
                     "bad-output",
                 )
-        elif output.resolve().parent in folders and not may_be_result(output):
+        elif not may_be_result(output):
             raise UserError(
-                f"{output} lies in the folder of the scan and holds no labels: it is no earlier result.",
+                f"{output} is there and holds no labels: it is no earlier result, but may be a scan.",
                 "Choose a name that no file has.",
                 "bad-output",
             )
@@ -69,10 +68,14 @@ def _is_our_dicom(path: Path) -> bool:
 
 
 def may_be_result(path: Path) -> bool:
-    """Whether a file is no scan: by its name, or by its voxels, since plain labels need not say who wrote them."""
+    """Whether a file is no scan: by its name or mark, or by its voxels, since plain labels need not have a mark."""
     found = formats.format_of(path)
     if found is None or not found.image or formats.stem_of(path).endswith(RESULT):
         return True
     with suppress(UserError, MemoryError):
-        return holds_labels(open_image(path).read(0, formats.UNSAID_ORIENTATION, Reporter())[0])
+        image = open_image(path)
+        # Labels of a model with very many structures have as many values as a scan.
+        if image.header.metadata.get(MARK, "").startswith(MADE_BY):
+            return True
+        return holds_labels(image.read(0, formats.UNSAID_ORIENTATION, Reporter())[0])
     return False

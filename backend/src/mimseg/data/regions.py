@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from mimseg.data.volume import Grid
 from mimseg.errors import UserError
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+# A box whose edges run off the axes by less of a voxel is not turned; and what a share may lie beyond 0 or 1.
+_STRAIGHT, _ROUNDING = 0.1, 1e-6
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,13 @@ class Box:
     Attributes:
         start: First index along each axis.
         stop: One past the last index along each axis.
+        shares: Of a box that encloses a turned one, `(3, 4)`: rows that take `(i, j, k, 1)` of a voxel's centre to how
+            far along each edge of the turned box it lies, 0 to 1 inside. None where both are the same.
     """
 
     start: tuple[int, int, int]
     stop: tuple[int, int, int]
+    shares: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def whole(cls, size: Sequence[int]) -> Box:
@@ -50,6 +55,25 @@ class Box:
         (a, b), (c, d), (e, f) = moved
         return Box((a, c, e), (b, d, f))
 
+    def erase_outside(self, start: Sequence[int], *arrays: NDArray) -> None:
+        """Set to 0, in place, the voxels whose centres lie outside of the turned box, if this encloses one.
+
+        Args:
+            start: Index `(i, j, k)` of the first voxel of the arrays.
+            arrays: `(..., i, j, k)`.
+        """
+        if self.shares is None:
+            return
+        planes, rows, columns = arrays[0].shape[-3:]
+        j, k = np.arange(rows)[:, None] + start[1], np.arange(columns)[None, :] + start[2]
+        for plane in range(planes):  # Plane by plane: whole arrays of coordinates would need far more memory.
+            outside = np.zeros((rows, columns), bool)
+            for a, b, c, d in self.shares:
+                share = a * (plane + start[0]) + b * j + c * k + d
+                outside |= (share < -_ROUNDING) | (share > 1 + _ROUNDING)
+            for array in arrays:
+                array[..., plane, :, :][..., outside] = 0
+
 
 def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
     """The smallest box of voxels of `grid` that encloses a box given in physical coordinates.
@@ -57,34 +81,32 @@ def box_from_ras(bounds: Sequence[float], grid: Grid) -> Box:
     Args:
         bounds: x0, x1, y0, y1, z0, z1 in mm, RAS, as 3D Slicer shows the bounds of an ROI; or, for a turned box,
             twelve numbers: one corner and the three edges that meet there, each x, y, z in mm, RAS.
-        grid: The volume to cut from; the result encloses a box that is turned against the grid's axes.
+        grid: The volume to cut from; the result encloses a box that is turned against the grid's axes, and knows it.
 
     Raises:
         UserError: The bounds are not six ascending numbers, or the box misses the volume.
     """
     values = np.asarray(bounds, float)
     if values.shape == (12,) and np.isfinite(values).all() and _volume(values) > 0:
-        return _enclosing_box(_turned_corners(values), bounds, grid)
+        return _enclosing_box(values, bounds, grid)
     if values.shape != (6,) or not np.isfinite(values).all() or (values[0::2] >= values[1::2]).any():
         raise UserError(
             f"The region {_shown(bounds)} is not a box.",
             "Give x0,x1,y0,y1,z0,z1 in mm (RAS), each lower bound first, for example -45,-5,-45,5,-40,15.",
             code="bad-region",
         )
-    corners = np.array([[x, y, z] for x in values[0:2] for y in values[2:4] for z in values[4:6]])
-    return _enclosing_box(corners, bounds, grid)
+    edges = np.diag(values[1::2] - values[0::2])
+    return _enclosing_box(np.concatenate([values[0::2], edges.ravel()]), bounds, grid)
 
 
 def _volume(values: NDArray) -> float:
     return abs(float(np.linalg.det(values[3:].reshape(3, 3))))
 
 
-def _turned_corners(values: NDArray) -> NDArray:
-    shares = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    return values[:3] + shares @ values[3:].reshape(3, 3)
-
-
-def _enclosing_box(corners: NDArray, bounds: Sequence[float], grid: Grid) -> Box:
+def _enclosing_box(values: NDArray, bounds: Sequence[float], grid: Grid) -> Box:
+    """The box around a corner and three edges, twelve numbers in RAS; `bounds` is what the user gave."""
+    ends = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners = values[:3] + ends @ values[3:].reshape(3, 3)
     indices = grid.to_index(corners * _RAS_TO_LPS)
     # Half a voxel further, each bound lies on the face between two voxels; a voxel belongs to the box if any
     # part of it does. The tolerance keeps a bound on a face from drawing in the voxel on its other side.
@@ -99,7 +121,18 @@ def _enclosing_box(corners: NDArray, bounds: Sequence[float], grid: Grid) -> Box
             "Check the signs: coordinates are RAS (x grows to the right, y to the front, z upwards).",
             code="bad-region",
         )
-    return Box((int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2])))
+    return Box(
+        (int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2])), _shares_of(indices)
+    )
+
+
+def _shares_of(corners: NDArray) -> NDArray[np.float64] | None:
+    """See `Box.shares`; of corners `(8, 3)` in voxels: the edges at the first one end in those numbered 4, 2 and 1."""
+    edges = (corners[[4, 2, 1]] - corners[0]).T
+    if (np.sort(np.abs(edges), axis=0)[1] < _STRAIGHT).all():
+        return None
+    inverse = np.linalg.inv(edges)
+    return np.column_stack([inverse, -inverse @ corners[0]])
 
 
 def ras_bounds(grid: Grid) -> tuple[float, ...]:

@@ -34,8 +34,8 @@ def segment_volume(
         volume: `(i, j, k)` or `(C, i, j, k)`.
         description: Of the model.
         predict: The model's engine.
-        regions: Segment only these boxes, each as if it were a volume of its own; where they overlap, an earlier
-            box's structures stay. Empty: everything.
+        regions: Segment only these boxes, each as if it were a volume of its own, and nothing beside a turned one
+            that they enclose; where they overlap, an earlier box's structures stay. Empty: everything.
         overlap: Share of a window that its neighbour covers too; None takes the model's.
         reporter: Receives the progress.
         phase: Name of the progress.
@@ -87,6 +87,8 @@ def _segment_region(
             phase,
             bits,
         )
+        if region is not None:
+            region.erase_outside(prepared.region.start, labels, *([] if bits is None else [bits]))
         for group in description.pieces:
             keep_main_piece(labels, group)
         return prepared, labels, bits

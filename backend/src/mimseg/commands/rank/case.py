@@ -197,8 +197,10 @@ class Ensemble:
         overlapping = note_for(self.description, labels, volume.grid)
         doubt, mean, entropy = members.judge()
         classes = restore(mean, first, overlapping is not None, None if overlapping is None else overlapping.bits)
-        values = label_values(classes, labels, labels)
-        return Judged(doubt, values, restore_probability(entropy, first), features, {}, overlapping)
+        values, uncertainty = label_values(classes, labels, labels), restore_probability(entropy, first)
+        if box is not None:
+            box.erase_outside((0, 0, 0), values, uncertainty, *([] if overlapping is None else [overlapping.bits]))
+        return Judged(doubt, values, uncertainty, features, {}, overlapping)
 
     def _look(self, index: int, view: View, prepared: Prepared) -> NDArray[np.float32]:
         if self._features is not None:

@@ -16,7 +16,7 @@ from mimseg.commands.rank.outputs import check_folder, draw, map_paths, write_ma
 from mimseg.commands.rank.report import report_paths, write_report
 from mimseg.commands.rank.result import RankedCase, Ranking
 from mimseg.commands.rank.selection import nearest_distances, propose
-from mimseg.commands.rank.written import Written
+from mimseg.commands.written import Written
 from mimseg.data.cases import Case, load_dataset
 from mimseg.data.cases.images import read_images
 from mimseg.data.volume import Volume

@@ -54,6 +54,11 @@ class Finder:
         """Those of them that were asked for."""
         return self._kept[self.runs_on(grid)]
 
+    @property
+    def choices(self) -> tuple[tuple[Label, ...], ...]:
+        """What `kept` gives for some grid."""
+        return tuple(self._kept.values())
+
     def boxes(self, volume: Volume, open_engine: Callable[[Bundle], Engine]) -> list[Located]:
         """Where the model is to look; empty if it looks at the whole scan.
 

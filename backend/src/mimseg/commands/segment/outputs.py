@@ -15,6 +15,7 @@ from mimseg.data.scans import find_scans, holds_series
 from mimseg.data.writers.dicom_seg import refuse_other_sources
 from mimseg.errors import UserError
 from mimseg.events import Reporter
+from mimseg.files import try_folder
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Job:
         output: The labelmap or segmentation to write.
         preview: The picture to write, or None.
         channels: Of the model.
+        frame: Which volume of a 4D file, or None.
     """
 
     inputs: tuple[Path, ...]
@@ -34,6 +36,12 @@ class Job:
     output: Path
     preview: Path | None
     channels: int = 1
+    frame: int | None = None
+
+    @property
+    def row(self) -> str:
+        """What the table calls the case: frames of one file are scans of their own."""
+        return f"{self.inputs[0]}" + ("" if self.frame is None else f" frame {self.frame}")
 
 
 def expand_folders(inputs: Sequence[Path], channels: int, reporter: Reporter | None = None) -> list[Path]:
@@ -96,6 +104,7 @@ def plan_jobs(
     output: Path,
     file_format: str = ".nii.gz",
     preview: Path | None = None,
+    frame: int | None = None,
     reporter: Reporter | None = None,
 ) -> list[Job]:
     """One job for each case, with outputs that neither collide nor hit an input.
@@ -106,6 +115,7 @@ def plan_jobs(
         output: A file for one case, or a folder.
         file_format: Ending of the files in a folder.
         preview: A picture file; with several cases their names are appended.
+        frame: Which volume of 4D files; its number becomes part of the names.
         reporter: Is told what is in doubt.
 
     Raises:
@@ -126,7 +136,7 @@ def plan_jobs(
             f"{file_format} is no format for labels.", f"Use one of {formats.listed(formats.LABELS_WRITTEN)}."
         )
     cases = [tuple(inputs[start : start + files]) for start in range(0, len(inputs), files)]
-    names = _names([case[0] for case in cases])
+    names = [f"{name}{'' if frame is None else f'_frame{frame}'}" for name in _names([case[0] for case in cases])]
     ending = formats.ending_of(output)
     if ending and not output.is_dir():
         _check_file(output, ending, len(cases))
@@ -140,7 +150,18 @@ def plan_jobs(
     refuse_overwriting([*outputs, *(picture for picture in pictures if picture)], inputs)
     for case, path in zip(cases, outputs, strict=True):
         refuse_other_sources(case[0], path, reporter)
-    return [Job(*row, channels) for row in zip(cases, names, outputs, pictures, strict=True)]
+    return [Job(*row, channels, frame) for row in zip(cases, names, outputs, pictures, strict=True)]
+
+
+def try_outputs(jobs: Sequence[Job], table: Path | None) -> None:
+    """Find out before the work whether its files can be written.
+
+    Raises:
+        UserError: They cannot.
+    """
+    files = [path for job in jobs for path in (job.output, job.preview) if path is not None]
+    for folder in sorted({path.parent for path in (*files, *([table] if table else []))}):
+        try_folder(folder)
 
 
 def _names(firsts: Sequence[Path]) -> list[str]:

@@ -16,12 +16,13 @@ from mimseg.commands.segment.cases import read_case, write_case
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.fit import check_fit
-from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs
+from mimseg.commands.segment.outputs import Job, expand_folders, plan_jobs, try_outputs
 from mimseg.commands.segment.overlap import LockedReporter, Stages, overlapped
 from mimseg.commands.segment.settings import SegmentResult, SegmentSettings
-from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished
+from mimseg.commands.segment.shared_table import Measured, add_to_table, measure_finished, tell_others
 from mimseg.commands.segment.sharing import Rank, Shares, rank_of_process
 from mimseg.commands.segment.volume_table import check_table, write_table
+from mimseg.commands.written import Written
 from mimseg.data.labels.drawn import Algorithm, Overlapping
 from mimseg.data.labels.structures import Label
 from mimseg.data.regions import Box, box_from_ras
@@ -37,13 +38,14 @@ from mimseg.inference.pipeline import segment_volume
 def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list[SegmentResult]:
     """Segment all inputs, or this rank's share of them.
 
-    With several cases, an unusable one is told as a warning and the others go on; the run fails at its end.
+    With several cases, an unusable one is told as a warning and the others go on; the run fails at its end. Where the
+    labels of one cannot be written, it ends there.
 
     Returns:
         The results of this process; cases that were left out (`resume`, other ranks) are not among them.
 
     Raises:
-        UserError: The model, an option or an input is not usable.
+        UserError: The model, an option or an input is not usable, or a result was changed since it was written.
         OutOfMemory: Memory ran out even on the CPU.
         Stopped: The user asked to stop; results written before stay.
     """
@@ -56,12 +58,20 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         reporter.info(f"Quick: {words}.")
     channels = len(bundle.description.channels)
     inputs = expand_folders(settings.inputs, channels, reporter)
-    jobs = plan_jobs(inputs, channels, settings.output, settings.file_format, settings.preview, reporter)
+    jobs = plan_jobs(
+        inputs, channels, settings.output, settings.file_format, settings.preview, settings.frame, reporter
+    )
     check_table(settings.table)
     finder = Finder(bundle.description, not settings.regions, settings.labels, reporter)
     rank = rank_of_process()
+    written = Written(jobs[0].output.parent, rank.number)
     with Shares(jobs, rank, settings.resume, reporter) as shares:
-        run = _Run(settings, bundle, finder, rank, len(jobs), shares, reporter)
+        if not (shares.keep or settings.replace):
+            written.refuse_changed(job.output for job in jobs)
+        try_outputs([job for job in jobs if job not in shares.finished_before], settings.table)
+        run = _Run(settings, bundle, finder, rank, len(jobs), shares, written, reporter)
+        if rank.number == 0:
+            tell_others(shares.finished_before, finder.choices, run.algorithm, reporter)
         stages = Stages(run.announce, run.read, run.compute, run.write, run.failed)
         results = dict(overlapped(shares.take(), stages, reporter, run.open))
         if run.begun == 0:
@@ -69,9 +79,10 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
         if settings.table is not None:
             _write_table(run, settings.table, jobs, results)
     if run.failures:
+        others = "the other results are written" if results or run.shares.finished_before else "no result is written"
         raise UserError(
             f"{len(run.failures)} of {len(jobs)} cases could not be segmented: {', '.join(run.failures[:5])}.",
-            "The warnings above say why; the other results are written.",
+            f"The warnings above say why; {others}.",
             code="cases-failed",
         )
     reporter.result(
@@ -84,11 +95,10 @@ def segment(settings: SegmentSettings, reporter: Reporter | None = None) -> list
 
 def _write_table(run: _Run, path: Path, jobs: Sequence[Job], results: Mapping[Job, SegmentResult]) -> None:
     if run.rank.count == 1 and not run.settings.resume:
-        write_table(path, [(str(result.inputs[0]), result.volumes) for result in results.values()])
+        write_table(path, [(job.row, result.volumes) for job, result in results.items()])
         return
     finished_before = run.shares.finished_before if run.rank.number == 0 else []
-    algorithm = Algorithm(run.bundle.description.name, run.bundle.description.version)
-    found = measure_finished(finished_before, run.finder.kept, algorithm, run.reporter)
+    found = measure_finished(finished_before, run.finder.kept, run.algorithm)
     found |= {job: Measured(result.volumes) for job, result in results.items()}
     with run.shares.table_lock():
         add_to_table(path, jobs, found, run.reporter)
@@ -115,10 +125,17 @@ class _Run:
     rank: Rank
     cases: int
     shares: Shares
+    written: Written
     reporter: Reporter
     failures: list[str] = field(default_factory=list)
     begun: int = 0
+    finished: int = 0
     _engine: Engine | None = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What draws the labels."""
+        return Algorithm(self.bundle.description.name, self.bundle.description.version, self.settings.way)
 
     def open(self) -> None:
         """Load the network; the first case is being read meanwhile."""
@@ -138,7 +155,7 @@ class _Run:
 
     def read(self, job: Job, reporter: Reporter) -> Volume:
         """Read a case; called in a thread."""
-        return read_case(job, self.settings.frame, reporter, self.settings.orientation)
+        return read_case(job, reporter, self.settings.orientation)
 
     def compute(self, job: Job, volume: Volume) -> _Computed:
         """Labels of a case."""
@@ -166,18 +183,28 @@ class _Run:
         """Write a case; called in a thread."""
         grid, labels = computed.volume.grid, computed.labels
         overlapping = computed.overlapping
-        write_case(job, computed.volume, labels, computed.kept, self.bundle.description, overlapping)
+        shown = self.bundle.description.preprocessing.intensity.shown
+        picture = write_case(
+            job, computed.volume, labels, computed.kept, self.algorithm, shown, self.reporter, overlapping
+        )
+        self.written.note(job.output)
         self.shares.finished(job)
+        self.finished += 1
         volumes = tuple(volumes_of(labels, overlapping, grid, computed.kept))
         name = f"{job.name}, " if self.cases > 1 else ""
         lines = [f"{name}{row.label}: {row.ml:.2f} mL" for row in volumes]
         self.reporter.info("\n".join([*lines, f"Written: {job.output}"]))
         seconds = time.perf_counter() - computed.began
-        return job, SegmentResult(job.inputs, job.output, volumes, job.preview, seconds)
+        return job, SegmentResult(job.inputs, job.output, volumes, picture, seconds)
 
     def failed(self, job: Job, fault: Exception) -> None:
-        """Note a case that is left out; a single one's fault is raised."""
+        """Note a case that is left out; a single one's fault is raised, and one of writing, which all others share."""
         if self.cases == 1:
+            raise fault
+        if isinstance(fault, UserError) and fault.code == "cannot-write":
+            self.reporter.info(
+                f"{self.finished} of {self.cases} cases were segmented before; --resume goes on from there."
+            )
             raise fault
         self.failures.append(job.name)
         told = of_case(fault)

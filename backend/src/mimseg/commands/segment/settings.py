@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mimseg.commands.segment.volume_table import StructureVolume
+
+_WAY = ("regions", "frame", "orientation", "overlap", "quick")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SegmentSettings:
         threads: Processor threads; None takes one for each physical core, or this rank's share of them.
         precision: `auto`, `f32` or `bf16`.
         resume: Leave out cases that have their result already.
+        replace: Replace results also where they were changed since they were written, or come from elsewhere.
     """
 
     inputs: tuple[Path, ...]
@@ -51,6 +54,13 @@ class SegmentSettings:
     threads: int | None = None
     precision: str = "auto"
     resume: bool = False
+    replace: bool = False
+
+    @property
+    def way(self) -> str:
+        """What labels depend on besides scan, model and structures; empty if nothing of it was asked for."""
+        asked = [entry for entry in fields(self) if entry.name in _WAY and getattr(self, entry.name) != entry.default]
+        return " ".join(f"{entry.name}={getattr(self, entry.name)}" for entry in asked)
 
 
 @dataclass(frozen=True)

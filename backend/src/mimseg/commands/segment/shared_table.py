@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,33 @@ class Measured:
     certain: bool = True
 
 
-def measure_finished(jobs: Sequence[Job], kept: Kept, algorithm: Algorithm, reporter: Reporter) -> dict[Job, Measured]:
+def tell_others(
+    jobs: Sequence[Job], choices: Iterable[Sequence[Label]], algorithm: Algorithm, reporter: Reporter
+) -> None:
+    """Tell of results that stay although they were not made as this run makes them, or do not say how.
+
+    Args:
+        jobs: Finished ones.
+        choices: Structures that this run asks for; more than one where it depends on the scan.
+        algorithm: The model of this run, and how it is used.
+        reporter: Is told.
+
+    Raises:
+        UserError: A result cannot be read.
+    """
+    marks = {mark_of(algorithm, table) for table in choices}
+    others = [job.output.name for job in jobs if open_image(job.output).header.metadata.get(MARK) not in marks]
+    if others:
+        reporter.warning(
+            "other-results",
+            f"{len(others)} finished results do not say that they were made with {algorithm.name} {algorithm.version} "
+            f"for the structures and with the options (such as quick mode and boxes) of this run: {_listed(others)}. "
+            "They stay as they are. A table has what is in them, and no row for a structure that they do not show: it "
+            "may not have been looked for. Without --resume they are made again.",
+        )
+
+
+def measure_finished(jobs: Sequence[Job], kept: Kept, algorithm: Algorithm) -> dict[Job, Measured]:
     """Volumes of results that are there, from their files: rows of a table may be another scan's of the same name.
 
     A structure of which a result has no voxel gets its 0 only where the file says that it was looked for.
@@ -52,21 +78,11 @@ def measure_finished(jobs: Sequence[Job], kept: Kept, algorithm: Algorithm, repo
         jobs: Finished ones.
         kept: Structures that this run asks for, by the grid of a case.
         algorithm: The model of this run.
-        reporter: Is told of results that were not made as this run makes them, or do not say how.
 
     Raises:
         UserError: A result cannot be read.
     """
-    found = {job: _measured(job.output, kept, algorithm) for job in jobs}
-    others = [job.output.name for job in jobs if not found[job].certain]
-    if others:
-        reporter.warning(
-            "other-results",
-            f"{len(others)} finished results do not say that they were made with {algorithm.name} {algorithm.version} "
-            f"for the structures of this run: {_listed(others)}. The table has what is in them, and no row for a "
-            "structure that they do not show: it may not have been looked for. Without --resume they are made again.",
-        )
-    return found
+    return {job: _measured(job.output, kept, algorithm) for job in jobs}
 
 
 def add_to_table(path: Path, jobs: Sequence[Job], found: Mapping[Job, Measured], reporter: Reporter) -> None:
@@ -88,11 +104,11 @@ def add_to_table(path: Path, jobs: Sequence[Job], found: Mapping[Job, Measured],
         UserError: The table cannot be read or written.
     """
     blocks = read_table(path) if path.exists() else []
-    of_jobs = {_key(str(job.inputs[0])) for job in jobs}
+    of_jobs = {_key(job.row) for job in jobs}
     table: list[tuple[str, Rows]] = [block for block in blocks if _key(block[0]) not in of_jobs]
     doubted = []
     for job in jobs:
-        name = str(job.inputs[0])
+        name = job.row
         there = [block for block in blocks if _key(block[0]) == _key(name)]
         if job not in found:
             table += there
@@ -126,15 +142,19 @@ def _measured(path: Path, kept: Kept, algorithm: Algorithm) -> Measured:
 
     labels = read_labelmap(path, merge=count)
     table = kept(labels.grid)
+    alike = open_image(path).header.metadata.get(MARK) == mark_of(algorithm, table)
     if not drawers:
         rows = measure(labels.array, labels.grid, table)
-        certain = open_image(path).header.metadata.get(MARK) == mark_of(algorithm, table)
-        return Measured(rows if certain else [row for row in rows if row.voxels], certain)
+        return Measured(rows if alike else [row for row in rows if row.voxels], alike)
     voxel_ml = abs(float(np.linalg.det(labels.grid.affine[:3, :3]))) / 1000
     names = _segment_names(table, path)
-    rows = [StructureVolume(label.name, label.value, n, n * voxel_ml) for label, n in
-            ((label, counts[name]) for label, name in zip(table, names, strict=True) if name in counts)]  # fmt: skip
-    return Measured(rows, len(rows) == len(table) and drawers == {algorithm})
+    told = [
+        (label, counts[name])
+        for label, name in zip(table, names, strict=True)
+        if name in counts or (alike and name)  # A DICOM segmentation holds none but what was found.
+    ]
+    rows = [StructureVolume(label.name, label.value, voxels, voxels * voxel_ml) for label, voxels in told]
+    return Measured(rows, len(rows) == len(table) and (alike or drawers == {algorithm}))
 
 
 def _segment_names(table: Sequence[Label], path: Path) -> list[str]:

@@ -77,16 +77,17 @@ class Shares:
         reporter: Is told what is left out.
 
     Attributes:
-        finished_before: Cases that had their result when the run began and are left as they are.
+        keep: Cases that have their result are left as they are.
+        finished_before: Those that had it when the run began.
     """
 
     def __init__(self, jobs: Sequence[Job], rank: Rank, resume: bool, reporter: Reporter) -> None:
         self._jobs, self._rank, self._reporter = jobs, rank, reporter
-        self._keep = resume or rank.count > 1
+        self.keep = resume or rank.count > 1
         self._claims = ExitStack()
         self._held: dict[Job, ExitStack] = {}
-        self.finished_before = [job for job in jobs if self._keep and _done(job)]
-        damaged = [job.name for job in jobs if self._keep and job.output.is_file() and job not in self.finished_before]
+        self.finished_before = [job for job in jobs if self.keep and _done(job)]
+        damaged = [job.name for job in jobs if self.keep and job.output.is_file() and job not in self.finished_before]
         if damaged:
             reporter.info(
                 f"{len(damaged)} results are empty, cut off or damaged and are made again: {', '.join(damaged[:5])}."
@@ -112,7 +113,7 @@ class Shares:
             yield from (job for job in self._jobs[self._rank.number :: self._rank.count] if not _done(job))
             return
         for job in order:
-            if self._keep and (job in self.finished_before or _done(job)):
+            if self.keep and (job in self.finished_before or _done(job)):
                 continue
             if self._rank.count == 1 or self._claim(job):
                 yield job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mimseg.data.dicom.codes import code_of, rgb_of_cielab
 from mimseg.data.dicom.dataset import read_dataset
 from mimseg.data.dicom.layers import Layers, metadata_of
+from mimseg.data.labels.drawn import MARK
 from mimseg.data.labels.structures import Label, distinct_color
 from mimseg.data.reading.opened import ImageHeader
 from mimseg.data.volume import Grid
@@ -61,7 +62,7 @@ class SegmentationFile:
             raise _damaged(path) from fault
         single = self._is_map or self._data.get("SegmentsOverlap") == "NO" or len(self._labels) == 1
         layers = [0] * len(self._labels) if single else list(range(len(self._labels)))
-        self.header = ImageHeader(self._grid.size, max(layers) + 1, metadata=metadata_of(self._labels, layers))
+        self.header = ImageHeader(self._grid.size, max(layers) + 1, metadata=self._metadata(layers))
 
     def read(self, frame: int, orientation: str, reporter: Reporter) -> tuple[NDArray, Grid]:
         """Segment numbers `(i, j, k)`, or `(L, i, j, k)` if segments overlap, and their grid."""
@@ -80,12 +81,17 @@ class SegmentationFile:
         numbers = [layers.add(label.value, places[label.value]) for label in self._labels]
         array = layers.array()
         count = len(array) if array.ndim == 4 else 1
-        self.header = replace(self.header, components=count, metadata=metadata_of(self._labels, numbers))
+        self.header = replace(self.header, components=count, metadata=self._metadata(numbers))
         return array, self._grid
 
     def verify(self) -> None:
         """Read to the end."""
         self.read(0, "", Reporter())
+
+    def _metadata(self, layers: Sequence[int]) -> dict[str, str]:
+        drawer = (self._data.SegmentSequence[-1].get("SegmentationAlgorithmIdentificationSequence") or [{}])[0]
+        key, _, mark = str(drawer.get("AlgorithmParameters", "")).partition("=")
+        return {**metadata_of(self._labels, layers), **({MARK: mark} if key == MARK else {})}
 
     @property
     def _is_map(self) -> bool:

@@ -15,28 +15,39 @@ from mimseg.data.volume import Grid
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The model that drew labels, for formats that name it."""
+    """The model that drew labels, for formats that name it.
+
+    Attributes:
+        name: Of the model.
+        version: Of the model.
+        way: What else the labels depend on (a quick mode, boxes), in any words; only its checksum is written.
+    """
 
     name: str
     version: str
+    way: str = field(default="", compare=False)
 
 
-# Key of the metadata by which a plain labelmap says what drew it.
+# Key of the metadata by which a file says what drew it.
 MARK = "MIMSegment"
+# Begins such a mark.
+MADE_BY = "mimseg "
 
 
 def mark_of(algorithm: Algorithm | None, table: Sequence[Label]) -> str:
     """What drew which structures, in 79 letters at most; empty for what was drawn by hand.
 
     A labelmap has no place for the structures that were looked for and not found: two results of one mark were made by
-    one model for the same ones.
+    one model, in one way, for the same ones.
     """
     if algorithm is None:
         return ""
-    asked = "\n".join(f"{label.value} {label.name}" for label in table)
+    asked = "\n".join(
+        [*(f"{label.value} {label.name}" for label in table), *([algorithm.way] if algorithm.way else [])]
+    )
     digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     name, version = (" ".join(text.split()) for text in (algorithm.name, algorithm.version))
-    return f"mimseg {name[:40]} {version[:16]} {digest}".encode("ascii", "replace").decode()
+    return f"{MADE_BY}{name[:40]} {version[:16]} {digest}".encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mimseg import __version__
 from mimseg.data.dicom.dataset import need
 from mimseg.data.dicom.folder import first_slice
-from mimseg.data.labels.drawn import Algorithm, Drawn
+from mimseg.data.labels.drawn import MARK, Algorithm, Drawn
 from mimseg.data.labels.seg_nrrd import TISSUE
 from mimseg.data.labels.structures import Code, Label, distinct_color
 from mimseg.data.volume import Grid
@@ -129,7 +129,7 @@ def _built(headers: Sequence[Dataset], drawn: Drawn) -> Dataset:
         pixel_array=frames,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _described(number, label, algorithm)
+            _described(number, label, algorithm, drawn.mark)
             for number, (label, algorithm) in enumerate(zip(segments, drawers, strict=True), 1)
         ],
         series_instance_uid=highdicom.UID(),
@@ -184,7 +184,7 @@ def _frames(drawn: Drawn, segments: Sequence[Label]) -> NDArray[np.integer]:
     return np.ascontiguousarray(table[drawn.labels].T)
 
 
-def _described(number: int, label: Label, algorithm: Algorithm | None) -> Any:
+def _described(number: int, label: Label, algorithm: Algorithm | None, mark: str) -> Any:
     highdicom = need("highdicom")
     types = highdicom.seg.SegmentAlgorithmTypeValues
     # As in `.seg.nrrd`: without a type it is tissue, 3D Slicer's own default.
@@ -195,7 +195,7 @@ def _described(number: int, label: Label, algorithm: Algorithm | None) -> Any:
         segmented_property_category=_coded(category),
         segmented_property_type=_coded(kind),
         algorithm_type=types.AUTOMATIC if algorithm else types.MANUAL,
-        algorithm_identification=_identified(algorithm) if algorithm else None,
+        algorithm_identification=_identified(algorithm, mark) if algorithm else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.color),
     )
     if label.type and label.modifier:
@@ -205,13 +205,14 @@ def _described(number: int, label: Label, algorithm: Algorithm | None) -> Any:
     return described
 
 
-def _identified(algorithm: Algorithm) -> Any:
+def _identified(algorithm: Algorithm, mark: str) -> Any:
     highdicom = need("highdicom")
     return highdicom.AlgorithmIdentificationSequence(
         name=_short(algorithm.name),
         family=highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
         version=_short(algorithm.version),
         source="MIMSegment",
+        parameters={MARK: mark} if mark else None,
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimseg.data.dicom.layers import Layers
 from mimseg.data.images import image_of
-from mimseg.data.labels.drawn import Drawn
+from mimseg.data.labels.drawn import MARK, Drawn
 from mimseg.data.labels.seg_nrrd import segment_metadata
 from mimseg.data.writers.plain import save_with_itk
 
@@ -24,6 +24,8 @@ def write(path: Path, drawn: Drawn) -> None:
         image = image_of(labels, drawn.grid)
     for key, value in segment_metadata(labels, drawn.grid, drawn.table, drawn.drawer, layers).items():
         image.SetMetaData(key, value)
+    if drawn.mark:
+        image.SetMetaData(MARK, drawn.mark)
     save_with_itk(path, image)
     if labels.ndim == 4:
         # What 3D Slicer writes; ITK knows no other word than vector.
