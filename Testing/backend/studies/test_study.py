@@ -54,8 +54,14 @@ def test_a_subject_on_both_sides_is_refused() -> None:
     with pytest.raises(UserError, match="validate") as caught:
         split(Dataset(cases(20), {}), "c0,c2", "c1,c3")
     assert caught.value.code == "leaking-validation"
-    with pytest.raises(UserError, match="too few"):
-        split(Dataset(cases(4, 1), {}), None, None)
+
+
+@pytest.mark.parametrize(("count", "validating"), [(4, "0 cases"), (9, "1 case")])
+def test_too_few_subjects_for_every_fifth_are_told_the_option_that_helps(count: int, validating: str) -> None:
+    with pytest.raises(UserError, match=f"^{validating} would validate and . cases with labels would train") as caught:
+        split(Dataset(cases(count, 1), {}), None, None)
+    assert "--validation" in caught.value.hint
+    assert len(split(Dataset(cases(count, 1), {}), None, "c0,c1")[1]) == 2
 
 
 @pytest.mark.parametrize("seed", range(5))
