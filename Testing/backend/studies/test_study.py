@@ -22,7 +22,17 @@ from mimseg.errors import UserError
 from mimseg.studies.claims import CLAIMS
 from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING
-from mimseg.studies.statistics import Pair, by_subject, compare, estimate, first_reached, holm, sign_flip_test, smooth
+from mimseg.studies.statistics import (
+    Pair,
+    by_subject,
+    compare,
+    estimate,
+    fewest_subjects,
+    first_reached,
+    holm,
+    sign_flip_test,
+    smooth,
+)
 from mimseg.studies.subsets import split, subject_numbers, subset
 
 
@@ -180,6 +190,17 @@ def test_holm_corrects_step_by_step() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_how_many_subjects_can_show_a_difference() -> None:
+    for comparisons, fewest in ((1, 6), (2, 7), (3, 7), (4, 8)):
+        for subjects, possible in ((fewest, True), (fewest - 1, False)):
+            pair = Pair("a", "b", np.full((3, subjects), 0.8), np.full((3, subjects), 0.4))
+            found = compare([pair] * comparisons, range(subjects))
+            assert {item.shown for item in found} == {possible}
+            assert {item.too_few for item in found} == {not possible}
+            assert ("cannot be shown" in found[0].result) is not possible
+        assert fewest_subjects(comparisons) == fewest
 
 
 def test_a_difference_that_one_seed_contradicts_is_not_called_shown() -> None:

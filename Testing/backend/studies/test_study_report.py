@@ -20,7 +20,7 @@ from mimseg.commands.study.run import study
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.studies.claims import CLAIMS
+from mimseg.studies.claims import CLAIMS, load_claim
 from mimseg.studies.plan import FINETUNING, PRETRAINING, read_plan, write_plan
 from mimseg.studies.results import SCORES
 
@@ -143,6 +143,28 @@ def test_with_one_seed_nothing_is_shown_and_the_verdict_says_why(claim: str, tmp
     assert "<td>shown</td>" not in page
     assert "with every seed" not in verdict
     assert "never reached" not in verdict
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_so_few_subjects_cannot_show_is_not_said_to_be_no_difference(claim: str, tmp_path: Path) -> None:
+    plan = replace(make_plan(claim), subjects=tuple(case % 6 for case in range(12)))
+    for number, run in enumerate(plan.runs):
+        finish(run, tmp_path / "runs", 0.5 + 0.01 * number, 1.0 + number)
+    verdict, content, page = report_of(plan, tmp_path)
+    assert "cannot be shown with so few subjects" in verdict
+    assert "no difference shown" not in verdict
+    assert all(item["too_few"] for item in content["comparisons"])
+    assert "<td>cannot be shown with so few subjects</td>" in page
+    assert "<td>no difference shown</td>" not in page
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_a_claim_tests_is_known_before_it_trains(claim: str, tmp_path: Path) -> None:
+    plan = make_plan(claim)
+    finish_all(plan, tmp_path / "runs")
+    _, content, _ = report_of(plan, tmp_path)
+    planned = [(first, second) for first, _, second, _ in load_claim(claim).comparisons_of(plan)]
+    assert [(item["first"], item["second"]) for item in content["comparisons"]] == planned
 
 
 def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:

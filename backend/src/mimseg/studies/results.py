@@ -20,6 +20,8 @@ from mimseg.studies.statistics import Comparison, Estimate, Pair, compare, estim
 
 SCORES = "scores.json"
 SCORES_FORMAT = "mimseg-study-run"
+# Name and variants of what is compared, name and variants of what it is compared with.
+Group = tuple[str, Sequence[Variant], str, Sequence[Variant]]
 COST = ("tokens", "encoder_parameters", "decoder_parameters", "gflop_per_step", "memory_bytes", "seconds_per_step")
 
 
@@ -100,13 +102,11 @@ class Results:
         dice = self.dice(variant)
         return None if dice is None else estimate(dice, self.plan.subjects)
 
-    def compare(
-        self, groups: Sequence[tuple[str, Sequence[Variant], str, Sequence[Variant]]]
-    ) -> tuple[list[Comparison], list[str]]:
+    def compare(self, groups: Sequence[Group]) -> tuple[list[Comparison], list[str]]:
         """Compare groups of variants, all tests of a study at once.
 
         Args:
-            groups: Name and variants of the first, name and variants of the second.
+            groups: What the claim compares.
 
         Returns:
             The comparisons, and in words those that cannot be made because runs are missing.

@@ -22,6 +22,7 @@ EXACT_UP_TO = 14
 FLIPS = 20_000
 SMOOTHING = 3
 ONE_SEED = "holds over cases, but with one seed: not shown"
+TOO_FEW = "cannot be shown with so few subjects"
 
 
 def smooth(values: ArrayLike, width: int = SMOOTHING) -> NDArray[np.float64]:
@@ -71,6 +72,14 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float:
         return float((abs(signs @ values / values.size) >= observed).mean())
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), (FLIPS, values.size))
     return float((1 + np.count_nonzero(abs(signs @ values / values.size) >= observed)) / (1 + FLIPS))
+
+
+def fewest_subjects(comparisons: int) -> int:
+    """How many can show a difference: the smallest two-sided p of n paired signs is 2 / 2^n, and Holm multiplies it."""
+    subjects = 2
+    while comparisons * 2 / 2**subjects >= SIGNIFICANCE:
+        subjects += 1
+    return subjects
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -125,6 +134,7 @@ class Comparison:
         p: Of the sign-flip test.
         corrected: p corrected for the number of comparisons in the study.
         seeds: Effect with each seed.
+        too_few: There are too few subjects for any difference to be shown.
     """
 
     first: str
@@ -134,6 +144,7 @@ class Comparison:
     p: float
     corrected: float
     seeds: tuple[float, ...]
+    too_few: bool = False
 
     @property
     def shown(self) -> bool:
@@ -150,6 +161,8 @@ class Comparison:
         """What may be said of it, for tables."""
         if self.over_cases and not self.shown:
             return ONE_SEED
+        if self.too_few:
+            return TOO_FEW
         return "shown" if self.shown else "no difference shown"
 
     @property
@@ -206,6 +219,7 @@ def compare(pairs: Sequence[Pair], subjects: Sequence[int]) -> list[Comparison]:
             p,
             corrected,
             tuple(float(by_subject(row, subjects).mean()) for row in difference),
+            not corrected < SIGNIFICANCE and len(value) < fewest_subjects(len(pairs)),
         )
         for pair, difference, value, p, corrected in zip(
             pairs, differences, values, p_values, holm(p_values), strict=True
