@@ -176,6 +176,49 @@ def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
     assert [item["corrected"] for item in content["comparisons"]] == [1.0, 1.0]
 
 
+def _empty_case(folder: Path, found: bool) -> None:
+    """Let the third case show no structure, and the run find one there or none."""
+    content = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    for row in content["validation"]:
+        if row["case"] == 3:
+            row["dice"] = 0.0 if found else None
+    (folder / SCORES).write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_case_without_structures_counts_where_something_was_found(tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "mae"))
+    finish_all(plan, tmp_path / "runs")
+    fine = [run for run in plan.runs if run.kind == FINETUNING]
+    for run in fine:
+        _empty_case(run.folder(tmp_path / "runs"), found=False)
+    _, content, page = report_of(plan, tmp_path)
+    rows = {row["name"]: row for row in content["rows"]}
+    for row in rows.values():
+        assert row["runs"][0]["dice_by_case"][2] is None
+        # The case is all of its subject, of nine others.
+        others = [
+            np.mean([[dice for dice, own in zip(run["dice_by_case"], plan.subjects, strict=True) if own == subject]
+                     for run in row["runs"]])
+            for subject in {*plan.subjects} - {plan.subjects[2]}
+        ]  # fmt: skip
+        assert row["dice"]["mean"] == pytest.approx(np.mean(others))
+    assert content["comparisons"][0]["effect"] == pytest.approx(0.05)
+    assert content["comparisons"][0]["p"] == pytest.approx(2 / 2**9)
+    assert "counts in no mean" in page
+    with open(tmp_path / "results.csv", newline="", encoding="utf-8") as stream:
+        assert all(0.7 < float(line["dice"]) < 0.9 for line in csv.DictReader(stream))
+
+    for run in fine:
+        _empty_case(run.folder(tmp_path / "runs"), found=run.variant == "scratch" and run.seed == 0)
+    _, content, _ = report_of(plan, tmp_path)
+    rows = {row["name"]: row for row in content["rows"]}
+    # One seed of scratch found something: wrong, and the other five runs were right.
+    assert content["comparisons"][0]["effect"] == pytest.approx((9 * 0.05 + 1 / 3) / 10)
+    assert content["comparisons"][0]["seeds"] == pytest.approx([(9 * 0.05 + 1) / 10, 0.045, 0.045])
+    assert rows["MAE"]["dice"]["mean"] == pytest.approx(0.85, abs=0.03)
+    assert rows["scratch"]["dice"]["mean"] == pytest.approx(0.72, abs=0.03)
+
+
 def test_scores_below_what_needs_no_image_are_called_that(tmp_path: Path) -> None:
     plan = make_plan("labels", sizes=(1, 0), floor=0.95)
     finish_all(plan, tmp_path / "runs")

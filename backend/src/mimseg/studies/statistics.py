@@ -40,13 +40,15 @@ def first_reached(steps: Sequence[int], values: Sequence[float], threshold: floa
 
 
 def by_subject(values: ArrayLike, subjects: Sequence[int]) -> NDArray[np.float64]:
-    """Mean over the cases of each subject, in the order of the subjects' numbers.
+    """Mean over the cases of each subject, in the order of their numbers; one without a scored case is left out.
 
     Args:
-        values: One number a case.
+        values: One number a case, NaN for one without a score.
         subjects: Number of the subject of each case.
     """
     array, numbers = np.asarray(values, float), np.asarray(subjects)
+    scored = np.isfinite(array)
+    array, numbers = array[scored], numbers[scored]
     return np.array([array[numbers == number].mean() for number in np.unique(numbers)])
 
 
@@ -116,9 +118,11 @@ class Estimate:
 
 
 def estimate(dice: NDArray[np.float64], subjects: Sequence[int]) -> Estimate:
-    """Summary of the Dice `(seeds, cases)`."""
+    """Summary of the Dice `(seeds, cases)`, NaN where a seed has no score of a case; some case must have one."""
     seeds = tuple(float(by_subject(row, subjects).mean()) for row in dice)
-    values = by_subject(dice.mean(axis=0), subjects)
+    counts = np.isfinite(dice).sum(axis=0)
+    over_seeds = np.where(counts, np.nan_to_num(dice).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    values = by_subject(over_seeds, subjects)
     return Estimate(float(values.mean()), bootstrap_interval(values), seeds)
 
 
@@ -192,7 +196,10 @@ def format_p(value: float) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups of runs to compare, Dice `(seeds, cases)` each, the same seeds and cases in both."""
+    """Two groups of runs to compare, Dice `(seeds, cases)` each, the same seeds and cases in both.
+
+    A case without a score is NaN in all of them.
+    """
 
     first: str
     second: str
