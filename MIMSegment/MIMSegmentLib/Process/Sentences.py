@@ -28,7 +28,7 @@ def sentences():
     return (
         # -- scans
         ("empty constant", Words(_("The scan is empty or has one value everywhere."), _("Choose another scan."))),
-        ("non-finite", Words(_("The scan holds values that are no numbers; they count as the lowest."), again)),
+        ("non-finite", Words(_("The scan holds values that are no numbers; they were replaced."), again)),
         (
             "unreadable not-text not-readable reader-gone trailing-bytes more-than-header in-doubt"
             " dicom-elements slice-distance",

@@ -262,6 +262,23 @@ def test_zscores_copy_no_volume() -> None:
     assert peak < array.nbytes / 5
 
 
+@pytest.mark.parametrize("offset", [0, -32768, -4096, -2048])
+def test_robust_scaling_takes_no_mr_for_ct_because_its_values_are_negative(offset: int):
+    mr = np.random.default_rng(0).uniform(0, 40, (1, 30, 30, 30)).astype(np.float32)
+    mr[0, 5:25, 5:25, 5:25] += 600
+    mr[0, 10:20, 10:20, 10:20] += 800
+    moved = mr + offset
+    for array in (mr, moved):
+        Intensity("robust", 0, 80).scale(array)
+    assert np.allclose(mr, moved, atol=1e-3)
+
+
+def test_robust_scaling_takes_no_phase_image_for_ct():
+    phase = np.random.default_rng(0).uniform(-4096, 4095, (1, 30, 30, 30)).astype(np.float32)
+    Intensity("robust", 0, 80).scale(phase)
+    assert 0.2 < phase.std() < 0.35, "not two values"
+
+
 def test_robust_scaling_takes_scans_of_any_kind():
     intensity = Intensity("robust", 0, 80)
     generator = np.random.default_rng(0)
@@ -279,6 +296,13 @@ def test_robust_scaling_takes_scans_of_any_kind():
     head[0, 5:8] = 1200
     intensity.scale(head)
     assert (head[0, 0, 0, 0], head[0, 15, 15, 15], head[0, 6, 6, 6]) == (0, 0.5, 1)
+    padded = np.full((1, 30, 30, 30), -3024, np.float32)
+    padded[0, 2:28] = -1000
+    padded[0, 2, 0] = -2100  # interpolated
+    padded[0, 5:25, 5:25, 5:25] = 40
+    padded[0, 5:8] = 1200
+    intensity.scale(padded)
+    assert (padded[0, 0, 0, 0], padded[0, 15, 15, 15], padded[0, 6, 6, 6]) == (0, 0.5, 1)
     assert Intensity.from_json(intensity.to_json()) == intensity
     with pytest.raises(UserError, match="cannot be cropped"):
         Preprocessing("RAS", None, intensity, crop_foreground=True)

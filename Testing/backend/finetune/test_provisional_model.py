@@ -112,7 +112,13 @@ def test_it_is_written_when_validation_improved_and_costs_less_than_a_twentieth(
     assert [entry.split()[-1] if entry != "in use" else entry for entry in written] == ["120", "in use", "520", "900"]
     assert told == [120, 520, 900]
     assert 10.0 * len(written) < 1300 / 20
-    state.best = 0.9
+    early = ProvisionalModel(tmp_path, lambda scores: scores["status"], reporter)
+    monkeypatch.setattr(state, "seconds", 40.0)
+    for best, stops, count in ((None, True, 3), (0.3, False, 3), (0.3, True, 4)):
+        state.best = best
+        early(training, stops)
+        assert len(told) == count, "in the first minutes a stop alone leaves a model, if something was validated"
+    state.best, state.seconds = 0.9, 1300.0
     follow(training, True)
     assert told[-1] == 1300, "a stopped run leaves its best"
     # Without validation the average is what there is, and it always changes.

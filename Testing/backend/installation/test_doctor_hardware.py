@@ -72,6 +72,41 @@ def test_container_limits_of_cores_and_memory_count(monkeypatch: pytest.MonkeyPa
     assert memory.describe_memory() == Memory(16000000 * 1024, 12000000 * 1024)
 
 
+JOB = "/slurm/job_1/step_0"
+V1, V2 = "/sys/fs/cgroup/memory/slurm/job_1", "/sys/fs/cgroup/slurm/job_1"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {
+            "/proc/self/cgroup": f"0::{JOB}\n",
+            f"{V2}/memory.max": "2048000000\n",
+            f"{V2}/memory.current": "1024000000\n",
+            f"{V2}/memory.stat": "inactive_file 24000000\n",
+            f"{V2}/step_0/memory.max": "max\n",
+        },
+        {
+            "/proc/self/cgroup": f"5:cpu,cpuacct:/other\n4:memory:{JOB}\n0::/\n",
+            f"{V1}/memory.limit_in_bytes": "2048000000\n",
+            f"{V1}/memory.usage_in_bytes": "1024000000\n",
+            f"{V1}/memory.stat": "inactive_file 1\ntotal_inactive_file 24000000\n",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+        },
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_limits_of_the_job_that_this_process_is_in_count(texts: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    texts = {**texts, "/proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\n",
+             f"{V2}/cpu.max": "50000 100000\n"}  # fmt: skip
+    for module in (processor, memory):
+        monkeypatch.setattr(module.sys, "platform", "linux")
+        monkeypatch.setattr(module, "read_text", lambda path: texts.get(path, ""))
+    assert memory.describe_memory() == Memory(2048000000, 2048000000 - 1024000000 + 24000000)
+    if "memory:" not in texts["/proc/self/cgroup"]:
+        assert processor.usable_cores() == 1
+
+
 def test_memory_of_macos_is_read(monkeypatch: pytest.MonkeyPatch):
     answers = {
         "sysctl": "17179869184\n",

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from volume_files import GRID, SIZE, apart_mm, grid_of_itk, grids, ramp, refusal, write
 
 from mimseg.data.images import image_of
+from mimseg.data.intensity import Intensity
 from mimseg.data.volume import Grid
-from mimseg.data.volumes import read_channels, read_volume
+from mimseg.data.volumes import check_grid, read_channels, read_volume
 from mimseg.errors import UserError
 from mimseg.formats import IMAGES
 
@@ -48,14 +49,37 @@ def test_double_precision_becomes_single(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", IMAGES)
-def test_non_finite_voxels_take_the_lowest_value_and_are_reported(tmp_path: Path, suffix: str) -> None:
-    array = ramp(np.float32) + 5
+@pytest.mark.parametrize(("shift", "dark"), [(5, 0), (0, 0), (-7, -7), (-1024, -1024)])
+def test_non_finite_voxels_are_background_or_the_highest_and_are_reported(
+    tmp_path: Path, suffix: str, shift: float, dark: float
+) -> None:
+    array = ramp(np.float32) - ramp(np.float32).min() + shift
+    highest = array.max()
     array[1, 1, 1], array[2, 2, 2], array[3, 3, 3] = np.nan, np.inf, -np.inf
     reporter = RecordingReporter()
     volume = read_volume(write(tmp_path / f"v{suffix}", array), reporter=reporter)
-    assert volume.array[1, 1, 1] == volume.array[2, 2, 2] == volume.array[3, 3, 3] == 5
+    assert volume.array[1, 1, 1] == volume.array[3, 3, 3] == dark
+    assert volume.array[2, 2, 2] == highest
+    assert volume.array.dtype == np.float32
     assert reporter.codes == ["non-finite"]
-    assert "3 voxels" in reporter.warnings[0][1]
+    assert f"3 voxels were NaN or infinite and became {dark} or {highest:g}." in reporter.warnings[0][1]
+
+
+def test_the_outside_of_a_skull_stripped_brain_is_background(tmp_path: Path) -> None:
+    array = ramp(np.float32) + 100
+    outside = np.zeros(SIZE, bool)
+    outside[:3] = True
+    array[outside] = np.nan
+    volume = read_volume(write(tmp_path / "brain.nii.gz", array), reporter=RecordingReporter())
+    assert (Intensity("zscore").foreground(volume.array[None]) == ~outside).all()
+
+
+def test_a_scan_larger_than_a_body_is_refused(tmp_path: Path) -> None:
+    for spacing in ((300.0, 1.0, 1.0), (1.0, 1.0, 700.0), (250.0, 250.0, 250.0)):
+        refusal(write(tmp_path / "v.nii.gz", np.zeros((12, 12, 12), np.int16), Grid((12, 12, 12), spacing)),
+                "bad-geometry", "in mm")  # fmt: skip
+    whole_body = Grid((12, 12, 12), (50.0, 50.0, 170.0))
+    check_grid(whole_body, Path("v"))
 
 
 def test_non_finite_voxels_of_one_frame_are_found_in_it(tmp_path: Path) -> None:
@@ -66,7 +90,7 @@ def test_non_finite_voxels_of_one_frame_are_found_in_it(tmp_path: Path) -> None:
         reporter = RecordingReporter()
         volume = read_volume(tmp_path / "m.nii.gz", number, reporter)
         assert len(reporter.warnings) == count
-        assert volume.array[4, 3, 2] == (5 if count else frames[0][4, 3, 2])
+        assert volume.array[4, 3, 2] == (0 if count else frames[0][4, 3, 2])
 
 
 def test_a_constant_image_is_reported(tmp_path: Path) -> None:

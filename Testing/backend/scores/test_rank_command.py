@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from mimseg.commands.rank.run import RankSettings, rank
 from mimseg.commands.written import RECORD
 from mimseg.data.preprocessing import Preprocessing
 from mimseg.errors import UserError
+from mimseg.inference import known_volumes
 
 
 def write_image(path: Path, grey: float, seed: int = 0, spacing: tuple[float, float, float] = (1, 1, 2)) -> Path:
@@ -104,6 +106,43 @@ def test_maps_lie_on_the_scans_own_grid(scans: Path, model: str, tmp_path: Path)
             assert sitk.GetArrayFromImage(labels)[4, 6, 6] == found
         assert values[0, 0, 0] < 0.05
         assert sitk.GetArrayFromImage(labels)[0, 0, 0] == 0
+
+
+def test_the_labels_are_those_that_segment_writes(tmp_path: Path):
+    scan = write_image(tmp_path / "scans" / "scan.nii.gz", 50.0)
+    image = sitk.ReadImage(str(scan))
+    for place in ((1, 1, 1), (10, 12, 7)):  # islands far from the block
+        image[place] = 50.0
+    sitk.WriteImage(image, str(scan))
+    model = write_tiny_bundle(tmp_path / "one piece", one_piece=(("Grey",),))
+    ranking = rank(RankSettings((scan.parent,), (str(model),), tmp_path / "out", threads=1))
+    assert main(["segment", str(scan), "-m", str(model), "-o", str(tmp_path / "own.nii.gz"), "--quiet"]) == 0
+    (case,) = ranking.cases
+    own, ranked = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "own.nii.gz", case.segmentation))
+    np.testing.assert_array_equal(ranked, own)
+    assert ranked[1, 1, 1] == 0
+    assert case.doubt.voxels == np.count_nonzero(own)
+    assert case.volumes_ml["Grey"] == pytest.approx(np.count_nonzero(own) * 2 / 1000)
+
+
+def test_a_scan_in_which_nothing_known_is_found_is_left_out_as_segment_refuses_it(
+    scans: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Grey scans show nothing that this model knows; it has too few structures to be judged by them without this.
+    monkeypatch.setattr(
+        known_volumes, "finds_nothing_known", lambda classes, description, grid: not (classes == 2).any()
+    )
+    reporter = RecordingReporter()
+    ranking = rank(RankSettings((scans,), (model,), tmp_path / "out", threads=1), reporter)
+    assert list(ranking.left_out) == ["grey"]
+    told = [message for code, message in reporter.warnings if code == "nothing-known"]
+    assert len(told) == 1
+    assert told[0].startswith("grey: tiny finds nothing in this scan")
+    assert not (tmp_path / "out" / "grey_segmentation.nii.gz").exists()
+    inside = RankSettings((scans,), (model,), tmp_path / "boxes", regions=((0, 50, 0, 50, 0, 60),), threads=1)
+    with contextlib.suppress(UserError):
+        rank(inside, reporter)
+    assert len([code for code, _ in reporter.warnings if code == "nothing-known"]) == 1, "a box is not a whole scan"
 
 
 def test_the_same_model_twice_does_not_disagree_and_augmentation_does(scans: Path, model: str, tmp_path: Path):

@@ -72,6 +72,18 @@ def test_shifted_ct_with_a_few_dark_voxels_or_padding_is_refused(tmp_path: Path,
     assert caught.value.code == "not-hounsfield"
 
 
+def test_a_model_for_any_kind_of_scan_is_told_of_shifted_ct(tmp_path: Path) -> None:
+    model = write_tiny_bundle(tmp_path / "tiny", Preprocessing(intensity=Intensity("robust", 0, 80)))
+    head = body()
+    head[6:9] = 1200
+    mr = np.random.default_rng(0).uniform(0, 2800, head.shape).astype(np.int16)
+    for array, told in ((head, False), (head + 1024, True), (head + 1000, True), (mr, False)):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "scan.nrrd"))
+        recorder = Recorder()
+        segment(settings_for(model, tmp_path / "scan.nrrd", tmp_path / "o.nrrd"), recorder)
+        assert ("not-hounsfield" in recorder.warnings) is told
+
+
 def test_soft_tissue_without_air_is_segmented(tmp_path: Path) -> None:
     window = Preprocessing(intensity=Intensity("window", -125, 275))
     model = write_tiny_bundle(tmp_path / "tiny", window, modality="CT")

@@ -197,6 +197,12 @@ def test_the_rank_comes_from_torchrun_or_slurm(environment, expected):
     assert rank_of_process(environment) == expected
 
 
+def test_ranks_of_one_computer_share_the_cores_that_they_may_use(monkeypatch):
+    monkeypatch.setattr(segment_sharing, "usable_cores", lambda: 8)
+    environment = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert rank_of_process(environment) == Rank(1, 4, 1, 2)
+
+
 def test_two_ranks_make_one_table_and_resume_fills_it(tmp_path, sharp_model, monkeypatch):
     scans = tmp_path / "scans"
     scans.mkdir()

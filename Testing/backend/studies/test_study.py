@@ -23,7 +23,16 @@ from mimseg.metrics.bootstrap import by_subject
 from mimseg.studies.claims import CLAIMS
 from mimseg.studies.design import Design
 from mimseg.studies.plan import FINETUNING, PRETRAINING
-from mimseg.studies.statistics import Pair, compare, estimate, first_reached, holm, sign_flip_test, smooth
+from mimseg.studies.statistics import (
+    Pair,
+    compare,
+    estimate,
+    fewest_subjects,
+    first_reached,
+    holm,
+    sign_flip_test,
+    smooth,
+)
 from mimseg.studies.subsets import split, subject_numbers, subset
 
 
@@ -55,8 +64,14 @@ def test_a_subject_on_both_sides_is_refused() -> None:
     with pytest.raises(UserError, match="validate") as caught:
         split(Dataset(cases(20), {}), "c0,c2", "c1,c3")
     assert caught.value.code == "leaking-validation"
-    with pytest.raises(UserError, match="too few"):
-        split(Dataset(cases(4, 1), {}), None, None)
+
+
+@pytest.mark.parametrize(("count", "validating"), [(4, "0 cases"), (9, "1 case")])
+def test_too_few_subjects_for_every_fifth_are_told_the_option_that_helps(count: int, validating: str) -> None:
+    with pytest.raises(UserError, match=f"^{validating} would validate and . cases with labels would train") as caught:
+        split(Dataset(cases(count, 1), {}), None, None)
+    assert "--validation" in caught.value.hint
+    assert len(split(Dataset(cases(count, 1), {}), None, "c0,c1")[1]) == 2
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -175,6 +190,17 @@ def test_holm_corrects_step_by_step() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_how_many_subjects_can_show_a_difference() -> None:
+    for comparisons, fewest in ((1, 6), (2, 7), (3, 7), (4, 8)):
+        for subjects, possible in ((fewest, True), (fewest - 1, False)):
+            pair = Pair("a", "b", np.full((3, subjects), 0.8), np.full((3, subjects), 0.4))
+            found = compare([pair] * comparisons, range(subjects))
+            assert {item.shown for item in found} == {possible}
+            assert {item.too_few for item in found} == {not possible}
+            assert ("cannot be shown" in found[0].result) is not possible
+        assert fewest_subjects(comparisons) == fewest
 
 
 def test_a_difference_that_one_seed_contradicts_is_not_called_shown() -> None:

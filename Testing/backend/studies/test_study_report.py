@@ -20,7 +20,7 @@ from mimseg.commands.study.run import study
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import UserError
 from mimseg.events import Reporter
-from mimseg.studies.claims import CLAIMS
+from mimseg.studies.claims import CLAIMS, load_claim
 from mimseg.studies.plan import FINETUNING, PRETRAINING, read_plan, write_plan
 from mimseg.studies.results import SCORES
 
@@ -145,6 +145,28 @@ def test_with_one_seed_nothing_is_shown_and_the_verdict_says_why(claim: str, tmp
     assert "never reached" not in verdict
 
 
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_so_few_subjects_cannot_show_is_not_said_to_be_no_difference(claim: str, tmp_path: Path) -> None:
+    plan = replace(make_plan(claim), subjects=tuple(case % 6 for case in range(12)))
+    for number, run in enumerate(plan.runs):
+        finish(run, tmp_path / "runs", 0.5 + 0.01 * number, 1.0 + number)
+    verdict, content, page = report_of(plan, tmp_path)
+    assert "cannot be shown with so few subjects" in verdict
+    assert "no difference shown" not in verdict
+    assert all(item["too_few"] for item in content["comparisons"])
+    assert "<td>cannot be shown with so few subjects</td>" in page
+    assert "<td>no difference shown</td>" not in page
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_a_claim_tests_is_known_before_it_trains(claim: str, tmp_path: Path) -> None:
+    plan = make_plan(claim)
+    finish_all(plan, tmp_path / "runs")
+    _, content, _ = report_of(plan, tmp_path)
+    planned = [(first, second) for first, _, second, _ in load_claim(claim).comparisons_of(plan)]
+    assert [(item["first"], item["second"]) for item in content["comparisons"]] == planned
+
+
 def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
     plan = make_plan("labels", sizes=(1, 0))
     for run in plan.runs:
@@ -152,6 +174,49 @@ def test_equal_scores_are_no_difference_shown(tmp_path: Path) -> None:
     verdict, content, _ = report_of(plan, tmp_path)
     assert verdict.startswith("No difference between MAE and scratch shown with 1 labelled case (+0.000 Dice")
     assert [item["corrected"] for item in content["comparisons"]] == [1.0, 1.0]
+
+
+def _empty_case(folder: Path, found: bool) -> None:
+    """Let the third case show no structure, and the run find one there or none."""
+    content = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    for row in content["validation"]:
+        if row["case"] == 3:
+            row["dice"] = 0.0 if found else None
+    (folder / SCORES).write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_case_without_structures_counts_where_something_was_found(tmp_path: Path) -> None:
+    plan = make_plan("convergence", methods=("scratch", "mae"))
+    finish_all(plan, tmp_path / "runs")
+    fine = [run for run in plan.runs if run.kind == FINETUNING]
+    for run in fine:
+        _empty_case(run.folder(tmp_path / "runs"), found=False)
+    _, content, page = report_of(plan, tmp_path)
+    rows = {row["name"]: row for row in content["rows"]}
+    for row in rows.values():
+        assert row["runs"][0]["dice_by_case"][2] is None
+        # The case is all of its subject, of nine others.
+        others = [
+            np.mean([[dice for dice, own in zip(run["dice_by_case"], plan.subjects, strict=True) if own == subject]
+                     for run in row["runs"]])
+            for subject in {*plan.subjects} - {plan.subjects[2]}
+        ]  # fmt: skip
+        assert row["dice"]["mean"] == pytest.approx(np.mean(others))
+    assert content["comparisons"][0]["effect"] == pytest.approx(0.05)
+    assert content["comparisons"][0]["p"] == pytest.approx(2 / 2**9)
+    assert "counts in no mean" in page
+    with open(tmp_path / "results.csv", newline="", encoding="utf-8") as stream:
+        assert all(0.7 < float(line["dice"]) < 0.9 for line in csv.DictReader(stream))
+
+    for run in fine:
+        _empty_case(run.folder(tmp_path / "runs"), found=run.variant == "scratch" and run.seed == 0)
+    _, content, _ = report_of(plan, tmp_path)
+    rows = {row["name"]: row for row in content["rows"]}
+    # One seed of scratch found something: wrong, and the other five runs were right.
+    assert content["comparisons"][0]["effect"] == pytest.approx((9 * 0.05 + 1 / 3) / 10)
+    assert content["comparisons"][0]["seeds"] == pytest.approx([(9 * 0.05 + 1) / 10, 0.045, 0.045])
+    assert rows["MAE"]["dice"]["mean"] == pytest.approx(0.85, abs=0.03)
+    assert rows["scratch"]["dice"]["mean"] == pytest.approx(0.72, abs=0.03)
 
 
 def test_scores_below_what_needs_no_image_are_called_that(tmp_path: Path) -> None:

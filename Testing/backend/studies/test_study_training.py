@@ -314,6 +314,8 @@ def test_a_stop_leaves_a_study_that_says_what_is_missing_and_how_it_goes_on(
     assert main([*run_study(data, report, tmp_path / "runs"), "--quiet"]) == 130
     told = capsys.readouterr().err
     assert "Give the same command again" in told
+    assert "2 subjects validate: a difference cannot be shown" in told  # said before anything is trained
+    assert "1 comparison needs at least 6: choose them with --validation" in told
     assert "--resume" not in told
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "3 of 3 runs are missing" in page

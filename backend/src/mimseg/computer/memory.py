@@ -8,7 +8,13 @@ import re
 import sys
 from dataclasses import dataclass
 
-from mimseg.computer.processor import output_of, read_text
+from mimseg.computer.processor import control_groups, output_of, read_text
+
+# Version 2 and 1 of Linux' control groups: folder, limit, what is used, and the file cache in it.
+_CONTROL_GROUPS = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,7 @@ class Memory:
     """Main memory in bytes; None where the system does not tell.
 
     Attributes:
-        total: Installed, or the limit of the container.
+        total: Installed, or the limit of the container or job.
         free: Available to a new program without swapping.
     """
 
@@ -35,17 +41,22 @@ def _linux() -> Memory:
         key: int(size) * 1024 for key, size in re.findall(r"^(\w+):\s+(\d+) kB", read_text("/proc/meminfo"), re.M)
     }
     total, free = fields.get("MemTotal"), fields.get("MemAvailable", fields.get("MemFree"))
-    limit, used = (read_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
-    if limit.isdigit() and total is not None and int(limit) < total:
-        total = int(limit)
-        if free is not None and used.isdigit():
-            free = max(0, min(free, total - int(used) + _reclaimable()))
+    if total is None:
+        return Memory(None, free)
+    installed = total
+    for version, limit_file, used_file, cache in _CONTROL_GROUPS:
+        for folder in control_groups(version):
+            limit, used = (read_text(f"{folder}/{name}").strip() for name in (limit_file, used_file))
+            if limit.isdigit() and int(limit) < installed:
+                total = min(total, int(limit))
+                if free is not None and used.isdigit():
+                    free = max(0, min(free, int(limit) - int(used) + _reclaimable(folder, cache)))
     return Memory(total, free)
 
 
-def _reclaimable() -> int:
-    # The container's own count includes the file cache, which is given up when memory gets short.
-    found = re.search(r"^inactive_file (\d+)", read_text("/sys/fs/cgroup/memory.stat"), re.M)
+def _reclaimable(folder: str, cache: str) -> int:
+    # A group's own count includes the file cache, which is given up when memory gets short.
+    found = re.search(rf"^{cache} (\d+)", read_text(f"{folder}/memory.stat"), re.M)
     return int(found.group(1)) if found else 0
 
 

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # A program started from one without a console, such as 3D Slicer on Windows, must not open a window.
 NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -72,10 +72,28 @@ def usable_cores() -> int:
     """Logical cores that this process may use, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = read_text("/sys/fs/cgroup/cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
-        count = min(count, -(-int(quota[0]) // int(quota[1])))
+    for folder in control_groups():
+        quota = read_text(f"{folder}/cpu.max").split()
+        if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
+            count = min(count, -(-int(quota[0]) // int(quota[1])))
     return max(1, count)
+
+
+def control_groups(controller: str = "") -> list[str]:
+    """Folders of Linux' control groups that this process is in, the root first; each may have a limit of its own.
+
+    A container sees its limit at the root; SLURM and systemd set theirs in the groups below it.
+
+    Args:
+        controller: Of version 1, such as `memory`; empty for version 2, which has all in one tree.
+    """
+    root = PurePosixPath("/sys/fs/cgroup", controller)
+    for line in read_text("/proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controller in controllers.split(","):
+            own = root / path.strip("/")
+            return [str(root), *(str(each) for each in reversed((own, *own.parents)) if root in each.parents)]
+    return [str(root)]
 
 
 def read_text(path: str) -> str:

@@ -23,6 +23,30 @@ _LOW_PERCENT, _PADDING = 0.1, -1500.0
 # HU between padding and the darkest voxels that a scanner saw.
 _GAP = 500.0
 
+# MR with an offset far below 0 spreads over what is darker than air; of CT, only padding is there, which has one value,
+# and a thin seam where it was interpolated.
+_DARKER_SHARE = 0.1
+# Soft tissue and fat of CT to which 1000 or 1024 was added, what is no air in it, and the share of one in the other:
+# 0.6 in a CT of a head, at most 0.1 in MR of heads, spines and a prostate with such values.
+_SHIFTED_SOFT, _SHIFTED_BODY, _SHIFTED_SHARE = (900.0, 1130.0), 200.0, 0.4
+
+
+def has_air(sample: NDArray) -> bool:
+    """Whether a sample of voxels is of CT in Hounsfield units that shows air."""
+    if float((sample < AIR_BELOW).mean()) <= AIR_SHARE:
+        return False
+    seen = sample[sample > sample.min() + 1]
+    return bool(seen.size) and float((seen < _PADDING).mean()) < _DARKER_SHARE
+
+
+def looks_shifted(array: NDArray) -> bool:
+    """Whether voxels `(..., i, j, k)` look like those of CT to which 1000 or 1024 was added."""
+    sample = without_padding(array)
+    body = sample[sample > _SHIFTED_BODY]
+    if low_value(sample) <= HIGHEST_CT_MINIMUM or body.size < AIR_SHARE * sample.size:
+        return False
+    return float(((body > _SHIFTED_SOFT[0]) & (body < _SHIFTED_SOFT[1])).mean()) > _SHIFTED_SHARE
+
 
 def low_value(array: NDArray) -> float:
     """The 0.1 percentile of voxels `(..., i, j, k)`, or of a sample `(n,)` of them, without what no air is as dark as:
@@ -165,7 +189,7 @@ class Intensity:
         """What becomes 0 and 1 by `robust`."""
         step = max(1, round((channel.size / SAMPLED_VOXELS) ** (1 / 3)))
         sample = channel[::step, ::step, ::step]
-        if float((sample < AIR_BELOW).mean()) > AIR_SHARE:
+        if has_air(sample):
             sample = np.clip(sample, self.lower, self.upper)
         low, high = np.percentile(sample, (0.5, 99.5))
         return float(low), float(max(high, low + 1e-6))

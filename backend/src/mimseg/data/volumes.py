@@ -16,6 +16,9 @@ from mimseg.data.volume import Grid, Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
 
+# mm of the longest edge, and of the one after it, that a scan of a body can have: what is larger was not given in mm.
+LARGEST_EXTENT, LARGEST_WIDTH = 3000.0, 1200.0
+
 
 def read_volume(
     path: Path, frame: int | None = None, reporter: Reporter | None = None, orientation: str = ""
@@ -82,7 +85,7 @@ def describe_grid(grid: Grid) -> str:
 
 
 def check_grid(grid: Grid, path: Path) -> None:
-    """Refuse grids that are empty or flat, or whose axes have no length or no right angles.
+    """Refuse grids that are empty or flat, larger than any body, or whose axes have no length or no right angles.
 
     Raises:
         UserError: naming `path` and the fault.
@@ -92,6 +95,13 @@ def check_grid(grid: Grid, path: Path) -> None:
         raise UserError(
             f"{path} has a spacing, origin or direction that is no usable number ({describe_grid(grid)}).",
             "Repair its header.",
+            "bad-geometry",
+        )
+    extent = [float(size * spacing) for size, spacing in zip(grid.size, grid.spacing, strict=True)]
+    if max(extent) > LARGEST_EXTENT or sorted(extent)[1] > LARGEST_WIDTH:
+        raise UserError(
+            f"{path} is {' x '.join(f'{edge / 1000:.2g}' for edge in extent)} metres large ({describe_grid(grid)}).",
+            "Is its voxel size in mm? Repair its header.",
             "bad-geometry",
         )
     if np.abs(grid.direction.T @ grid.direction - np.eye(3)).max() > 1e-3:
@@ -153,7 +163,11 @@ def check_frame(frame: int | None, frames: int, path: Path) -> None:
 
 
 def _finite(array: NDArray, path: Path, reporter: Reporter) -> NDArray:
-    """Replace NaN and infinity by the lowest finite value and say so; float64 becomes float32."""
+    """Replace what is no finite number and say so; float64 becomes float32.
+
+    NaN stands for what was not measured, such as the outside of a skull-stripped brain: it becomes 0, the background of
+    MR, or the lowest finite value where that is below 0 (air of CT, its padding). Infinity becomes the highest one.
+    """
     if array.dtype.kind == "f":
         if array.dtype != np.float32:
             with np.errstate(over="ignore"):
@@ -162,10 +176,13 @@ def _finite(array: NDArray, path: Path, reporter: Reporter) -> NDArray:
         if not finite.any():
             raise UserError(f"{path} holds no finite number.", "Give a volume with intensities.", "empty")
         if not finite.all():
-            lowest = array[finite].min()
-            count = array.size - int(finite.sum())
-            array = np.where(finite, array, lowest)
-            reporter.warning("non-finite", f"{path}: {count} voxels were NaN or infinite and became {lowest:g}.")
+            low, high = min(float(array[finite].min()), 0.0), float(array[finite].max())
+            count, bright = array.size - int(finite.sum()), np.isposinf(array)
+            array = np.where(finite, array, np.where(bright, np.float32(high), np.float32(low)))
+            became = [f"{value:g}" for value, any_of in ((low, count > bright.sum()), (high, bright.any())) if any_of]
+            reporter.warning(
+                "non-finite", f"{path}: {count} voxels were NaN or infinite and became {' or '.join(became)}."
+            )
     if array.min() == array.max():
         reporter.warning("constant", f"{path}: all voxels have the same value ({array.flat[0]:g}).")
     return array

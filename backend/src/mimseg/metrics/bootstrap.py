@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def by_subject(values: ArrayLike, subjects: Sequence[int]) -> NDArray[np.float64]:
-    """Mean over the cases of each subject, in the order of the subjects' numbers.
+    """Mean over the cases of each subject, in the order of their numbers; one without a scored case is left out.
 
     Args:
-        values: One number a case.
+        values: One number a case, NaN for one without a score.
         subjects: Number of the subject of each case.
     """
     array, numbers = np.asarray(values, float), np.asarray(subjects)
+    scored = np.isfinite(array)
+    array, numbers = array[scored], numbers[scored]
     return np.array([array[numbers == number].mean() for number in np.unique(numbers)])
 
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from mimseg.studies.design import Variant
 from mimseg.studies.results import Finished, Results
-from mimseg.studies.statistics import Comparison
+from mimseg.studies.statistics import TOO_FEW, Comparison
 
 MISSING = "–"
 NO_DATA = "not measured"
@@ -87,10 +87,12 @@ def say(comparisons: Iterable[Comparison]) -> list[str]:
         own = [item for item in comparisons if item.over_cases and (item.first, item.word) == (first, word)]
         others = _and(f"{item.second} ({item.figures})" for item in own)
         clauses.append(f"{first} scored {word} than {others}{_how_far(own)}")
-    for first in dict.fromkeys(item.first for item in comparisons if not item.over_cases):
-        own = [item for item in comparisons if not item.over_cases and item.first == first]
+    left = [item for item in comparisons if not item.over_cases]
+    for first, too_few in dict.fromkeys((item.first, item.too_few) for item in left):
+        own = [item for item in left if (item.first, item.too_few) == (first, too_few)]
         others = _and(f"{item.second} ({item.figures})" for item in own)
-        clauses.append(f"no difference shown between {first} and {others}")
+        said = f"a difference {TOO_FEW}" if too_few else "no difference shown"
+        clauses.append(f"{said} between {first} and {others}")
     return clauses
 
 
@@ -102,9 +104,12 @@ def say_at(first: str, second: str, comparisons: Mapping[str, Comparison]) -> li
         if own:
             where = _and(f"{place} ({item.figures})" for place, item in own.items())
             clauses.append(f"{first} scored {word} than {second} {where}{_how_far(own.values())}")
-    same = [f"{place} ({item.figures})" for place, item in comparisons.items() if not item.over_cases]
-    if same:
-        clauses.append(f"no difference between {first} and {second} shown {_and(same)}")
+    for too_few in (False, True):
+        same = {place: item for place, item in comparisons.items() if not item.over_cases and item.too_few == too_few}
+        if same:
+            where = _and(f"{place} ({item.figures})" for place, item in same.items())
+            said = f"{TOO_FEW}:" if too_few else "shown"
+            clauses.append(f"{'a' if too_few else 'no'} difference between {first} and {second} {said} {where}")
     return clauses
 
 

@@ -12,7 +12,8 @@ from mimseg.studies.results import Results
 
 STATISTICS = (
     "Dice: mean over the structures of a case, on the case's own grid (2 |A ∩ B| / (|A| + |B|); a structure that is in "
-    "neither counts in no mean), of the averaged weights that validated best.",
+    "neither counts in no mean), of the averaged weights that validated best. In a comparison, a case that shows no "
+    "structure counts as 1 where none was found, if another run that is compared found one there.",
     "Means are over seeds, then over the cases of a subject, then over subjects. Intervals: 95 % percentile bootstrap "
     "over subjects. They do not contain the chance of another seed; the range over seeds stands beside them.",
     "Tests: sign-flip permutation of the paired differences of subjects, two-sided, corrected for the number of "

@@ -12,6 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mimseg import __version__
 from mimseg.files import write_bytes, write_text
 from mimseg.reports.targets import refuse_foreign
@@ -131,7 +133,7 @@ def _table(results: Results) -> str:
                 "status": reason or "finished",
             }
             if run is not None:
-                line |= {"dice": f"{run.dice.mean():.6f}", "steps": run.steps, "seconds": f"{run.seconds:.1f}"}
+                line |= {"dice": f"{np.nanmean(run.dice):.6f}", "steps": run.steps, "seconds": f"{run.seconds:.1f}"}
                 line |= {"machine": run.machine, **{f"finetuning_{name}": f"{run.cost[name]:g}" for name in COST}}
             if pretraining is not None:
                 line |= {f"pretraining_{name}": f"{pretraining.cost[name]:g}" for name in COST}

@@ -20,6 +20,8 @@ from mimseg.studies.statistics import Comparison, Estimate, Pair, compare, estim
 
 SCORES = "scores.json"
 SCORES_FORMAT = "mimseg-study-run"
+# Name and variants of what is compared, name and variants of what it is compared with.
+Group = tuple[str, Sequence[Variant], str, Sequence[Variant]]
 COST = ("tokens", "encoder_parameters", "decoder_parameters", "gflop_per_step", "memory_bytes", "seconds_per_step")
 
 
@@ -34,7 +36,8 @@ class Finished:
         cost: By the names in `COST`.
         curve_steps: Steps of the validations.
         curve: Validation Dice (fine-tuning) or loss (pre-training) there.
-        dice: Mean foreground Dice of each case, of the weights that validated best; empty for a pre-training.
+        dice: Mean foreground Dice of each case, of the weights that validated best; NaN for a case that shows no
+            structure and in which none was found; empty for a pre-training.
         rows: Scores of each case and structure; empty for a pre-training.
     """
 
@@ -88,36 +91,37 @@ class Results:
         found = [self.finetuning(variant, seed) for seed in self.plan.design.seeds]
         return None if any(run is None for run in found) else [run for run in found if run is not None]
 
-    def dice(self, *variants: Variant) -> NDArray[np.float64] | None:
-        """Dice `(seeds, cases)`, averaged over the variants, or None if a run is missing."""
+    def dice(self, variants: Sequence[Variant]) -> NDArray[np.float64] | None:
+        """Dice `(variants, seeds, cases)`, or None if a run is missing."""
         runs = [self.finetunings(variant) for variant in variants]
         if not runs or any(run is None for run in runs):
             return None
-        return np.mean([[run.dice for run in group] for group in runs if group is not None], axis=0)
+        return np.array([[run.dice for run in group] for group in runs if group is not None])
 
     def estimate(self, variant: Variant) -> Estimate | None:
         """Summary of a variant's Dice, or None if a run is missing."""
-        dice = self.dice(variant)
-        return None if dice is None else estimate(dice, self.plan.subjects)
+        dice = self.dice([variant])
+        return None if dice is None else estimate(dice[0], self.plan.subjects)
 
-    def compare(
-        self, groups: Sequence[tuple[str, Sequence[Variant], str, Sequence[Variant]]]
-    ) -> tuple[list[Comparison], list[str]]:
+    def compare(self, groups: Sequence[Group]) -> tuple[list[Comparison], list[str]]:
         """Compare groups of variants, all tests of a study at once.
 
         Args:
-            groups: Name and variants of the first, name and variants of the second.
+            groups: What the claim compares.
 
         Returns:
             The comparisons, and in words those that cannot be made because runs are missing.
         """
         pairs, impossible = [], []
         for first, first_variants, second, second_variants in groups:
-            left, right = self.dice(*first_variants), self.dice(*second_variants)
+            left, right = self.dice(first_variants), self.dice(second_variants)
             if left is None or right is None:
                 impossible.append(f"{first} against {second}")
-            else:
-                pairs.append(Pair(first, second, left, right))
+                continue
+            # Where nothing is to be found, a run that finds nothing is right if another one finds something.
+            scored = np.isfinite([*left, *right]).any(axis=(0, 1))
+            own, other = (np.where(scored, np.nan_to_num(dice, nan=1.0), np.nan).mean(axis=0) for dice in (left, right))
+            pairs.append(Pair(first, second, own, other))
         return compare(pairs, self.plan.subjects), impossible
 
 
@@ -186,7 +190,7 @@ def _curve(path: Path, name: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 def _dice_by_case(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]:
-    """Mean over the structures that the case or its prediction has."""
+    """Mean over the structures that the case or its prediction has; NaN where neither has one."""
     groups: dict[int, list[float]] = {}
     for row in rows:
         values = groups.setdefault(int(row["case"]), [])
@@ -194,8 +198,8 @@ def _dice_by_case(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.floa
             values.append(_number(row["dice"]))
     if sorted(groups) != list(range(1, cases + 1)):
         raise Unusable(f"it has scores of {len(groups)} cases, but {cases} validate")
-    means = np.array([np.mean(groups[case]) if groups[case] else 1.0 for case in range(1, cases + 1)])
-    if means.min() < 0 or means.max() > 1:
+    means = np.array([np.mean(groups[case]) if groups[case] else math.nan for case in range(1, cases + 1)])
+    if ((means < 0) | (means > 1)).any():
         raise Unusable("a Dice is not between 0 and 1")
     return means
 

@@ -22,6 +22,7 @@ EXACT_UP_TO = 14
 FLIPS = 20_000
 SMOOTHING = 3
 ONE_SEED = "holds over cases, but with one seed: not shown"
+TOO_FEW = "cannot be shown with so few subjects"
 
 
 def smooth(values: ArrayLike, width: int = SMOOTHING) -> NDArray[np.float64]:
@@ -62,6 +63,14 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float:
     return float((1 + np.count_nonzero(abs(signs @ values / values.size) >= observed)) / (1 + FLIPS))
 
 
+def fewest_subjects(comparisons: int) -> int:
+    """How many can show a difference: the smallest two-sided p of n paired signs is 2 / 2^n, and Holm multiplies it."""
+    subjects = 2
+    while comparisons * 2 / 2**subjects >= SIGNIFICANCE:
+        subjects += 1
+    return subjects
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979)."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
@@ -96,9 +105,11 @@ class Estimate:
 
 
 def estimate(dice: NDArray[np.float64], subjects: Sequence[int]) -> Estimate:
-    """Summary of the Dice `(seeds, cases)`."""
+    """Summary of the Dice `(seeds, cases)`, NaN where a seed has no score of a case; some case must have one."""
     seeds = tuple(float(by_subject(row, subjects).mean()) for row in dice)
-    values = by_subject(dice.mean(axis=0), subjects)
+    counts = np.isfinite(dice).sum(axis=0)
+    over_seeds = np.where(counts, np.nan_to_num(dice).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    values = by_subject(over_seeds, subjects)
     return Estimate(float(values.mean()), bootstrap_interval(values), seeds)
 
 
@@ -114,6 +125,7 @@ class Comparison:
         p: Of the sign-flip test.
         corrected: p corrected for the number of comparisons in the study.
         seeds: Effect with each seed.
+        too_few: There are too few subjects for any difference to be shown.
     """
 
     first: str
@@ -123,6 +135,7 @@ class Comparison:
     p: float
     corrected: float
     seeds: tuple[float, ...]
+    too_few: bool = False
 
     @property
     def shown(self) -> bool:
@@ -139,6 +152,8 @@ class Comparison:
         """What may be said of it, for tables."""
         if self.over_cases and not self.shown:
             return ONE_SEED
+        if self.too_few:
+            return TOO_FEW
         return "shown" if self.shown else "no difference shown"
 
     @property
@@ -168,7 +183,10 @@ def format_p(value: float) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups of runs to compare, Dice `(seeds, cases)` each, the same seeds and cases in both."""
+    """Two groups of runs to compare, Dice `(seeds, cases)` each, the same seeds and cases in both.
+
+    A case without a score is NaN in all of them.
+    """
 
     first: str
     second: str
@@ -195,6 +213,7 @@ def compare(pairs: Sequence[Pair], subjects: Sequence[int]) -> list[Comparison]:
             p,
             corrected,
             tuple(float(by_subject(row, subjects).mean()) for row in difference),
+            not corrected < SIGNIFICANCE and len(value) < fewest_subjects(len(pairs)),
         )
         for pair, difference, value, p, corrected in zip(
             pairs, differences, values, p_values, holm(p_values), strict=True

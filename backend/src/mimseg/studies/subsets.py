@@ -36,13 +36,20 @@ def split(dataset: Dataset, pool: str | None, validation: str | None) -> tuple[t
             "Scores on them would mean nothing: choose disjoint --pool and --validation.",
             code="leaking-validation",
         )
-    if len(validating) < 2 or not any(case.label is not None for case in learning):
+    trainable = sum(case.label is not None for case in learning)
+    if len(validating) < 2 or not trainable:
         raise UserError(
-            f"There are {len(validating)} validation cases and {len(learning)} to learn from: too few for a study.",
-            "Give at least two labelled cases to validate on, and one to train on.",
+            f"{_count(len(validating))} would validate and {_count(trainable)} with labels would train: too few for a "
+            "study.",
+            "Choose at least two labelled cases to validate on with --validation, and leave one or more to train on; "
+            "by itself, every fifth labelled subject validates, which takes ten of them.",
             code="no-dataset",
         )
     return learning, validating
+
+
+def _count(cases: int) -> str:
+    return f"{cases} case{'' if cases == 1 else 's'}"
 
 
 def every_fifth_subject(cases: Sequence[Case]) -> tuple[Case, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mimseg.data.labels.structures import Label
 from mimseg.metrics.bootstrap import by_subject
-from mimseg.studies.statistics import SIGNIFICANCE, Comparison, Pair, compare, format_p
+from mimseg.studies.statistics import SIGNIFICANCE, TOO_FEW, Comparison, Pair, compare, format_p
 from mimseg.training.validation import summarize
 
 NAMES = {"start": "this start", "scratch": "from scratch", "without-own": "without the pre-training on own volumes"}
@@ -75,8 +75,7 @@ def cross_validation_scores(
         for arm in rows
     }
     people = f"{len(set(scored_numbers))} {summary['scored_by']}"
-    few = len(set(scored_numbers)) < fewest_subjects(len(comparisons))
-    sentences = [verdict(comparison, people, few) for comparison in comparisons]
+    sentences = [verdict(comparison, people) for comparison in comparisons]
     scores["verdict"] = " ".join([*sentences, NOT_COUNTED] if pretrained else sentences)
     return scores
 
@@ -153,27 +152,18 @@ def case_dice(rows: Sequence[dict[str, Any]], cases: int) -> NDArray[np.float64]
     return np.array([_mean_dice(rows, number) for number in range(1, cases + 1)])
 
 
-def fewest_subjects(comparisons: int) -> int:
-    """How many can show a difference: the smallest two-sided p of n paired signs is 2 / 2^n, and Holm multiplies it."""
-    subjects = 2
-    while comparisons * 2 / 2**subjects >= SIGNIFICANCE:
-        subjects += 1
-    return subjects
-
-
-def verdict(comparison: Comparison, people: str, few: bool) -> str:
+def verdict(comparison: Comparison, people: str) -> str:
     """One sentence that claims no more than was measured.
 
     Args:
         comparison: Of two arms.
         people: How many subjects score it, in words.
-        few: They are too few for any difference to be shown.
     """
     low, high = comparison.interval
     figures = f"{comparison.effect:+.3f} Dice, 95 % interval {low:+.3f} to {high:+.3f}, {people}"
     against = f"{comparison.first} against {comparison.second}"
-    if few:
-        return f"{against}: {figures}; a difference cannot be shown with so few subjects."
+    if comparison.too_few:
+        return f"{against}: {figures}; a difference {TOO_FEW}."
     if comparison.corrected < SIGNIFICANCE:
         word = "better" if comparison.effect > 0 else "worse"
         return f"{against}: {word} on these cases ({figures}, {format_p(comparison.corrected)})."

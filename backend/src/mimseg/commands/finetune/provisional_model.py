@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mimseg.training.loop import Training
 
 FOLDER = "best-model"
-# Least seconds of training between two models, and how many times longer than writing one the training must have been.
+# Least seconds of training before the first model and between two, unless a stop leaves what validated best; and how
+# many times longer than writing one the training must have been.
 LEAST_PAUSE = 120.0
 PAUSE_FACTOR = 20
 # Seconds that the first model is expected to take, and more for each million weights.
@@ -49,15 +50,19 @@ class ProvisionalModel:
 
         Args:
             training: After a checkpoint.
-            stopping: Whether it ends here for now; then a model is written although the last one is recent.
+            stopping: Whether it ends here for now; then a model is written although the last one is recent, or none
+                was due yet.
         """
         state = training.state
         present = (state.best,) if state.best is not None else (None, state.step)
         if self._expected is None:
             weights = sum(value.numel() for value in training.network.parameters())
             self._expected = EXPECTED_SECONDS + EXPECTED_SECONDS_PER_MILLION * weights / 1e6
-        pause = LEAST_PAUSE if stopping else max(LEAST_PAUSE, PAUSE_FACTOR * self._expected)
-        since = state.seconds if stopping else state.seconds - self._written
+        if stopping:
+            # What was validated is worth the seconds; averaged weights of a few steps are not.
+            pause, since = 0.0 if state.best is not None else LEAST_PAUSE, state.seconds
+        else:
+            pause, since = max(LEAST_PAUSE, PAUSE_FACTOR * self._expected), state.seconds - self._written
         if present == self._shown or since < pause:
             return
         began = time.monotonic()

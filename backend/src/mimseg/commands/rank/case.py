@@ -16,6 +16,7 @@ from mimseg.commands.rank.scores import Doubt, Members
 from mimseg.commands.segment.chosen import label_values, note_for, volumes_of
 from mimseg.commands.segment.finder import Finder
 from mimseg.commands.segment.fit import check_fit
+from mimseg.data.labels.connected import keep_main_piece
 from mimseg.data.labels.drawn import Overlapping
 from mimseg.data.preprocessing import Prepared, prepare, restore, restore_probability
 from mimseg.data.regions import Box, box_from_ras
@@ -24,6 +25,7 @@ from mimseg.errors import UserError
 from mimseg.events import Reporter
 from mimseg.inference.engines import Engine, open_engine
 from mimseg.inference.features import FeatureEngine
+from mimseg.inference.known_volumes import refuse_nothing_known
 from mimseg.inference.locating import Located, cut, uncut
 from mimseg.memory import memory_errors_named
 
@@ -114,7 +116,8 @@ class Ensemble:
                 a locator finds its region in large scans; both sides get the same structures.
 
         Raises:
-            UserError: A region lies outside of the volume, or none is found.
+            UserError: A region lies outside of the volume, none is found, or what is found in a whole scan is not what
+                the model knows.
             OutOfMemory: Memory ran out.
             Stopped: The user asked to stop.
         """
@@ -124,7 +127,7 @@ class Ensemble:
             if located:
                 parts = [self._judge_located(volume, each) for each in located]
             else:
-                parts = [self._judge(volume, box) for box in _boxes(volume, regions)]
+                parts = [self._judge(volume, box, whole=not regions) for box in _boxes(volume, regions)]
         labels, uncertainty, overlapping = parts[0].labels, parts[0].uncertainty, parts[0].overlapping
         for part in parts[1:]:
             if overlapping is not None and part.overlapping is not None:
@@ -132,7 +135,7 @@ class Ensemble:
             labels = np.where(labels == 0, part.labels, labels)
             uncertainty = np.maximum(uncertainty, part.uncertainty)
         worst = max((part.doubt for part in parts), key=lambda doubt: doubt.uncertainty)
-        doubt = replace(worst, voxels=sum(part.doubt.voxels for part in parts))
+        doubt = replace(worst, voxels=int(np.count_nonzero(labels)))
         structures = self.description.labels
         volumes = {row.label: row.ml for row in volumes_of(labels, overlapping, volume.grid, structures)}
         features = np.stack([part.features for part in parts]).mean(axis=0)
@@ -174,7 +177,7 @@ class Ensemble:
                 own[located.box.slices] = uncut(noted, volume.grid, located)
         return replace(part, labels=labels, uncertainty=uncertainty, overlapping=overlapping)
 
-    def _judge(self, volume: Volume, box: Box | None) -> Judged:
+    def _judge(self, volume: Volume, box: Box | None, whole: bool = False) -> Judged:
         members = Members(self.description.multilabel)
         first: Prepared | None = None
         features: NDArray[np.float32] | None = None
@@ -197,10 +200,15 @@ class Ensemble:
         overlapping = note_for(self.description, labels, volume.grid)
         doubt, mean, entropy = members.judge()
         classes = restore(mean, first, overlapping is not None, None if overlapping is None else overlapping.bits)
-        values, uncertainty = label_values(classes, labels, labels), restore_probability(entropy, first)
+        uncertainty = restore_probability(entropy, first)
         if box is not None:
-            box.erase_outside((0, 0, 0), values, uncertainty, *([] if overlapping is None else [overlapping.bits]))
-        return Judged(doubt, values, uncertainty, features, {}, overlapping)
+            box.erase_outside((0, 0, 0), classes, uncertainty, *([] if overlapping is None else [overlapping.bits]))
+        # The labels are those that `mimseg segment` would write: they are what is corrected, measured and drawn.
+        for group in self.description.pieces:
+            keep_main_piece(classes[first.region.slices], group)
+        if whole:
+            refuse_nothing_known(classes, self.description, volume.grid, "this scan")
+        return Judged(doubt, label_values(classes, labels, labels), uncertainty, features, {}, overlapping)
 
     def _look(self, index: int, view: View, prepared: Prepared) -> NDArray[np.float32]:
         if self._features is not None:

@@ -41,7 +41,7 @@ class Doubt:
             the two found; None of a single member.
         entropy: Predictive entropy: that of the mean probabilities, mean over the structures and their neighbourhood,
             as a share of the largest entropy possible.
-        voxels: Voxels of any structure in the labels of the mean probabilities.
+        voxels: Voxels of any structure in the labels.
     """
 
     uncertainty: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mimseg.bundle.description import Description
-from mimseg.data.intensity import HIGHEST_CT_MINIMUM, low_value, without_padding
+from mimseg.data.intensity import HIGHEST_CT_MINIMUM, looks_shifted, low_value, without_padding
 from mimseg.data.volume import Volume
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -38,6 +38,13 @@ def check_fit(volume: Volume, scan: str, description: Description, has_region: b
             f"{_millimetres(sorted(usual))}: expect false structures. Give the part to segment with --roi.",
         )
     if description.preprocessing.intensity.kind == "robust":  # for scans of any kind
+        if looks_shifted(volume.array):
+            reporter.warning(
+                "not-hounsfield",
+                f"{scan} looks like CT to which 1000 or 1024 was added: {description.name} takes it for MR, in which "
+                "the tissues of CT look all alike. If it is CT, load it again from its original DICOM files, or "
+                "subtract that.",
+            )
         return
     low = low_value(volume.array)
     windowed = description.modality == "CT" and description.preprocessing.intensity.kind == "window"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mimseg.commands.locks import claim, claim_patiently
 from mimseg.commands.segment.outputs import Job
+from mimseg.computer.processor import usable_cores
 from mimseg.data.writing import is_whole
 from mimseg.errors import UserError
 from mimseg.events import Reporter
@@ -49,7 +50,7 @@ def rank_of_process(environment: Mapping[str, str] = os.environ) -> Rank:
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
         local_count = _number(environment, "LOCAL_WORLD_SIZE", 1)
-        processors = max(1, (os.cpu_count() or 1) // max(1, local_count)) if local_count > 1 else None
+        processors = max(1, usable_cores() // max(1, local_count)) if local_count > 1 else None
         place = Rank(
             _number(environment, "RANK", 0),
             _number(environment, "WORLD_SIZE", 1),

@@ -8,9 +8,11 @@ from mimseg.bundle.checked_folder import refuse_inside_model
 from mimseg.commands.study.settings import StudySettings
 from mimseg.errors import Stopped, UserError
 from mimseg.events import Reporter
+from mimseg.studies.claims import load_claim
 from mimseg.studies.plan import Plan, read_plan, write_plan
 from mimseg.studies.report import check_folder, write_report
 from mimseg.studies.results import read_results
+from mimseg.studies.statistics import TOO_FEW, fewest_subjects
 
 
 def study(settings: StudySettings, reporter: Reporter) -> Path:
@@ -64,10 +66,25 @@ def _plan(settings: StudySettings, reporter: Reporter) -> Plan:
         if settings.plan_path.is_file():
             plan = read_plan(settings.plan_path)
             check_asked(plan, settings)
+            _warn_of_few(plan, reporter)
         else:
-            plan = find_steps(plan_study(settings, reporter, initial), settings, reporter)
+            plan = plan_study(settings, reporter, initial)
+            _warn_of_few(plan, reporter)
+            plan = find_steps(plan, settings, reporter)
             write_plan(settings.plan_path, plan)
     return plan
+
+
+def _warn_of_few(plan: Plan, reporter: Reporter) -> None:
+    """Say before hours of training where they cannot show anything, however large a difference is."""
+    comparisons = len(load_claim(plan.design.claim).comparisons_of(plan))
+    fewest, subjects = fewest_subjects(comparisons), len(set(plan.subjects))
+    if subjects < fewest:
+        reporter.warning(
+            "too-few-cases",
+            f"{subjects} subjects validate: a difference {TOO_FEW}, however large it is. {comparisons} "
+            f"comparison{' needs' if comparisons == 1 else 's need'} at least {fewest}: choose them with --validation.",
+        )
 
 
 def _read_plan(settings: StudySettings) -> Plan:

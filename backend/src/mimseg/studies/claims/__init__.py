@@ -1,4 +1,5 @@
-"""The claims, one module each: `QUESTION`, `variants(design)` for the rows, `conclude(results)` for the answer.
+"""The claims, one module each: `QUESTION`, `variants(design)` for the rows, `comparisons_of(plan)` for what is tested,
+`conclude(results)` for the answer.
 
 A new study is one module here and one line in `CLAIMS`.
 """

@@ -19,7 +19,8 @@ from mimseg.studies.findings import (
     minutes,
     say,
 )
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 from mimseg.studies.statistics import SMOOTHING, first_reached, smooth
 
 QUESTION = (
@@ -66,6 +67,14 @@ class Speed:
         return f"{text}, {NOT_REACHED} with {lost} of {len(self.factors)} seeds" if lost else text
 
 
+def comparisons_of(plan: Plan) -> list[Group]:
+    """All that is masked or given against what is simpler."""
+    rows = plan.variants
+    return [
+        (row.name, [row], other.name, [other]) for row in rows if row.level for other in rows if other.level < row.level
+    ]
+
+
 def conclude(results: Results) -> Findings:
     """Speed against the reference, and the end of all that is masked or given against what is simpler."""
     design = results.plan.design
@@ -74,8 +83,7 @@ def conclude(results: Results) -> Findings:
     thresholds = _thresholds(results, reference)
     speeds = {row.name: _speed(results, row, reference, thresholds) for row in rows}
     asked = [row for row in rows if row.level]
-    groups = [(row.name, [row], other.name, [other]) for row in asked for other in rows if other.level < row.level]
-    comparisons, impossible = results.compare(groups)
+    comparisons, impossible = results.compare(comparisons_of(results.plan))
     faster = []
     for row in asked:
         speed = speeds[row.name]

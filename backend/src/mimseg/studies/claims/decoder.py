@@ -7,7 +7,8 @@ from functools import partial
 from mimseg.studies.design import Design, Variant
 from mimseg.studies.figures import Point, draw_cost
 from mimseg.studies.findings import MISSING, Figure, Findings, Table, dice_cells, make_verdict, minutes, say
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 
 QUESTION = "Does a light decoder (MAE) or head (SimMIM) suffice, and what does it save?"
 
@@ -35,15 +36,18 @@ def variants(design: Design) -> tuple[Variant, ...]:
     return (*decoders, *heads)
 
 
-def conclude(results: Results) -> Findings:
+def comparisons_of(plan: Plan) -> list[Group]:
     """The lightest decoder against each heavier one, the linear head against each other one."""
-    rows = results.plan.variants
-    groups = []
+    groups: list[Group] = []
     for method in ("MAE", "SimMIM"):
-        own = [row for row in rows if row.factors["method"] == method]
-        own.sort(key=_weight)
+        own = sorted((row for row in plan.variants if row.factors["method"] == method), key=_weight)
         groups += [(own[0].name, own[:1], row.name, [row]) for row in own[1:]]
-    comparisons, impossible = results.compare(groups)
+    return groups
+
+
+def conclude(results: Results) -> Findings:
+    """What `comparisons_of` asks, and what the lightest decoder saves."""
+    comparisons, impossible = results.compare(comparisons_of(results.plan))
     return Findings(
         verdict=make_verdict(results, [*say(comparisons), *_savings(results)], impossible),
         tables=(_table(results),),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mimseg.studies.claims.starts import conclude_at
+from mimseg.studies.claims.starts import comparisons_at, conclude_at
 from mimseg.studies.design import GIVEN, SCRATCH, Design, Variant, title_of
 from mimseg.studies.findings import Findings
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 
 QUESTION = "Does masked image modelling on all images help when few of them are labelled?"
 
@@ -22,8 +23,13 @@ def variants(design: Design) -> tuple[Variant, ...]:
     )
 
 
-def conclude(results: Results) -> Findings:
+def comparisons_of(plan: Plan) -> list[Group]:
     """Every start against the simpler ones for every number of labelled cases."""
+    return comparisons_at(plan, "labelled")
+
+
+def conclude(results: Results) -> Findings:
+    """What `comparisons_of` asks."""
     return conclude_at(
         results,
         "labelled",

@@ -18,7 +18,8 @@ from mimseg.studies.findings import (
     minutes,
     say,
 )
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 
 QUESTION = "Which mask ratio and which patch size serve segmentation best?"
 
@@ -44,24 +45,31 @@ def variants(design: Design) -> tuple[Variant, ...]:
     return tuple(rows)
 
 
-def conclude(results: Results) -> Findings:
+def comparisons_of(plan: Plan) -> list[Group]:
     """Every ratio against the lowest over all patch sizes, every patch size against the largest over all ratios."""
-    design = results.plan.design
-    masked = [row for row in results.plan.variants if row.method is not None]
-    ratios, patches = sorted(design.mask_ratios), sorted(design.patch_sizes)
+    masked = [row for row in plan.variants if row.method is not None]
+    ratios, patches = sorted(plan.design.mask_ratios), sorted(plan.design.patch_sizes)
 
     def select(name: str, value: float) -> list[Variant]:
         return [row for row in masked if row.factors[name] == value]
 
     low, large = ratios[0], patches[-1]
-    groups = [
+    groups: list[Group] = [
         (f"{ratio:.0%} hidden", select("mask ratio", ratio), f"{low:.0%} hidden", select("mask ratio", low))
         for ratio in ratios[1:]
-    ] + [
+    ]
+    return groups + [
         (f"patch {patch}", select("patch size", patch), f"patch {large}", select("patch size", large))
         for patch in patches[:-1]
     ]
-    comparisons, impossible = results.compare(groups)
+
+
+def conclude(results: Results) -> Findings:
+    """What `comparisons_of` asks, and the losses."""
+    design = results.plan.design
+    masked = [row for row in results.plan.variants if row.method is not None]
+    ratios, patches = sorted(design.mask_ratios), sorted(design.patch_sizes)
+    comparisons, impossible = results.compare(comparisons_of(results.plan))
     return Findings(
         verdict=make_verdict(results, say(comparisons), impossible),
         tables=(_table(results),),

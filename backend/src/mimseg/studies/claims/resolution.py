@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mimseg.studies.claims.starts import conclude_at
+from mimseg.studies.claims.starts import comparisons_at, conclude_at
 from mimseg.studies.design import SCRATCH, Design, Spacing, Variant
 from mimseg.studies.findings import Findings
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 
 QUESTION = "Does masked image modelling help at every working resolution?"
 
@@ -31,8 +32,13 @@ def millimetres(spacing: Spacing) -> str:
     return "×".join(f"{edge:g}" for edge in edges) + " mm"
 
 
-def conclude(results: Results) -> Findings:
+def comparisons_of(plan: Plan) -> list[Group]:
     """MAE against scratch at every spacing."""
+    return comparisons_at(plan, "spacing")
+
+
+def conclude(results: Results) -> Findings:
+    """What `comparisons_of` asks."""
     once = results.plan.design.pretrain_spacing
     where = f"once, at {millimetres(once)}" if once else "at the spacing of its fine-tuning"
     return conclude_at(

@@ -19,17 +19,37 @@ from mimseg.studies.findings import (
     minutes,
     say_at,
 )
-from mimseg.studies.results import Results
+from mimseg.studies.plan import Plan
+from mimseg.studies.results import Group, Results
 from mimseg.studies.statistics import Comparison, format_p
 
 # By start and place.
 Rows = dict[tuple[str, Any], Variant]
 
 
+def comparisons_at(plan: Plan, factor: str) -> list[Group]:
+    """MAE against scratch at every value of a factor; given weights against both, and continued ones against all."""
+    rows, places, pairs = _table_of(plan, factor)
+    return [
+        (rows[start, place].name, [rows[start, place]], rows[other, place].name, [rows[other, place]])
+        for start, other in pairs
+        for place in places
+    ]
+
+
+def _table_of(plan: Plan, factor: str) -> tuple[Rows, list[Any], list[tuple[str, str]]]:
+    """Rows by start and place, the places, and which starts are compared."""
+    places = list(dict.fromkeys(row.factors[factor] for row in plan.variants))
+    rows = {(row.factors["start"], row.factors[factor]): row for row in plan.variants}
+    levels = {row.factors["start"]: row.level for row in plan.variants}
+    by_level = sorted(levels, key=lambda start: levels[start], reverse=True)
+    return rows, places, [(one, other) for one in by_level for other in by_level if levels[other] < levels[one]]
+
+
 def conclude_at(
     results: Results, factor: str, label: str, words: Callable[[Any], str], definitions: tuple[str, ...]
 ) -> Findings:
-    """MAE against scratch at every value of a factor; given weights against both, and continued ones against all.
+    """What `comparisons_at` asks.
 
     Args:
         results: What was measured.
@@ -38,17 +58,8 @@ def conclude_at(
         words: A value in the verdict, such as `with 3 labelled cases`.
         definitions: Of the study.
     """
-    places = list(dict.fromkeys(row.factors[factor] for row in results.plan.variants))
-    rows = {(row.factors["start"], row.factors[factor]): row for row in results.plan.variants}
-    levels = {row.factors["start"]: row.level for row in results.plan.variants}
-    by_level = sorted(levels, key=lambda start: levels[start], reverse=True)
-    pairs = [(start, other) for start in by_level for other in by_level if levels[other] < levels[start]]
-    groups = [
-        (rows[start, place].name, [rows[start, place]], rows[other, place].name, [rows[other, place]])
-        for start, other in pairs
-        for place in places
-    ]
-    comparisons, impossible = results.compare(groups)
+    rows, places, pairs = _table_of(results.plan, factor)
+    comparisons, impossible = results.compare(comparisons_at(results.plan, factor))
     by_names = {(item.first, item.second): item for item in comparisons}
     said = []
     for start, other in pairs:
