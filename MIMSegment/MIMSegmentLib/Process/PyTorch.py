@@ -68,7 +68,7 @@ class PyTorch:
                     minimum=package["minimum"]
                 ),
                 _(
-                    "3D Slicer for macOS is made for Intel processors. On a Mac with an Apple processor, install Python"
+                    "It is made for Macs with an Intel processor. On one with an Apple processor, install Python"
                     " and PyTorch for it, then choose that Python below 'Use another Python' on the tab Computer."
                 ),
             )
@@ -93,7 +93,7 @@ class PyTorch:
 
 
 def _isIntelMac():
-    """True in a Python for Intel Macs, which that of 3D Slicer is on every Mac."""
+    """True in a Python for Intel Macs, as in a 3D Slicer for them that runs on another Mac."""
     system = sysconfig.get_platform()
     return system.startswith("macosx") and system.endswith("x86_64")
 
