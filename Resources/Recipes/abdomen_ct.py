@@ -138,9 +138,8 @@ def ship(options: argparse.Namespace) -> None:
         shutil.rmtree(options.output)
     shutil.copytree(options.work / FINAL, options.output)
     described = open_bundle(options.output).description
-    update_description(
-        options.output, replace(described, scores={"method": METHOD, **before.scores}, quick=before.quick)
-    )
+    scores = {**before.scores, "method": METHOD, "summary": {"version": before.version, **before.scores["summary"]}}
+    update_description(options.output, replace(described, scores=scores, quick=before.quick, overlap=before.overlap))
 
 
 if __name__ == "__main__":

@@ -129,6 +129,8 @@ def scoreText(scores):
     text = _("mean Dice {dice} on {cases} validation cases").format(
         dice=f"{summary['mean_dice']:.2f}", cases=summary.get("cases", "?")
     )
+    if summary.get("version"):
+        text += _(" (version {version}, which had not seen them)").format(version=summary["version"])
     if summary.get("worst_dice") is not None:
         text += _(", worst {dice}").format(dice=f"{summary['worst_dice']:.2f}")
     if scores.get("verdict"):

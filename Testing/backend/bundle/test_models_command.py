@@ -46,6 +46,13 @@ def test_a_model_goes_from_export_to_import_to_removal(
     assert main(["models", "show", "made-here"]) == 2
 
 
+def test_a_score_of_an_earlier_version_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    scores = {"summary": {"mean_dice": 0.7367, "version": "0.3.0"}}
+    made = make_bundle_of_bytes(tmp_path / "made", name="made-here", scores=scores)
+    assert main(["models", "show", str(made)]) == 0
+    assert "mean Dice 0.737 on its validation cases (version 0.3.0, which had not seen" in capsys.readouterr().out
+
+
 def test_json_lines_follow_the_schema(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     made = make_bundle_of_bytes(tmp_path / "made", name="made-here")
     results = {}

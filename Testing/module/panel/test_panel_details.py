@@ -191,3 +191,12 @@ def test_scans_that_a_killed_slicer_left_are_removed_when_slicer_starts(slicer, 
     MIMSegment.onStartup()
     assert not left.exists()
     assert others.exists()
+
+
+def test_a_score_of_an_earlier_version_says_so(slicer, open_module):
+    from MIMSegmentLib.Panel.Texts import scoreText
+
+    summary = {"mean_dice": 0.737, "cases": 6}
+    assert scoreText({"summary": summary}) == "mean Dice 0.74 on 6 validation cases"
+    text = scoreText({"summary": {**summary, "version": "0.3.0", "worst_dice": 0.52}})
+    assert text == "mean Dice 0.74 on 6 validation cases (version 0.3.0, which had not seen them), worst 0.52"

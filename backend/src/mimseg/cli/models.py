@@ -212,9 +212,10 @@ def format_bundle(bundle: Bundle) -> str:
         f"Network:    {description.network_settings.in_words()}",
         "Structures: " + ", ".join(f"{label.value} {label.name}" for label in description.labels),
     ]
-    dice = (description.scores.get("summary") or {}).get("mean_dice")
-    if isinstance(dice, (int, float)):
-        lines.append(f"Accuracy:   mean Dice {dice:.3f} on its validation cases")
+    summary = description.scores.get("summary") or {}
+    if isinstance(summary.get("mean_dice"), (int, float)):
+        whose = f" (version {summary['version']}, which had not seen them)" if summary.get("version") else ""
+        lines.append(f"Accuracy:   mean Dice {summary['mean_dice']:.3f} on its validation cases{whose}")
     if description.quick:
         lines.append(f"Quick mode: {description.quick_in_words()}")
     if description.locator:
