@@ -55,7 +55,7 @@ def test_scans_are_exported_in_a_format_that_was_added(tmp_path: Path, capsys: p
     content = json.loads((tmp_path / "one.counts.json").read_text(encoding="utf-8"))
     assert content["size"] == list(expected.shape)
     assert sorted(content["voxels"].values()) == sorted(int(np.count_nonzero(expected == value)) for value in (3, 7))
-    (file,) = (tmp_path / "many").iterdir()
+    (file,) = (tmp_path / "many").glob("[!.]*")
     assert file.name == "scan_segmentation.counts.json"
     assert json.loads(file.read_text(encoding="utf-8")) == content
     assert main(["segment", "--help"]) == 0
