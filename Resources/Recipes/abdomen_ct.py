@@ -27,7 +27,7 @@ from stages import HERE
 SHARED = ["--modality", "CT", "--window", "96,80,64"]
 # Folders in WORK: of the model that the validation cases score, and of the one that ships.
 SCORED, FINAL = "short-scans", "all-cases"
-FURTHER_MINUTES, SHORT_SCANS_MINUTES, ALL_CASES_MINUTES = "122", "108", "65"
+FURTHER_MINUTES, SHORT_SCANS_MINUTES, ALL_CASES_MINUTES = "122", "108", "60"
 ATTRIBUTION = (
     "The weights are the MIMSegment project's own. They were trained on cases of the MICCAI challenge Multi-Atlas "
     "Labeling Beyond the Cranial Vault (BTCV; Landman et al. 2015, Synapse syn3193805): portal-venous abdominal CT "
@@ -139,7 +139,11 @@ def ship(options: argparse.Namespace) -> None:
     shutil.copytree(options.work / FINAL, options.output)
     described = open_bundle(options.output).description
     scores = {**before.scores, "method": METHOD, "summary": {"version": before.version, **before.scores["summary"]}}
-    update_description(options.output, replace(described, scores=scores, quick=before.quick, overlap=before.overlap))
+    card = json.loads((HERE / "abdomen_ct_card.json").read_text(encoding="utf-8"))  # written once it was looked at
+    words = {name: card[name] for name in ("title", "description", "version")}
+    update_description(
+        options.output, replace(described, **words, scores=scores, quick=before.quick, overlap=before.overlap)
+    )
 
 
 if __name__ == "__main__":

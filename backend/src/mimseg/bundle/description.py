@@ -141,7 +141,11 @@ class Description:
 
     def quick_in_words(self) -> str:
         """What the quick mode does and costs, in a line; empty if there is none."""
-        return self.quick.in_words(self.preprocessing.spacing) if self.quick else ""
+        if self.quick is None:
+            return ""
+        version = (self.scores.get("summary") or {}).get("version")
+        measured = f" (measured with version {version})" if version else ""
+        return self.quick.in_words(self.preprocessing.spacing) + measured
 
     @classmethod
     def from_json(cls, content: Any, where: str = "segmentation.json") -> Description:
