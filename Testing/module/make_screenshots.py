@@ -98,6 +98,8 @@ def prepare(widget, folder):
     if demo_model_is_here():
         write_scans(Path(folder))
         panel.ui.unlabeledFolderEdit.currentPath = str(folder)
+        # The first of the list is a model of CT.
+        panel.ui.rankModelSelector.setCurrentIndex(panel.ui.rankModelSelector.findData(DEMO_MODEL))
         name, *outcome = run_to_end(panel, panel.ui.rankButton, WAIT)
         assert name == "finished", outcome
         panel.ui.unlabeledFolderEdit.currentPath = "scans without labels"
