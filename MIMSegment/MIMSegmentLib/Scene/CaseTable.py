@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,8 @@ class CaseTable:
 
     def __init__(self, folder):
         self.folder = folder
+        # Of the values of scans, by path, size and time: those on one grid, as of one atlas, are read once.
+        self._digests = {}
 
     def entries(self):
         """List of {id, image (or ""), label, structures (names), source, subject}; files relative to the folder.
@@ -73,7 +76,7 @@ class CaseTable:
     def sharing(self, case, entries):
         """Those of these entries that are other cases with the scan of an entry."""
         others = [entry for entry in entries if entry["id"] != case["id"] and entry["image"]] if case["image"] else []
-        return [entry for entry in others if _isSameScan(self.path(case["image"]), self.path(entry["image"]))]
+        return [entry for entry in others if self._isSameScan(self.path(case["image"]), self.path(entry["image"]))]
 
     def newIdentifier(self, name):
         """A new name that is a file name everywhere; never used again, since a stopped training may refer to it."""
@@ -85,6 +88,29 @@ class CaseTable:
         for file in files:
             if file and not os.path.isabs(file) and os.path.isfile(self.path(file)):
                 os.remove(self.path(file))
+
+    def _isSameScan(self, path, other):
+        """True if two files hold the same values on the same grid, in whatever formats."""
+        try:
+            grids = _gridOf(path), _gridOf(other)
+            if grids[0][0] != grids[1][0] or not np.allclose(grids[0][1], grids[1][1], atol=1e-3):
+                return False
+            return self._digest(path) == self._digest(other)
+        except (RuntimeError, OSError):
+            # A file that is gone or no image is told where it is used.
+            return False
+
+    def _digest(self, path):
+        """A checksum of the values of a scan, whatever type they are stored as."""
+        found = os.stat(path)
+        key = (path, found.st_size, found.st_mtime_ns)
+        if key not in self._digests:
+            digest = hashlib.sha256()
+            image = sitk.ReadImage(path)
+            for plane in sitk.GetArrayViewFromImage(image):
+                digest.update(np.ascontiguousarray(plane, "<f8"))
+            self._digests[key] = digest.hexdigest()
+        return self._digests[key]
 
     def _read(self, name, isEntry):
         """The entries of a file; none if it is not there. What cannot be read is never taken for empty: the next case
@@ -107,19 +133,6 @@ class CaseTable:
             ),
             _("Put the file back from a backup, or move its folder elsewhere and add the cases again."),
         )
-
-
-def _isSameScan(path, other):
-    """True if two files hold the same values on the same grid, in whatever formats."""
-    try:
-        grids = _gridOf(path), _gridOf(other)
-        if grids[0][0] != grids[1][0] or not np.allclose(grids[0][1], grids[1][1], atol=1e-3):
-            return False
-        arrays = [sitk.GetArrayFromImage(sitk.ReadImage(each)) for each in (path, other)]
-    except RuntimeError:
-        # A file that is gone or no image is told where it is used.
-        return False
-    return np.array_equal(*arrays)
 
 
 def _gridOf(path):

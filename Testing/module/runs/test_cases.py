@@ -228,6 +228,20 @@ def test_cases_of_one_scan_are_one_subject_and_others_are_not(cases, tool, scene
     assert [entry["subject"] for entry in read_json(case_file)] == [first["id"], "", "", first["id"]]
 
 
+def test_scans_on_one_grid_are_read_once(cases, tool, scene, monkeypatch):
+    from MIMSegmentLib.Scene import CaseTable
+
+    read = []
+    reader = CaseTable.sitk.ReadImage
+    monkeypatch.setattr(CaseTable.sitk, "ReadImage", lambda path: read.append(path) or reader(path))
+    for seed in range(4):
+        volume = add_volume(scene, f"v{seed}", smooth_values(SHAPE, seed=seed))
+        identifier = cases.addFromScene(tool, volume, add_segmentation(scene, volume, {"a": LEFT}))
+        assert cases.ofSameScan(identifier) == []
+    images = [path for path in read if "images" in path]
+    assert len(images) == len(set(images)) == 4
+
+
 def test_a_scan_of_a_folder_is_recognised_when_it_comes_from_the_scene(cases, tool, scene, tmp_path):
     volume = add_volume(scene, "v", smooth_values(SHAPE))
     node = add_segmentation(scene, volume, {"a": LEFT})
